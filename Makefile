@@ -1,0 +1,41 @@
+# Two commands always work on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint types bench clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' Makefile | sed 's/:[^#]*##/\t/' | expand -t 16
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet -e '.[embedded]' --group test
+	@touch $@
+
+demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once per replica
+	$(BIN)/python -m actorq.demo
+
+test: $(VENV)/.test lint types  ## lint, types, and the whole test suite against a real server
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test  ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test  ## mypy, strict, over package, tests and benchmarks
+	$(BIN)/mypy
+
+bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
+	$(BIN)/python benchmarks/run.py
+
+clean:           ## removes the environment and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

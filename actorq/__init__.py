@@ -1,0 +1,52 @@
+"""actorq: map a function over inputs on warm replicas, through Redis.
+
+env = ActorEnvironment("embeddings", replica_count=4)
+
+@actor_cache
+def model(): ...                     # loaded once per replica
+
+@env.task(retries=2)
+def embed(text: str) -> list[float]:
+    return model().encode(text)
+
+for vector in embed.map(texts): ...  # ordered, lazy, bounded memory
+"""
+
+from __future__ import annotations
+
+from actorq.environment import ActorEnvironment, TaskEnvironment
+from actorq.errors import (
+    ActorqError,
+    BrokerError,
+    CodecError,
+    DeclarationError,
+    MapFailedError,
+    MapTimeoutError,
+    NonRecoverableError,
+    PayloadTooLargeError,
+    PoolError,
+    ReplicaLostError,
+    TaskError,
+    TaskTimeoutError,
+)
+from actorq.retry import Backoff
+from actorq.task import map_ as map
+
+__all__ = [
+    "ActorEnvironment",
+    "ActorqError",
+    "Backoff",
+    "BrokerError",
+    "CodecError",
+    "DeclarationError",
+    "MapFailedError",
+    "MapTimeoutError",
+    "NonRecoverableError",
+    "PayloadTooLargeError",
+    "PoolError",
+    "ReplicaLostError",
+    "TaskEnvironment",
+    "TaskError",
+    "TaskTimeoutError",
+    "map",
+]

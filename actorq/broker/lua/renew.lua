@@ -1,0 +1,33 @@
+-- A supervisor says what its executors hold and which of them are idle; lapsed leases of anyone are reported as lost.
+--
+-- ARGV  4 lease s   5 ISO stamp   6 count of held members, then per member "<lease>:<attempt>"   then idle workers
+-- Returns the held members that should be stopped: fenced, or of a map that is gone.
+-- Leases that reached the queue while replicas were idle (`rq requeue`, `rq resume`) get a nudge: an empty mail.
+local lease_s, stamp, held = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local t = now()
+local stop = {}
+for i = 7, 6 + held do
+  local member = ARGV[i]
+  local j = split(member)
+  local map = redis.call('HGET', RQ .. ':job:' .. j, 'aq_map')
+  if redis.call('ZSCORE', K.wip, member) and map then
+    redis.call('ZADD', K.wip, 'XX', t + lease_s, member)
+    redis.call('EXPIRE', RQ .. ':execution:' .. member, math.ceil(2 * lease_s))
+    redis.call('HSET', RQ .. ':job:' .. j, 'last_heartbeat', stamp)
+    redis.call('EXPIRE', RQ .. ':job:' .. j, 86400)
+    if not alive(map) then stop[#stop + 1] = member end
+  else
+    stop[#stop + 1] = member
+  end
+end
+for i = 7 + held, #ARGV do
+  redis.call('ZADD', K.idle, 'XX', t + lease_s, ARGV[i])
+end
+reap(t)
+for _ = 1, redis.call('LLEN', K.queue) do
+  local w = take_idle(t)
+  if not w then break end
+  redis.call('RPUSH', AQ .. ':mail:' .. w, '')
+  redis.call('EXPIRE', AQ .. ':mail:' .. w, math.ceil(2 * lease_s))
+end
+return stop

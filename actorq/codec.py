@@ -1,0 +1,338 @@
+"""Values as msgpack: what crosses between processes, and nothing that can run.
+
+msgpack carries None, bool, int, float, str, bytes, list and dict. Extension types add what Python users pass without
+thinking. Classes of the user's own (Enum, dataclass, pydantic) travel as a name and fields; a receiver looks the name
+up among the modules it has already imported and builds the object without calling `__init__`, so bytes from Redis can
+neither import a module nor run code. Anything else is a `CodecError` that says where it was found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import pathlib
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+
+from actorq.errors import CodecError, PayloadTooLargeError
+from actorq.names import loaded_object, public_module
+
+__all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list"]
+
+#: nesting of extension types (a set in a tuple in a set…); msgpack itself stops at 511 plain levels
+_MAX_DEPTH = 100
+
+# Extension codes are part of the wire format: never reuse one.
+_TUPLE, _SET, _FROZENSET = 1, 2, 3
+_DATETIME, _DATE, _TIME, _TIMEDELTA = 4, 5, 6, 7
+_DECIMAL, _UUID, _PATH, _COMPLEX, _BIGINT = 8, 9, 10, 11, 12
+_ENUM, _DATACLASS, _NDARRAY, _NPSCALAR, _PYDANTIC = 13, 14, 15, 16, 17
+_BYTEARRAY, _ZONED = 18, 19
+
+
+def pack(value: Any) -> bytes:
+    """`value` as msgpack. Raises `CodecError` that names the type that cannot be carried."""
+    try:
+        return _PACKERS[0](value)
+    except UnicodeEncodeError:  # a file name that is not UTF-8 holds lone surrogates
+        return _packb(value, "surrogatepass")
+    except CodecError:
+        raise
+    except RecursionError:
+        raise CodecError("The value is nested too deeply, or contains itself.") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CodecError(_why(error)) from error
+
+
+def unpack(data: bytes | memoryview) -> Any:
+    """The value in `data`. Raises `CodecError` for bytes that are not one complete value of ours."""
+    try:
+        return msgpack.unpackb(data, ext_hook=_Decoder(), strict_map_key=False, use_list=True)
+    except UnicodeDecodeError:
+        pass
+    except CodecError:
+        raise
+    except RecursionError:
+        raise CodecError("The data is nested too deeply.") from None
+    except Exception as error:  # hostile bytes can raise nearly anything from a type's constructor
+        raise CodecError(f"The data is not a value of actorq: {type(error).__name__}: {error}") from error
+    try:
+        return msgpack.unpackb(
+            data, ext_hook=_Decoder(), strict_map_key=False, use_list=True, unicode_errors="surrogatepass"
+        )
+    except Exception as error:
+        raise CodecError(f"The data is not a value of actorq: {type(error).__name__}: {error}") from error
+
+
+def pack_list(values: list[Any], limit: int, what: Callable[[int], str]) -> bytes:
+    """A list as msgpack; an element that cannot be carried, or is above `limit` bytes, is named by `what(position)`."""
+    try:
+        data = pack(values)
+    except CodecError:
+        for position, value in enumerate(values):
+            try:
+                pack(value)
+            except CodecError as error:
+                raise CodecError(f"{what(position)} cannot be carried: {error}") from error
+        raise
+    if len(data) > limit:
+        for position, value in enumerate(values):
+            if (size := len(pack(value))) > limit:
+                raise PayloadTooLargeError(
+                    f"{what(position)} is {size:,} bytes; the limit is {limit:,} (ACTORQ_MAX_PAYLOAD_BYTES). "
+                    "Pass a path or a key to the data instead."
+                )
+    return data
+
+
+def unpack_list(data: bytes | memoryview) -> list[Any]:
+    """The list in `data`. Raises `CodecError` for anything else."""
+    values = unpack(data)
+    if not isinstance(values, list):
+        raise CodecError("The data is not a list.")
+    return values
+
+
+def split_list(data: bytes) -> list[bytes]:
+    """The elements of a packed list, still packed: nothing of the user's is decoded."""
+    unpacker = msgpack.Unpacker(None, max_buffer_size=max(len(data), 1))
+    unpacker.feed(data)
+    parts, start = [], 0
+    try:
+        count = unpacker.read_array_header()
+        start = unpacker.tell()
+        for _ in range(count):
+            unpacker.skip()
+            end = unpacker.tell()
+            parts.append(data[start:end])
+            start = end
+    except Exception as error:
+        raise CodecError("The data is not a packed list.") from error
+    return parts
+
+
+def join_list(parts: list[bytes]) -> bytes:
+    """The inverse of `split_list`."""
+    return bytes(msgpack.Packer().pack_array_header(len(parts))) + b"".join(parts)
+
+
+# -- encoding ---------------------------------------------------------------------------------------------------------
+
+
+def _packb(value: Any, unicode_errors: str | None = None) -> bytes:
+    return bytes(msgpack.packb(value, default=_encode, strict_types=True, unicode_errors=unicode_errors))
+
+
+_PACKERS = (_packb,)
+
+
+def _why(error: Exception) -> str:
+    text = str(error)
+    if "recursion" in text.lower():
+        return "The value is nested too deeply, or contains itself."
+    return text
+
+
+def _ext(code: int, value: Any) -> msgpack.ExtType:
+    try:
+        return msgpack.ExtType(code, _packb(value))
+    except UnicodeEncodeError:
+        return msgpack.ExtType(code, _packb(value, "surrogatepass"))
+
+
+def _encode_datetime(value: dt.datetime) -> msgpack.ExtType:
+    key = getattr(value.tzinfo, "key", None)  # zoneinfo: the rule travels, not today's offset
+    if key:
+        return _ext(_ZONED, [value.replace(tzinfo=None).isoformat(), key, value.fold])
+    return _ext(_DATETIME, [value.isoformat(), value.fold])
+
+
+_ENCODERS: dict[type, Callable[[Any], msgpack.ExtType]] = {
+    tuple: lambda v: _ext(_TUPLE, list(v)),
+    set: lambda v: _ext(_SET, list(v)),
+    frozenset: lambda v: _ext(_FROZENSET, list(v)),
+    bytearray: lambda v: msgpack.ExtType(_BYTEARRAY, bytes(v)),
+    dt.datetime: _encode_datetime,
+    dt.date: lambda v: _ext(_DATE, v.isoformat()),
+    dt.time: lambda v: _ext(_TIME, [v.isoformat(), v.fold]),
+    dt.timedelta: lambda v: _ext(_TIMEDELTA, [v.days, v.seconds, v.microseconds]),
+    decimal.Decimal: lambda v: _ext(_DECIMAL, str(v)),
+    uuid.UUID: lambda v: msgpack.ExtType(_UUID, v.bytes),
+    complex: lambda v: _ext(_COMPLEX, [v.real, v.imag]),
+    int: lambda v: msgpack.ExtType(_BIGINT, v.to_bytes(v.bit_length() // 8 + 1, "big", signed=True)),
+}
+
+
+def _encode(value: Any) -> msgpack.ExtType:
+    """Called by msgpack for what it does not know: exact types first, then classes of the user's own."""
+    kind = type(value)
+    encoder = _ENCODERS.get(kind)
+    if encoder is not None:
+        return encoder(value)
+    if isinstance(value, enum.Enum):
+        return _ext(_ENUM, [*_class_name(kind), value.name])
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return _ext(_DATACLASS, [*_class_name(kind), fields])
+    if isinstance(value, pathlib.PurePath):
+        return _ext(_PATH, str(value))
+    if (numpy := sys.modules.get("numpy")) is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
+        return _encode_numpy(numpy, value)
+    if (pydantic := sys.modules.get("pydantic")) is not None and isinstance(value, pydantic.BaseModel):
+        return _ext(_PYDANTIC, [*_class_name(kind), dict(value.__dict__)])
+    raise CodecError(
+        f"{kind.__module__}.{kind.__qualname__} is not a type actorq can carry. Pass plain data (numbers, text, bytes, "
+        "lists, dicts, dates, dataclasses, enums, numpy arrays) or the path of a file."
+    )
+
+
+def _class_name(kind: type) -> tuple[str, str]:
+    if "<locals>" in kind.__qualname__:
+        raise CodecError(f"{kind.__qualname__} is defined inside a function: move the class to the top of its module.")
+    return public_module(kind.__module__), kind.__qualname__
+
+
+def _encode_numpy(numpy: Any, value: Any) -> msgpack.ExtType:
+    if value.dtype.hasobject:
+        raise CodecError("A numpy array of dtype object holds arbitrary Python objects: convert it to a list.")
+    descr = value.dtype.str if value.dtype.names is None else [list(map(_plain, d)) for d in value.dtype.descr]
+    if isinstance(value, numpy.generic):
+        return _ext(_NPSCALAR, [descr, value.tobytes()])
+    return _ext(_NDARRAY, [descr, list(value.shape), value.tobytes()])
+
+
+def _plain(part: Any) -> Any:
+    return list(part) if isinstance(part, tuple) else part
+
+
+# -- decoding ---------------------------------------------------------------------------------------------------------
+
+
+class _Decoder:
+    """The ext hook of one `unpack`: carries the depth, since extensions nest outside msgpack's own limit."""
+
+    __slots__ = ("depth",)
+
+    def __init__(self, depth: int = 0) -> None:
+        self.depth = depth
+
+    def __call__(self, code: int, data: bytes) -> Any:
+        if self.depth >= _MAX_DEPTH:
+            raise CodecError("The data is nested too deeply.")
+        if code == _UUID:
+            return uuid.UUID(bytes=bytes(data))
+        if code == _BIGINT:
+            return int.from_bytes(data, "big", signed=True)
+        if code == _BYTEARRAY:
+            return bytearray(data)
+        decoder = _DECODERS.get(code)
+        if decoder is None:
+            raise CodecError(f"The data has extension type {code}, unknown to this version of actorq: upgrade it.")
+        hook = _Decoder(self.depth + 1)
+        try:
+            value = msgpack.unpackb(data, ext_hook=hook, strict_map_key=False)
+        except UnicodeDecodeError:
+            value = msgpack.unpackb(data, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
+        return decoder(value)
+
+
+def _decode_enum(value: Any) -> Any:
+    module, name, member = value
+    kind = loaded_object(module, name)
+    if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
+        raise CodecError(f"{module}.{name} is not an Enum.")
+    if member in kind.__members__:
+        return kind.__members__[member]
+    if issubclass(kind, enum.Flag) and isinstance(member, str):  # A|B has the name "A|B"
+        parts = [kind.__members__[part] for part in member.split("|")]
+        combined = parts[0]
+        for part in parts[1:]:
+            combined |= part
+        return combined
+    raise CodecError(f"{module}.{name} has no member {member!r}: both sides need the same code.")
+
+
+def _decode_dataclass(value: Any) -> Any:
+    module, name, fields = value
+    kind = loaded_object(module, name)
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise CodecError(f"{module}.{name} is not a dataclass.")
+    known = {f.name for f in dataclasses.fields(kind)}
+    if set(fields) != known:
+        raise CodecError(f"{module}.{name} has other fields here: both sides need the same code.")
+    instance = object.__new__(kind)
+    for field, content in fields.items():
+        object.__setattr__(instance, field, content)  # frozen ones too
+    return instance
+
+
+def _decode_pydantic(value: Any) -> Any:
+    module, name, fields = value
+    kind = loaded_object(module, name)
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None or not (isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)):
+        raise CodecError(f"{module}.{name} is not a pydantic model.")
+    model: Any = kind
+    return model.model_construct(**fields)
+
+
+def _numpy() -> Any:
+    try:
+        import numpy as np  # a fixed name, not one from the data
+    except ImportError:
+        raise CodecError("The data holds a numpy array and numpy is not installed here.") from None
+    return np
+
+
+def _dtype(descr: Any) -> Any:
+    numpy = _numpy()
+    if isinstance(descr, str):
+        dtype = numpy.dtype(descr)
+    else:
+        dtype = numpy.dtype([tuple(tuple(p) if isinstance(p, list) else p for p in d) for d in descr])
+    if dtype.hasobject:
+        raise CodecError("The data holds a numpy array of dtype object.")
+    return dtype
+
+
+def _decode_ndarray(value: Any) -> Any:
+    descr, shape, data = value
+    return _numpy().frombuffer(data, dtype=_dtype(descr)).reshape(shape)
+
+
+def _decode_npscalar(value: Any) -> Any:
+    descr, data = value
+    return _numpy().frombuffer(data, dtype=_dtype(descr))[0]
+
+
+def _decode_zoned(value: Any) -> dt.datetime:
+    from zoneinfo import ZoneInfo
+
+    text, key, fold = value
+    return dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(key), fold=fold)
+
+
+_DECODERS: dict[int, Callable[[Any], Any]] = {
+    _TUPLE: tuple,
+    _SET: set,
+    _FROZENSET: frozenset,
+    _DATETIME: lambda v: dt.datetime.fromisoformat(v[0]).replace(fold=v[1]),
+    _ZONED: _decode_zoned,
+    _DATE: dt.date.fromisoformat,
+    _TIME: lambda v: dt.time.fromisoformat(v[0]).replace(fold=v[1]),
+    _TIMEDELTA: lambda v: dt.timedelta(v[0], v[1], v[2]),
+    _DECIMAL: decimal.Decimal,
+    _PATH: pathlib.Path,
+    _COMPLEX: lambda v: complex(v[0], v[1]),
+    _ENUM: _decode_enum,
+    _DATACLASS: _decode_dataclass,
+    _PYDANTIC: _decode_pydantic,
+    _NDARRAY: _decode_ndarray,
+    _NPSCALAR: _decode_npscalar,
+}

@@ -1,0 +1,207 @@
+"""Environments: where tasks are declared, and how many warm replicas serve them.
+
+A misspelt or out-of-range argument is an error at declaration, never at run time. `ActorEnvironment` keeps the names
+and limits that users of Union's actors know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, ParamSpec, TypeVar, overload
+
+from actorq.errors import DeclarationError
+from actorq.names import check_environment
+from actorq.retry import Backoff
+from actorq.task import Task, TaskOptions
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: levels of `isolation`; what each restores between two inputs is a table in the README
+ISOLATION = ("none", "reset")
+#: how replicas of a local pool start: forked from one warmed parent, or each a new interpreter
+START_METHODS = ("fork", "spawn")
+#: Union's limits of an idle pool's life, seconds; more is allowed here, less is not
+_TTL_LEAST = 30
+
+
+class Environment:
+    """What both kinds of environment share: a name, and the tasks declared on it."""
+
+    _declared: ClassVar[dict[str, Environment]] = {}
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        container_image: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        requests: Mapping[str, str | int] | None = None,
+        limits: Mapping[str, str | int] | None = None,
+    ) -> None:
+        self.name = check_environment(name)
+        #: image of its pods; unused on one machine
+        self.container_image = container_image
+        #: environment variables of its replicas
+        self.environment = _strings("environment", environment)
+        #: resources of its pods, as Kubernetes writes them; unused on one machine
+        self.requests = dict(requests or {})
+        self.limits = dict(limits or {})
+        self.tasks: dict[str, Task[Any, Any]] = {}
+        Environment._declared[name] = self
+
+    @classmethod
+    def of(cls, name: str) -> list[Environment]:
+        """The environment of this name, if the imported modules declare one."""
+        environment = Environment._declared.get(name)
+        return [] if environment is None else [environment]
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self, /, *, retries: int = 0, retry_delay: Backoff | float = 0.0, timeout: float | None = None
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        retries: int = 0,
+        retry_delay: Backoff | float = 0.0,
+        timeout: float | None = None,
+    ) -> Any:
+        """Declares a function as a task of this environment. Called plainly it is still just the function.
+
+        Args:
+            retries: how often an input whose body raised is tried again; `NonRecoverableError` is never retried.
+            retry_delay: seconds before a retry, or a `Backoff`.
+            timeout: seconds one input may take; then its body is stopped and the input fails with `TaskTimeoutError`.
+        """
+        options = TaskOptions.checked(retries=retries, retry_delay=retry_delay, timeout=timeout)
+
+        def declare(function: Callable[..., Any]) -> Task[Any, Any]:
+            task: Task[Any, Any] = Task(self, function, options)
+            other = self.tasks.get(task.name)
+            if other is not None and other.function.__code__.co_firstlineno != function.__code__.co_firstlineno:
+                raise DeclarationError(f"Environment {self.name!r} already has a task {task.name!r}: rename one.")
+            self.tasks[task.name] = task
+            return task
+
+        return declare if function is None else declare(function)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+class ActorEnvironment(Environment):
+    """A fixed number of warm replicas that take inputs one at a time and keep what `@actor_cache` loaded.
+
+    Args:
+        name: lower-case letters, digits and '-', at most 63; the RQ queue and the Kubernetes objects carry it.
+        replica_count: replicas to run (a local pool), or to create (a cluster).
+        ttl_seconds: how long an idle pool on a cluster lives; None for ever. At least 30.
+        isolation: what is restored between two inputs: "reset" (default) or "none".
+        lease_seconds: how soon the loss of a whole replica is noticed, 1 to 3600. A dead executor is seen at once.
+        drain_seconds: how long a stopping replica may finish its input.
+        start_method: "fork" starts local replicas from one parent that has imported the task's module; "spawn" starts
+            an interpreter for each, for libraries that cannot be forked.
+        max_crashes: replicas an input may take down before it fails with `ReplicaLostError`.
+        container_image, environment, requests, limits: of the replicas' pods.
+
+    Raises `DeclarationError` for a value out of range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        replica_count: int = 1,
+        ttl_seconds: int | None = 90,
+        isolation: str = "reset",
+        lease_seconds: float = 10.0,
+        drain_seconds: float = 30.0,
+        start_method: str = "fork",
+        max_crashes: int = 2,
+        container_image: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        requests: Mapping[str, str | int] | None = None,
+        limits: Mapping[str, str | int] | None = None,
+    ) -> None:
+        self.replica_count = _whole("replica_count", replica_count, 1, 10_000)
+        self.ttl_seconds = None if ttl_seconds is None else _whole("ttl_seconds", ttl_seconds, _TTL_LEAST, 10**9)
+        self.isolation = _one_of("isolation", isolation, ISOLATION)
+        self.lease_seconds = _seconds("lease_seconds", lease_seconds, 1, 3600)
+        self.drain_seconds = _seconds("drain_seconds", drain_seconds, 0, 10**6)
+        self.start_method = _one_of("start_method", start_method, START_METHODS)
+        self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
+        super().__init__(
+            name, container_image=container_image, environment=environment, requests=requests, limits=limits
+        )
+
+    @classmethod
+    def declared(cls, name: str) -> ActorEnvironment:
+        """The environment of this name that the imported modules declare. Raises `DeclarationError` if none does."""
+        environment = Environment._declared.get(name)
+        if not isinstance(environment, ActorEnvironment):
+            names = ", ".join(sorted(n for n, e in Environment._declared.items() if isinstance(e, ActorEnvironment)))
+            raise DeclarationError(
+                f"No ActorEnvironment named {name!r} is declared here (declared: {names or 'none'})."
+            )
+        return environment
+
+
+class TaskEnvironment(Environment):
+    """Regular tasks: a fresh process (on a cluster, a fresh pod) for every input. Strict isolation, no warm state.
+
+    Args:
+        name: as for `ActorEnvironment`.
+        concurrency: inputs that run at the same time; None takes the machine's processors.
+        max_crashes: processes an input may take down before it fails with `ReplicaLostError`.
+        container_image, environment, requests, limits: of its pods.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        concurrency: int | None = None,
+        max_crashes: int = 0,
+        container_image: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        requests: Mapping[str, str | int] | None = None,
+        limits: Mapping[str, str | int] | None = None,
+    ) -> None:
+        self.concurrency = None if concurrency is None else _whole("concurrency", concurrency, 1, 100_000)
+        self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
+        super().__init__(
+            name, container_image=container_image, environment=environment, requests=requests, limits=limits
+        )
+
+
+def _whole(name: str, value: object, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise DeclarationError(f"{name}={value!r}: give a whole number from {least} to {most}.")
+    return value
+
+
+def _seconds(name: str, value: object, least: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise DeclarationError(f"{name}={value!r}: give seconds from {least} to {most}.")
+    return float(value)
+
+
+def _one_of(name: str, value: object, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise DeclarationError(f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}.")
+    return str(value)
+
+
+def _strings(name: str, value: Mapping[str, str] | None) -> dict[str, str]:
+    result = dict(value or {})
+    for key, item in result.items():
+        if not isinstance(key, str) or not isinstance(item, str):
+            raise DeclarationError(f"{name}: {key!r}={item!r} is not text; environment variables are.")
+    return result

@@ -1,0 +1,138 @@
+"""Exceptions as data, and back.
+
+A replica describes an exception as plain values; the caller rebuilds it as its own type if that type is already
+imported here, and as `TaskError` otherwise. Nothing is imported and no `__init__` of the user's is called on the way.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from actorq import codec
+from actorq.errors import (
+    CodecError,
+    NonRecoverableError,
+    ReplicaLostError,
+    TaskError,
+    TaskTimeoutError,
+)
+from actorq.names import loaded_object, public_module
+
+#: characters of a message and of a traceback that travel; an exception may hold a whole document
+_MESSAGE_LIMIT, _TRACEBACK_LIMIT = 10_000, 60_000
+_ARGS_LIMIT = 64 * 1024
+
+_PACKAGE = str(Path(__file__).parent)
+
+ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """`error` as msgpack-able data."""
+    kind = type(error)
+    try:
+        message = str(error)[:_MESSAGE_LIMIT]
+    except Exception as broken:
+        message = f"(its __str__ raised {type(broken).__name__})"
+    try:
+        args = codec.pack(list(error.args))
+        state = codec.pack({k: v for k, v in vars(error).items() if k != "__notes__"})
+    except CodecError:
+        args = state = b""
+    return {
+        "kind": ERROR,
+        "module": public_module(kind.__module__) if kind.__module__ == "__main__" else kind.__module__,
+        "type": kind.__qualname__,
+        "message": message,
+        "args": args if len(args) <= _ARGS_LIMIT else b"",
+        "state": state if len(state) <= _ARGS_LIMIT else b"",
+        "traceback": _render(error),
+        "final": isinstance(error, NonRecoverableError),
+    }
+
+
+def described(kind: str, message: str, *, final: bool = False) -> dict[str, Any]:
+    """A failure that is no exception of the task: a timeout, a death, a refusal."""
+    return {"kind": kind, "message": message, "final": final, "traceback": ""}
+
+
+def rebuild(data: dict[str, Any], *, index: int, attempt: int, replica: str) -> Exception:
+    """The exception to raise in the caller."""
+    kind, message = data.get("kind"), str(data.get("message", ""))
+    details: dict[str, Any] = {
+        "index": index,
+        "attempt": attempt,
+        "replica": replica,
+        "remote_traceback": str(data.get("traceback", "")),
+    }
+    if kind == TIMEOUT:
+        return TaskTimeoutError(f"Input {index}: {message}", **details)
+    if kind == LOST:
+        return ReplicaLostError(f"Input {index}: {message}", **details)
+    if kind == CANCELLED:
+        return TaskError(f"Input {index}: {message}", **details)
+    name = f"{data.get('module')}.{data.get('type')}".removeprefix("builtins.")
+    report = TaskError(f"Input {index}, attempt {attempt}, on {replica}: {name}: {message}", **details)
+    original = _original(data)
+    if original is None:
+        return report
+    original.__cause__ = report
+    original.add_note(f"raised for input {index} (attempt {attempt}) on replica {replica}")
+    return original
+
+
+def _original(data: dict[str, Any]) -> Exception | None:
+    """The exception as its own type, or None when it cannot be rebuilt faithfully."""
+    module, name = data.get("module"), data.get("type")
+    try:
+        kind = getattr(builtins, str(name), None) if module == "builtins" else loaded_object(str(module), str(name))
+        if not (isinstance(kind, type) and issubclass(kind, Exception)) or not data.get("args"):
+            return None
+        args = codec.unpack_list(data["args"])
+        state = codec.unpack(data["state"])
+        error: Exception
+        if kind.__init__ in _PLAIN_INITS or module == "builtins":
+            error = kind(*args)  # a built-in's constructor, which also sets errno, start, end…
+        else:
+            error = kind.__new__(kind, *args)
+            error.args = tuple(args)
+        if isinstance(state, dict) and state:
+            vars(error).update(state)
+        str(error)  # a custom __str__ may need what __init__ would have set
+    except Exception:
+        return None
+    return error
+
+
+_PLAIN_INITS = (Exception.__init__, ValueError.__init__, BaseException.__init__)
+
+
+def _render(error: BaseException) -> str:
+    """The traceback from the task's own frame on: the frames of this package tell the user nothing."""
+    start: TracebackType | None = error.__traceback__
+    while start is not None and start.tb_frame.f_code.co_filename.startswith(_PACKAGE) and start.tb_next is not None:
+        start = start.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, start)
+    except Exception as broken:
+        return f"(the traceback cannot be shown: {type(broken).__name__})"
+    text = "".join(lines)
+    return text if len(text) <= _TRACEBACK_LIMIT else text[:1000] + "\n  ...\n" + text[-_TRACEBACK_LIMIT:]
+
+
+def exit_reason(status: int) -> str:
+    """A wait status as a person reads it."""
+    import os
+    import signal
+
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+        hint = " (out of memory?)" if number == signal.SIGKILL and sys.platform == "linux" else ""
+        return f"killed by {name}{hint}"
+    return f"exited with status {os.WEXITSTATUS(status)}"

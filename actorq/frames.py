@@ -1,0 +1,104 @@
+"""The two messages of the data path: a lease's payload, and a frame of its results.
+
+Both are a small msgpack head and a packed list, behind the length of the head:
+
+    | 4 bytes: length of head | head | packed list |
+
+The list is not decoded with the head: a submitter can hold finished frames packed (their size in bytes is known, and
+bounded) until the consumer asks for them, and a replica parses the head of a map once.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+from actorq.errors import CodecError, PoolError
+
+#: both sides must speak the same version; raise it with every change of the layout below
+PROTOCOL = 1
+
+_LENGTH = struct.Struct(">I")
+
+#: how an input becomes a call: f(x), f(*x), f(*x[0], **x[1])
+ONE, STAR, CALL = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a replica must know about the map a lease belongs to."""
+
+    task: str
+    mode: int = ONE
+    #: constant keyword arguments, packed
+    kwargs: bytes = b""
+    #: seconds one input may take
+    timeout: float | None = None
+    #: a failure here is final: put it into RQ's registry of failed jobs
+    record: bool = True
+
+    def packed(self) -> bytes:
+        return bytes(msgpack.packb([PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.record]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Results of inputs `start` … `start + count - 1` of one lease."""
+
+    start: int
+    count: int
+    #: seconds the replica spent in the task
+    busy: float
+    replica: str
+    #: position in the lease -> what `failure.describe` made of the exception
+    errors: dict[int, dict[str, Any]] = field(default_factory=dict)
+    #: packed list of `count` outputs, nil where one failed
+    outputs: bytes | memoryview = b"\x90"
+
+    def packed(self) -> bytes:
+        head = msgpack.packb([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
+        return join(head, self.outputs)
+
+
+def join(head: bytes, items: bytes | memoryview) -> bytes:
+    return b"".join((_LENGTH.pack(len(head)), head, items))
+
+
+def split(message: bytes) -> tuple[bytes, memoryview]:
+    """The head and the packed list. Raises `CodecError` for a message that was cut short."""
+    if len(message) < _LENGTH.size or len(message) < _LENGTH.size + (n := _LENGTH.unpack_from(message)[0]):
+        raise CodecError("The message is cut short.")
+    body = memoryview(message)[_LENGTH.size :]
+    return bytes(body[:n]), body[n:]
+
+
+def parse_head(head: bytes) -> Head:
+    """Raises `PoolError` for another protocol version and `CodecError` for bytes that are no head."""
+    try:
+        version, *rest = msgpack.unpackb(head)
+    except Exception as error:
+        raise CodecError(f"The lease has no readable head: {error}") from error
+    if version != PROTOCOL:
+        raise PoolError(
+            f"The submitter speaks protocol {version} and this replica {PROTOCOL}: install the same actorq on both."
+        )
+    task, mode, kwargs, timeout, record = rest
+    return Head(task=task, mode=mode, kwargs=kwargs, timeout=timeout, record=record)
+
+
+def parse_frame(message: bytes) -> Frame:
+    """Raises `PoolError` for another protocol version and `CodecError` for bytes that are no frame."""
+    head, outputs = split(message)
+    try:
+        version, *rest = msgpack.unpackb(head, strict_map_key=False)
+        if version == PROTOCOL:
+            start, count, busy, replica, errors = rest
+            return Frame(start=start, count=count, busy=busy, replica=replica, errors=errors, outputs=outputs)
+    except Exception as error:
+        raise CodecError(f"The frame cannot be read: {error}") from error
+    raise PoolError(
+        f"A replica speaks protocol {version} and this program {PROTOCOL}: install the same actorq on both."
+    )

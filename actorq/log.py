@@ -1,0 +1,75 @@
+"""Structured events. A library must be silent until its user configures logging, so nothing here configures on import.
+
+Events are short and past tense (`replica_started`); everything else is in keys, whose names do not change.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from actorq.settings import masked
+
+_LOGGER = logging.getLogger("actorq")
+_LOGGER.addHandler(logging.NullHandler())
+
+
+def logger() -> Any:
+    """The logger of actorq; routed through the standard logger "actorq"."""
+    return structlog.wrap_logger(
+        _LOGGER,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _mask,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+def _mask(_: Any, __: str, event: EventDict) -> EventDict:
+    """No password of a URL in any log."""
+    for key, value in event.items():
+        if isinstance(value, str) and "://" in value:
+            event[key] = masked(value)
+    return event
+
+
+def configure(log_format: str, level: str) -> None:
+    """For programs of ours: events on stderr, pretty on a terminal and JSON otherwise.
+
+    Args:
+        log_format: "console", "json", or "auto".
+        level: a name of the logging module.
+    """
+    pretty = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    tracebacks: Processor = _unchanged if pretty else structlog.processors.dict_tracebacks
+    renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _mask,
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            tracebacks,
+            renderer,
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def _unchanged(_: Any, __: str, event: EventDict) -> EventDict:
+    return event

@@ -1,0 +1,209 @@
+"""One call on a replica: the path with nothing on it that a map needs and a call does not.
+
+A lane is a connection with a result stream of its own. The calling thread writes the lease and the wait for its result
+in one go, and reads both replies: no thread, no hand-over, one round trip for the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoScriptError, RedisError
+
+from actorq import codec, failure
+from actorq.broker import keys, scripts
+from actorq.broker.client import Client
+from actorq.broker.wire import Argument, Link, evalsha, explain
+from actorq.clock import iso_now
+from actorq.errors import BrokerError, CodecError, PoolError, ReplicaLostError
+from actorq.frames import CALL, Head, join
+from actorq.maps.redis_transport import parse_report
+from actorq.maps.transport import HandedBack, Lost, Report, Results
+from actorq.names import new_id
+from actorq.settings import settings
+
+if TYPE_CHECKING:
+    from actorq.environment import ActorEnvironment
+    from actorq.pool.local import LocalPool
+    from actorq.task import Task
+
+#: one wait for a result lasts this long; then the map is renewed and asked for again
+_BLOCK_SECONDS = 1.0
+
+
+def _constant(text: str, _position: int) -> str:
+    return text
+
+
+class _Lane:
+    """A connection, a result stream, and how far it was read."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.id = f"call-{new_id()}"
+        self.serial = 0
+        self.last = "0-0"
+        self.read = ""
+        self.keys = [keys.map_(self.id), keys.out(self.id), keys.QUEUES]
+
+
+class Caller:
+    """Runs single calls of one task. Any thread may use it."""
+
+    def __init__(self, client: Client, task: Task[Any, Any], pool: LocalPool | None) -> None:
+        self._client = client
+        self._pool = pool
+        self._task = task
+        self._environment: ActorEnvironment = task.environment  # type: ignore[assignment]  # checked by the runtime
+        head = task.head(CALL, {})
+        self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
+        self._plain: Head = head
+        self._lanes: list[_Lane] = []
+        self._lock = threading.Lock()
+
+    @property
+    def usable(self) -> bool:
+        return self._pool is None or self._pool.serves(self._environment)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The output of one call. Raises what the task raised, or a `TaskError`."""
+        inputs = self._pack(args, kwargs)
+        lane = self._lanes.pop() if self._lanes else _Lane(self._client.borrow())
+        try:
+            output = self._attempts(lane, inputs)
+        except BaseException:
+            self._abandon(lane)
+            raise
+        self._lanes.append(lane)
+        return output
+
+    def close(self) -> None:
+        """Removes the lanes' keys."""
+        while self._lanes:
+            self._abandon(self._lanes.pop())
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        try:
+            return codec.pack_list([[list(args), kwargs]], settings().max_payload_bytes, lambda i: "The arguments")
+        except CodecError:
+            named = [(str(i + 1), value) for i, value in enumerate(args)] + [(f"{k}=", v) for k, v in kwargs.items()]
+            for name, value in named:
+                shown = f"Argument {name} of {self._task.name}"
+                codec.pack_list([value], settings().max_payload_bytes, partial(_constant, shown))
+            raise
+
+    def _attempts(self, lane: _Lane, inputs: bytes) -> Any:
+        """Submits until the call has a result: retries of the task, and deaths of replicas."""
+        options, attempt, crashes = self._task.options, 1, 0
+        while True:
+            final = attempt > options.retries
+            report = self._once(lane, join(self._heads[final], inputs))
+            match report:
+                case Results(frame=frame) if not frame.errors:
+                    return codec.unpack_list(frame.outputs)[0]
+                case Results(frame=frame):
+                    data, replica = frame.errors[0], frame.replica
+                case HandedBack():
+                    continue
+                case Lost(reason=failure.TIMEOUT, replica=replica):
+                    data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {options.timeout} s")
+                case Lost(reason=reason, replica=replica):
+                    crashes += 1
+                    if crashes > self._environment.max_crashes:
+                        raise ReplicaLostError(
+                            f"{self._task.name}: {crashes} replicas died while they ran it; the last one {reason}",
+                            attempt=crashes,
+                            replica=replica,
+                        )
+                    continue
+            if final or data.get("final"):
+                raise failure.rebuild(data, index=0, attempt=attempt, replica=replica)
+            time.sleep(options.retry_delay.delay(attempt))
+            attempt += 1
+
+    def _once(self, lane: _Lane, payload: bytes) -> Report:
+        """Submits one lease and waits for what becomes of it."""
+        lane.serial += 1
+        lease = f"{lane.id}-{lane.serial}"
+        nested = "1" if self._client.nested_in(self._environment.name) else ""
+        env = self._environment
+        while True:
+            prefix = self._client.prefix(env.name)
+            args: list[Argument] = [*prefix, keys.MAP_TTL_SECONDS, env.lease_seconds, iso_now(), lane.read, nested]
+            args += [lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
+            try:
+                lane.link.send(evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
+                accepted = lane.link.read(timeout=10.0)[1]
+                break
+            except NoScriptError:
+                lane.link.drop()  # the wait behind it must not outlive this try
+                lane.link.connect()
+                lane.link.load(scripts.SUBMIT)
+            except (RedisError, BrokerError):
+                lane.link.drop()
+                lane.link.call(scripts.SUBMIT, lane.keys, args)  # patient, or raises with the reason
+        lane.read = ""
+        if not accepted:
+            raise PoolError(
+                f"A task of environment {env.name!r} calls its own environment, and no replica is free: it would wait "
+                "for itself. Use another environment for the inner call, or more replicas."
+            )
+        suspect = False
+        while True:
+            for report in self._receive(lane):
+                if report.lease == lease:
+                    return report
+            if self._vanished(lane, lease):
+                if suspect:
+                    return Lost(lease=lease, reason="vanished from the server", position=None, replica="?")
+                suspect = True
+            self._ask(lane)
+
+    def _read_command(self, lane: _Lane) -> list[Argument]:
+        return ["XREAD", "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", lane.keys[1], lane.last]
+
+    def _ask(self, lane: _Lane) -> None:
+        lane.link.connect()
+        lane.link.send(self._read_command(lane))
+
+    def _receive(self, lane: _Lane) -> list[Report]:
+        try:
+            reply = lane.link.read(timeout=_BLOCK_SECONDS + 5.0)
+        except RedisError as error:
+            lane.link.drop()
+            if not lane.link.patience:
+                raise explain(error, lane.link.url) from error
+            return []
+        if not reply:
+            return []
+        entries = reply[0][1]
+        lane.last = lane.read = entries[-1][0].decode()
+        return [parse_report(entry[1]) for entry in entries]
+
+    def _vanished(self, lane: _Lane, lease: str) -> bool:
+        """Renews the call and tells whether the server still knows its lease."""
+        args: list[Argument] = [*self._client.prefix(self._environment.name), keys.MAP_TTL_SECONDS, lease]
+        reply = lane.link.call(scripts.CHECK, lane.keys, args)
+        if self._pool is not None:
+            self._pool.check()
+        else:
+            self._client.watch(self._environment.name, int(reply[0]))
+        return len(reply) > 2
+
+    def _abandon(self, lane: _Lane) -> None:
+        """Cancels what the lane waits for, and removes its keys."""
+        lane.link.drop()
+        lane.link.patience = 1.0
+        try:
+            args: list[Argument] = [*self._client.prefix(self._environment.name), f"{lane.id}-{lane.serial}"]
+            lane.link.call(scripts.CLOSE, lane.keys, args)
+        except BrokerError:
+            return  # the keys expire
+        finally:
+            lane.link.close()

@@ -1,0 +1,118 @@
+"""What `task.map` returns: an iterator over outputs that also tells how the map is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import Any, Generic, TypeVar, cast
+
+from actorq import codec
+from actorq.maps.ledger import Counters, Ledger, Segment
+from actorq.maps.pump import Pump
+
+R = TypeVar("R")
+
+
+class MapHandle(Iterator[R], Generic[R]):
+    """A running map. Iterate it for the outputs; drop it, or `close()` it, to cancel the rest.
+
+    Leaving a `for` loop early cancels the map as soon as the handle is no longer referenced; as a context manager it
+    does so at the end of the block.
+    """
+
+    def __init__(self, pump: Pump, on_progress: Callable[[Counters, bool], None] | None = None) -> None:
+        self._pump = pump
+        self._ledger: Ledger = pump.ledger
+        self._on_progress = on_progress
+        self._outputs = self._generate()
+        next(self._outputs)  # runs to its first yield: from now on its `finally` runs however it is dropped
+
+    @property
+    def map_id(self) -> str:
+        """Id of the map, as its leases carry it (`<map_id>-<n>`)."""
+        return self._ledger.map_id
+
+    @property
+    def failures(self) -> tuple[Exception, ...]:
+        """The exceptions of the inputs that failed for good, so far; empty with `return_exceptions=True`."""
+        return tuple(self._ledger.failures)
+
+    def stats(self) -> Counters:
+        """A snapshot of the map's counters."""
+        return dataclasses.replace(self._ledger.counters)
+
+    def results(self) -> list[R]:
+        """All remaining outputs."""
+        return list(self)
+
+    def close(self) -> None:
+        """Cancels what has not finished; returns when nothing of the map is left."""
+        self._outputs.close()
+        self._pump.close()
+
+    cancel = close
+
+    def __iter__(self) -> Iterator[R]:  # noqa: PYI034 - the generator is what a for loop must hold, alone
+        return cast("Iterator[R]", self._outputs)
+
+    def __next__(self) -> R:
+        return cast("R", next(self._outputs))
+
+    def __enter__(self) -> MapHandle[R]:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _generate(self) -> Generator[Any, None, None]:
+        # Must not hold `self`: the loop `for x in task.map(xs)` drops the handle and keeps only this generator.
+        return _outputs(self._pump, self._ledger, self._on_progress)
+
+
+def _outputs(
+    pump: Pump, ledger: Ledger, on_progress: Callable[[Counters, bool], None] | None
+) -> Generator[Any, None, None]:
+    try:
+        yield None
+        while (segment := pump.take()) is not None:
+            if segment.errors:
+                yield from _with_errors(segment, ledger)
+            else:
+                yield from codec.unpack_list(segment.outputs)
+            if on_progress is not None:
+                on_progress(ledger.counters, False)
+    finally:
+        pump.close()
+        if on_progress is not None:
+            on_progress(ledger.counters, True)
+
+
+def _with_errors(segment: Segment, ledger: Ledger) -> Iterator[Any]:
+    options = ledger.options
+    for offset, value in enumerate(codec.unpack_list(segment.outputs)):
+        error = segment.errors.get(offset)
+        if error is None:
+            yield value
+        elif options.return_exceptions:
+            yield error
+        elif options.tolerant:
+            yield None
+        else:
+            raise error
+
+
+async def outputs_async(handle: MapHandle[R]) -> AsyncIterator[R]:
+    """The outputs of `handle` without blocking the event loop: the wait is in a thread, the unpacking here."""
+    pump = handle._pump
+    loop = asyncio.get_running_loop()
+    try:
+        while (segment := await loop.run_in_executor(None, pump.take)) is not None:
+            if segment.errors:
+                for value in _with_errors(segment, handle._ledger):
+                    yield value
+            else:
+                for value in codec.unpack_list(segment.outputs):
+                    yield value
+    finally:
+        await loop.run_in_executor(None, handle.close)

@@ -1,0 +1,395 @@
+"""The submitter's books: which inputs are where, and what is owed to the consumer.
+
+The one idea: *the submitter alone owns a map*. Replicas and Redis only report what happened to a lease (results, handed
+back, lost), and every decision is taken here: what runs next, what runs again, what has failed for good. Nothing here
+does I/O or knows the time of day, so every order of events can be tested.
+
+      source ──draw──▶ lease ──offer──▶ outstanding ──results──▶ finished segments ──take──▶ consumer
+                         ▲                  │                          (ordered by index, or as they come)
+                         └── again ◀────────┘ failed (retry), handed back, lost
+
+Each submission of inputs is a new lease with its own id. A frame of a lease that is no longer outstanding is late, from
+a replica that was given up: it is dropped and counted. So at most one result is accepted for an index.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from actorq import codec, failure
+from actorq.errors import MapFailedError
+from actorq.frames import Frame
+from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
+from actorq.maps.sizing import LeaseSizer
+from actorq.maps.sources import Source
+from actorq.settings import settings
+
+#: a lease whose replica vanished without saying at which input is split into this many, again and again, until the
+#: input that kills is alone
+_SPLIT = 16
+#: leases in flight per replica: one that runs and one that waits, so that no replica waits for a round trip
+_LEASES_PER_REPLICA = 2
+
+
+@dataclass(kw_only=True)
+class Lease:
+    """Inputs `lo` … `lo + count - 1`, offered to one replica."""
+
+    serial: int
+    id: str
+    lo: int
+    count: int
+    inputs: bytes
+    #: to be run before leases that wait
+    front: bool = False
+    #: an input that fails now has failed for good
+    last_try: bool = True
+    #: results have come for the inputs before this one
+    done: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Finished inputs `lo` … `lo + count - 1`, still packed."""
+
+    lo: int
+    count: int
+    outputs: bytes | memoryview
+    #: position in the segment -> the exception
+    errors: dict[int, Exception] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Again:
+    """Inputs to lease once more."""
+
+    lo: int
+    count: int
+    inputs: bytes
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """What a map has done so far; `MapHandle.stats()` shows it."""
+
+    total: int | None = None
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    #: inputs leased again because a replica died or handed them back
+    recovered: int = 0
+    #: results that came from a replica already given up
+    late: int = 0
+    leases: int = 0
+    busy_seconds: float = 0.0
+
+
+class Ledger:
+    """The state of one map. Not thread-safe: its owner holds a lock.
+
+    Args:
+        map_id: prefix of the lease ids.
+        source: the inputs.
+        options: what to do.
+        first_serial: serial of the first lease; a lane that serves many maps counts on.
+    """
+
+    def __init__(self, map_id: str, source: Source, options: MapOptions) -> None:
+        self.map_id = map_id
+        self.options = options
+        self.counters = Counters(total=source.total)
+        self.outstanding: dict[str, Lease] = {}
+        self.failures: list[Exception] = []
+        #: ends the map at once: the consumer raises it before any further output
+        self.fatal: Exception | None = None
+        self._source = source
+        self._sizer = LeaseSizer()
+        self._serial = 0
+        self._drawn = 0  # inputs drawn: index of the next new one
+        self._yielded = 0  # outputs the consumer has taken
+        self._again: list[tuple[float, int, _Again]] = []  # heap: not before, lo, what
+        self._attempts: dict[int, int] = {}  # index -> tries that raised
+        self._crashes: dict[int, int] = {}  # index -> replicas it was running on when they died
+        self._finished: dict[int, Segment] = {}  # ordered: lo -> segment
+        self._arrived: deque[Segment] = deque()  # unordered
+        self._buffered = 0  # bytes in finished segments
+        self._stop_at: int | None = None  # a failed index after which nothing more is wanted
+
+    # -- offering ------------------------------------------------------------------------------------------------------
+
+    def offer(self, replicas: int, now: float) -> list[Lease]:
+        """Leases to submit now: what keeps `replicas` busy, within the bounds on what is finished and not taken."""
+        if self.options.concurrency is not None:
+            replicas = min(replicas, self.options.concurrency)
+        per_replica = _LEASES_PER_REPLICA if self.options.concurrency is None else 1
+        window = max(replicas, 1) * per_replica
+        leases: list[Lease] = []
+        while len(self.outstanding) < window:
+            lease = self._next_again(now) or self._next_new(window, replicas)
+            if lease is None:
+                break
+            self.outstanding[lease.id] = lease
+            leases.append(lease)
+        return leases
+
+    def withdraw(self, lease: Lease) -> None:
+        """`lease` could not be submitted: its inputs are offered again."""
+        del self.outstanding[lease.id]
+        self._lease_again(lease.lo, lease.count, lease.inputs, 0.0)
+
+    def next_retry(self) -> float | None:
+        """When the next waiting retry may run, None when none waits."""
+        return self._again[0][0] if self._again else None
+
+    @property
+    def finished(self) -> bool:
+        """Every input has its result, or nothing more is wanted."""
+        if self.fatal is not None:
+            return True
+        if self.outstanding or self._wanted_again():
+            return False
+        return self._source.exhausted or self._stop_at is not None
+
+    def _next_again(self, now: float) -> Lease | None:
+        while self._again and self._again[0][0] <= now:
+            _, lo, again = heapq.heappop(self._again)
+            if self._stop_at is None or lo < self._stop_at:
+                return self._lease(again.lo, again.count, again.inputs, front=True)
+        return None
+
+    def _next_new(self, window: int, replicas: int) -> Lease | None:
+        if self._source.exhausted or self._stop_at is not None:
+            return None
+        total = self._source.total
+        remaining = None if total is None else total - self._drawn
+        count = 1 if self.options.single else self._sizer.size(remaining, replicas)
+        count = min(count, self._room(window, count))
+        if count <= 0:
+            return None
+        values = self._source.draw(count)
+        if not values:
+            return None
+        lo = self._drawn
+        inputs = codec.pack_list(
+            values, settings().max_payload_bytes, lambda i: f"Input {lo + i} of {self.options.head.task}"
+        )
+        self._drawn += len(values)
+        self.counters.submitted = self._drawn
+        self._sizer.packed(len(values), len(inputs))
+        return self._lease(lo, len(values), inputs, front=False)
+
+    def _room(self, window: int, count: int) -> int:
+        """How many more inputs may be drawn before the consumer takes outputs."""
+        ahead = self._drawn - self._yielded
+        if self.options.max_outstanding is not None:
+            return self.options.max_outstanding - ahead
+        if self._buffered >= MAX_BUFFERED_BYTES:
+            return 0
+        return window * BUFFERED_WINDOWS * max(count, 1) - ahead
+
+    def _lease(self, lo: int, count: int, inputs: bytes, *, front: bool) -> Lease:
+        self._serial += 1
+        self.counters.leases += 1
+        return Lease(
+            serial=self._serial,
+            id=f"{self.map_id}-{self._serial}",
+            lo=lo,
+            count=count,
+            inputs=inputs,
+            front=front,
+            last_try=self._attempts.get(lo, 0) >= self.options.retries,
+        )
+
+    def _wanted_again(self) -> bool:
+        return any(self._stop_at is None or lo < self._stop_at for _, lo, _ in self._again)
+
+    # -- reports -------------------------------------------------------------------------------------------------------
+
+    def results(self, lease_id: str, frame: Frame, now: float) -> None:
+        """A frame of results came for a lease."""
+        lease = self.outstanding.get(lease_id)
+        if lease is None or not frame.start <= lease.done <= frame.start + frame.count <= lease.count:
+            self.counters.late += frame.count
+            return
+        if frame.start < lease.done:  # a frame sent twice because its first reply was lost
+            frame = _from(frame, lease.done - frame.start)
+        lease.done = frame.start + frame.count
+        if lease.done == lease.count:
+            del self.outstanding[lease_id]
+        self._sizer.observe(frame.count, frame.busy, len(frame.outputs))
+        self.counters.busy_seconds += frame.busy
+        lo = lease.lo + frame.start
+        if frame.errors:
+            self._with_errors(lease, lo, frame, now)
+        elif frame.count:
+            self.counters.succeeded += frame.count
+            self._finish(Segment(lo=lo, count=frame.count, outputs=frame.outputs))
+        self._judge()
+
+    def handed_back(self, lease_id: str, end: int) -> None:
+        """The replica will not run the inputs of a lease from position `end` on; it keeps those before."""
+        lease = self.outstanding.get(lease_id)
+        if lease is None or not lease.done <= end < lease.count:
+            return
+        self._sizer.late()
+        parts = codec.split_list(lease.inputs)
+        self.counters.recovered += lease.count - end
+        self._lease_again(lease.lo + end, lease.count - end, codec.join_list(parts[end:]), 0.0)
+        lease.count = end
+        lease.inputs = codec.join_list(parts[:end])
+        if lease.done >= end:
+            del self.outstanding[lease_id]
+
+    def lost(self, lease_id: str, reason: str, position: int | None, replica: str, now: float) -> None:
+        """The replica of a lease died, while it ran the input at `position` if that is known.
+
+        Only what has no result runs again. The input that was running is charged with the death; where nobody knows
+        which it was, the lease is split until it is alone.
+        """
+        lease = self.outstanding.pop(lease_id, None)
+        if lease is None:
+            return
+        parts = codec.split_list(lease.inputs)[lease.done :]
+        lo = lease.lo + lease.done
+        self.counters.recovered += len(parts)
+        if len(parts) == 1:
+            position = lease.done
+        if position is None or not lease.done <= position < lease.count:
+            step = -(-len(parts) // _SPLIT)
+            for i in range(0, len(parts), step):
+                chunk = parts[i : i + step]
+                self._lease_again(lo + i, len(chunk), codec.join_list(chunk), 0.0)
+            return
+        at = position - lease.done
+        for begin, end in ((0, at), (at + 1, len(parts))):
+            if begin < end:
+                self._lease_again(lo + begin, end - begin, codec.join_list(parts[begin:end]), 0.0)
+        self._crashed(lo + at, parts[at], reason, replica, now)
+        self._judge()
+
+    def _crashed(self, index: int, part: bytes, reason: str, replica: str, now: float) -> None:
+        inputs = codec.join_list([part])
+        if reason == failure.TIMEOUT:
+            data = failure.described(failure.TIMEOUT, "stopped after its timeout; its replica had to be replaced")
+            self._failed(index, part, data, replica, now)
+            return
+        crashes = self._crashes[index] = self._crashes.get(index, 0) + 1
+        if crashes <= self.options.max_crashes:
+            self._lease_again(index, 1, inputs, now)
+            return
+        message = f"{crashes} replicas died while they ran it; the last one {reason}"
+        self._give_up(index, failure.described(failure.LOST, message), replica)
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _with_errors(self, lease: Lease, lo: int, frame: Frame, now: float) -> None:
+        """Cuts a frame at the inputs that failed: each is tried again, or its place holds the exception."""
+        inputs = codec.split_list(lease.inputs)
+        outputs = codec.split_list(bytes(frame.outputs))
+        start = 0
+        for at in sorted(frame.errors):
+            if not 0 <= at < frame.count:
+                continue
+            self._succeeded(lo + start, outputs[start:at])
+            self._failed(lo + at, inputs[frame.start + at], frame.errors[at], frame.replica, now)
+            start = at + 1
+        self._succeeded(lo + start, outputs[start:])
+
+    def _succeeded(self, lo: int, outputs: list[bytes]) -> None:
+        if outputs:
+            self.counters.succeeded += len(outputs)
+            self._finish(Segment(lo=lo, count=len(outputs), outputs=codec.join_list(outputs)))
+
+    def _failed(self, index: int, part: bytes, data: dict[str, Any], replica: str, now: float) -> None:
+        """An input raised or timed out: tried again while it has retries."""
+        tries = self._attempts[index] = self._attempts.get(index, 0) + 1
+        if tries <= self.options.retries and not data.get("final"):
+            self.counters.retried += 1
+            self._lease_again(index, 1, codec.join_list([part]), now + self.options.retry_delay.delay(tries))
+            return
+        self._give_up(index, data, replica)
+
+    def _give_up(self, index: int, data: dict[str, Any], replica: str) -> None:
+        attempt = max(self._attempts.get(index, 0), 1)
+        error = failure.rebuild(data, index=index, attempt=attempt, replica=replica)
+        self.counters.failed += 1
+        if not self.options.return_exceptions:
+            self.failures.append(error)
+        if not self.options.tolerant:
+            self._stop_at = index if self._stop_at is None else min(self._stop_at, index)
+        self._finish(Segment(lo=index, count=1, outputs=b"\x91\xc0", errors={0: error}))
+
+    def _judge(self) -> None:
+        """Ends the map as soon as it cannot succeed any more."""
+        options, counters = self.options, self.counters
+        if self.fatal is not None or not options.tolerant:
+            return
+        problem = None
+        if options.max_failures is not None and counters.failed > options.max_failures:
+            problem = f"{counters.failed} inputs failed; max_failures={options.max_failures}"
+        total = self._source.total
+        if total is None and self._source.exhausted and self._source.error is None:
+            total = self._drawn
+        if total is not None:
+            possible = total - counters.failed
+            if possible < options.min_success_ratio * total and options.min_success_ratio < 1:
+                problem = f"{counters.failed} of {total} inputs failed; min_success_ratio={options.min_success_ratio}"
+            if options.min_successes is not None and possible < options.min_successes:
+                problem = f"{counters.failed} of {total} inputs failed; min_successes={options.min_successes}"
+        if problem is not None:
+            first = f" First: {self.failures[0]!r}" if self.failures else ""
+            self.fatal = MapFailedError(f"{problem}.{first}", tuple(self.failures))
+
+    # -- the consumer's side -------------------------------------------------------------------------------------------
+
+    def take(self) -> Segment | None:
+        """The next finished segment, in index order unless the map is unordered; None when it is not there yet."""
+        if self.options.ordered:
+            segment = self._finished.pop(self._yielded, None)
+        else:
+            segment = self._arrived.popleft() if self._arrived else None
+        if segment is not None:
+            self._yielded += segment.count
+            self._buffered -= len(segment.outputs)
+        return segment
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `take` would return a segment."""
+        return self._yielded in self._finished if self.options.ordered else bool(self._arrived)
+
+    def ending(self) -> Exception | None:
+        """What to raise after the last output: the error of the user's own iterator, or nothing."""
+        if self._source.error is not None:
+            return self._source.error
+        self._judge()
+        return self.fatal
+
+    def fail(self, error: Exception) -> None:
+        """Ends the map with `error`."""
+        if self.fatal is None:
+            self.fatal = error
+
+    def _finish(self, segment: Segment) -> None:
+        self._buffered += len(segment.outputs)
+        for index in range(segment.lo, segment.lo + segment.count) if self._attempts or self._crashes else ():
+            self._attempts.pop(index, None)
+            self._crashes.pop(index, None)
+        if self.options.ordered:
+            self._finished[segment.lo] = segment
+        else:
+            self._arrived.append(segment)
+
+    def _lease_again(self, lo: int, count: int, inputs: bytes, not_before: float) -> None:
+        heapq.heappush(self._again, (not_before, lo, _Again(lo=lo, count=count, inputs=inputs)))
+
+
+def _from(frame: Frame, position: int) -> Frame:
+    """The part of `frame` from `position` on."""
+    outputs = codec.join_list(codec.split_list(bytes(frame.outputs))[position:])
+    errors = {at - position: error for at, error in frame.errors.items() if at >= position}
+    return replace(frame, start=frame.start + position, count=frame.count - position, errors=errors, outputs=outputs)

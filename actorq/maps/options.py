@@ -1,0 +1,62 @@
+"""What a map was asked to do, checked before the first input is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from actorq.errors import DeclarationError
+from actorq.frames import Head
+from actorq.retry import Backoff
+
+#: default bound of finished outputs that wait for the consumer, bytes as packed
+MAX_BUFFERED_BYTES = 32 * 1024 * 1024
+#: finished leases that may wait behind a slow head of line, in windows. 8 is the least that does not starve replicas
+#: on a heavy-tailed load, 64 was no better
+BUFFERED_WINDOWS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOptions:
+    """Validated options of one map; see `Task.map` for their meaning."""
+
+    environment: str
+    head: Head
+    retries: int = 0
+    retry_delay: Backoff = field(default_factory=Backoff)
+    #: deaths of replicas an input may cause before it is given up
+    max_crashes: int = 2
+    ordered: bool = True
+    return_exceptions: bool = False
+    min_success_ratio: float = 1.0
+    min_successes: int | None = None
+    max_failures: int | None = None
+    #: every input is a lease of its own, whatever it takes
+    single: bool = False
+    #: replicas to use at most
+    concurrency: int | None = None
+    max_outstanding: int | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_success_ratio <= 1:
+            raise DeclarationError(f"min_success_ratio={self.min_success_ratio}: give a number from 0 to 1.")
+        for name in ("min_successes", "max_failures"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 0):
+                raise DeclarationError(f"{name}={value!r}: give a whole number from 0 up.")
+        for name in ("concurrency", "max_outstanding"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise DeclarationError(f"{name}={value!r}: give a whole number from 1 up.")
+        if self.timeout is not None and self.timeout <= 0:
+            raise DeclarationError(f"timeout={self.timeout}: give seconds above 0.")
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether a failed input leaves the map running."""
+        return (
+            self.return_exceptions
+            or self.min_success_ratio < 1
+            or self.min_successes is not None
+            or self.max_failures is not None
+        )

@@ -1,0 +1,168 @@
+"""The thread that keeps a map's window full.
+
+                     consumer thread                          pump thread
+                 for v in task.map(xs): …            offer ──▶ transport ──▶ Redis
+                       │      ▲                        ▲           │
+              take ────┘      └──── condition ◀── ledger ◀─ wait ──┘
+
+The pump draws inputs, submits leases and books reports, so a slow consumer does not idle the replicas before the bound
+on finished outputs is reached; the consumer unpacks what it takes. They share the ledger under one lock. Whatever ends
+the map (last output, an error, a `break`, Ctrl-C, the end of the program), the pump is the one that tells Redis.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+
+from actorq.errors import ActorqError, MapTimeoutError
+from actorq.maps.ledger import Ledger, Segment
+from actorq.maps.transport import HandedBack, Lost, Report, Results, Transport
+
+#: pause between two heartbeats of a map, seconds; also bounds how late a lost replica is noticed beyond its lease
+BEAT_SECONDS = 1.0
+
+
+class Pump:
+    """Runs one map. `take` is called by the consumer; `close` ends the map early.
+
+    Args:
+        ledger: the map's books.
+        transport: where leases go; the pump finishes it.
+        deliver: called in the pump's thread for every finished segment, instead of `take`.
+        on_end: called once, in the pump's thread, when the map is over and its traces are gone.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        transport: Transport,
+        *,
+        deliver: Callable[[Segment], None] | None = None,
+        on_end: Callable[[Exception | None], None] | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self._transport = transport
+        self._deliver = deliver
+        self._on_end = on_end
+        self._condition = threading.Condition()
+        self._closed = False
+        self._over = False
+        self._wants_room = False
+        timeout = ledger.options.timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        context = contextvars.copy_context()  # the user's iterator runs in the pump: give it the caller's context
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"actorq-{ledger.map_id}")
+        self._thread.daemon = True  # a map nobody closed must not keep the program alive; `close_all` ends it properly
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def take(self) -> Segment | None:
+        """The next finished segment; waits for it. None after the last one. Raises what ended the map."""
+        with self._condition:
+            while True:
+                if self.ledger.fatal is not None:
+                    raise self.ledger.fatal
+                segment = self.ledger.take()
+                if segment is not None:
+                    if self._wants_room:
+                        self._transport.wake()
+                    return segment
+                if self._over:
+                    ending = self.ledger.ending()
+                    if ending is not None:
+                        raise ending
+                    return None
+                self._condition.wait()
+
+    def close(self) -> None:
+        """Ends the map now and waits until nothing of it is left."""
+        with self._condition:
+            self._closed = True
+        self._transport.wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def nudge(self) -> None:
+        """New inputs have come, or there is room for more."""
+        self._transport.wake()
+
+    # -- the pump's thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        try:
+            self._loop()
+        except Exception as caught:  # the boundary of the thread: the consumer raises it
+            error = caught
+        with self._condition:
+            if error is not None:
+                self.ledger.fail(error)
+            outstanding = list(self.ledger.outstanding.values())
+        try:
+            self._transport.finish(outstanding)
+        except ActorqError as caught:
+            error = error or caught  # the server is gone: its keys expire by themselves
+        finally:
+            with self._condition:
+                self._over = True
+                self._condition.notify_all()
+            if self._on_end is not None:
+                self._on_end(error or self.ledger.fatal)
+
+    def _loop(self) -> None:
+        next_beat = time.monotonic() + BEAT_SECONDS
+        while True:
+            now = time.monotonic()
+            if self._deadline is not None and now >= self._deadline:
+                raise MapTimeoutError(f"The map did not finish within {self.ledger.options.timeout} s.")
+            with self._condition:
+                if self._closed or self.ledger.finished:
+                    return
+                leases = self.ledger.offer(self._transport.replicas, now)
+                self._wants_room = True
+            if leases:
+                accepted = self._transport.offer(leases)
+                if accepted < len(leases):
+                    with self._condition:
+                        for lease in leases[accepted:]:
+                            self.ledger.withdraw(lease)
+            if now >= next_beat:
+                next_beat = now + BEAT_SECONDS
+                self._book(self._transport.beat(list(self.ledger.outstanding.values())))
+            self._book(self._transport.wait(self._pause(next_beat), expecting=bool(self.ledger.outstanding)))
+
+    def _pause(self, next_beat: float) -> float:
+        until = next_beat
+        retry = self.ledger.next_retry()
+        if retry is not None:
+            until = min(until, retry)
+        if self._deadline is not None:
+            until = min(until, self._deadline)
+        return max(until - time.monotonic(), 0.0)
+
+    def _book(self, reports: list[Report]) -> None:
+        if not reports:
+            return
+        now = time.monotonic()
+        with self._condition:
+            for report in reports:
+                match report:
+                    case Results():
+                        self.ledger.results(report.lease, report.frame, now)
+                    case HandedBack():
+                        self.ledger.handed_back(report.lease, report.end)
+                    case Lost():
+                        self.ledger.lost(report.lease, report.reason, report.position, report.replica, now)
+            if self._deliver is None:
+                if self.ledger.waiting or self.ledger.fatal is not None:
+                    self._condition.notify_all()
+                return
+            segments = []
+            while (segment := self.ledger.take()) is not None:
+                segments.append(segment)
+        for segment in segments:
+            self._deliver(segment)

@@ -1,0 +1,91 @@
+"""Names of environments, tasks, modules and maps, and what they may look like.
+
+The module a script is run as, `__main__`, has another name in every process. On the wire it goes by the name it would
+have if it were imported, so a script, its replicas and `actorq worker script:env` agree.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import uuid
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from actorq.errors import CodecError, DeclarationError
+
+#: what RQ, a Kubernetes label and a Redis key can all carry
+_ENVIRONMENT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_MAP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def check_environment(name: str) -> str:
+    """`name`, or `DeclarationError` when Kubernetes or RQ could not carry it."""
+    if not isinstance(name, str) or not _ENVIRONMENT.fullmatch(name):
+        raise DeclarationError(
+            f"Environment name {name!r}: use lower-case letters, digits and '-', 63 at most, "
+            "with a letter or digit at both ends (Kubernetes labels allow no more)."
+        )
+    return name
+
+
+def check_map_id(map_id: str) -> str:
+    if not isinstance(map_id, str) or not _MAP_ID.fullmatch(map_id):
+        raise DeclarationError(f"map_id {map_id!r}: use letters, digits, '_' and '-', 64 at most.")
+    return map_id
+
+
+def new_id() -> str:
+    """A short random id for a map."""
+    return uuid.uuid4().hex[:12]
+
+
+@cache
+def main_module() -> tuple[str, str | None]:
+    """The name `__main__` would have if it were imported, and the file to import it from (None: by name).
+
+    Raises `DeclarationError` in an interactive session, whose functions exist nowhere else.
+    """
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name not in ("__main__", None):
+        name = spec.name.removesuffix(".__main__") if spec.name.endswith(".__main__") else spec.name
+        return (spec.name if spec.name.endswith(".__main__") else name), None
+    path = getattr(main, "__file__", None)
+    if path is None or not Path(path).exists():
+        raise DeclarationError(
+            "This task is defined in an interactive session, which a replica cannot import: put it into a .py file."
+        )
+    return Path(path).stem, str(Path(path).resolve())
+
+
+def public_module(module: str) -> str:
+    """The name `module` has in every process."""
+    return main_module()[0] if module == "__main__" else module
+
+
+def loaded_object(module: str, qualname: str) -> Any:
+    """`module.qualname` among the modules this process has already imported; never imports one.
+
+    Raises `CodecError` when it is not there.
+    """
+    found: Any = None
+    if isinstance(module, str) and isinstance(qualname, str):
+        found = sys.modules.get(module)
+        if found is None and _is_main(module):
+            found = sys.modules["__main__"]
+    if found is None:
+        raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
+    return found
+
+
+def _is_main(module: str) -> bool:
+    try:
+        return main_module()[0] == module
+    except DeclarationError:
+        return False

@@ -1,0 +1,1 @@
+"""Replicas that a program starts for itself on its own machine."""

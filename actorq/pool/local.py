@@ -1,0 +1,106 @@
+"""A local pool: the replicas of one environment, as processes of this program's own.
+
+The pool runs in a session of its own, so that Ctrl-C reaches only the program, which then stops the pool; and it holds
+the read end of a pipe, so that it ends when the program does, however that happens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from actorq.environment import ActorEnvironment
+from actorq.errors import PoolError
+from actorq.replica.importing import module_target
+from actorq.replica.spec import SupervisorSpec, ZygoteSpec
+
+#: how long a pool that is told to end may take, seconds
+_STOP_TIMEOUT = 5.0
+
+
+class LocalPool:
+    """`replica_count` replicas of `environment`, serving the server at `url`."""
+
+    def __init__(self, environment: ActorEnvironment, url: str) -> None:
+        self.environment = environment.name
+        self.replicas = environment.replica_count
+        self.modules = frozenset(task.function.__module__ for task in environment.tasks.values())
+        self._failure: str | None = None
+        self._ready = False
+        self._buffer = b""
+        spec = SupervisorSpec(
+            url=url,
+            environment=environment.name,
+            replicas=environment.replica_count,
+            lease_seconds=environment.lease_seconds,
+            drain_seconds=environment.drain_seconds,
+            isolation=environment.isolation,
+            zygote=ZygoteSpec(
+                environment=environment.name,
+                targets=[module_target(module) for module in sorted(self.modules)],
+                start_method=environment.start_method,
+                path=sys.path,
+                argv=sys.argv,
+            ),
+        )
+        self._status, status = os.pipe()
+        arguments = [sys.executable, "-m", "actorq.replica.host", json.dumps(asdict(spec)), str(status)]
+        self._process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            pass_fds=(status,),
+            start_new_session=True,
+            env={**os.environ, **environment.environment, "ACTORQ_REDIS_URL": url, "PYTHONPATH": _python_path()},
+        )
+        os.close(status)
+
+    def serves(self, environment: ActorEnvironment) -> bool:
+        """Whether the pool has imported every module that declares a task of `environment`."""
+        return {task.function.__module__ for task in environment.tasks.values()} <= self.modules
+
+    def check(self) -> None:
+        """Raises `PoolError` when the replicas cannot start or have stopped. Never waits."""
+        while self._failure is None and select.select([self._status], [], [], 0)[0]:
+            data = os.read(self._status, 65536)
+            if not data:
+                break
+            *lines, self._buffer = (self._buffer + data).split(b"\n")
+            for line in lines:
+                message: dict[str, Any] = json.loads(line)
+                self._ready = self._ready or "ready" in message
+                self._failure = message.get("failed", self._failure)
+        if self._failure is not None:
+            raise PoolError(
+                f"The replicas of {self.environment!r} cannot import its tasks:\n\n{self._failure.rstrip()}"
+            )
+        if self._process.poll() is not None:
+            raise PoolError(
+                f"The pool of {self.environment!r} has stopped (exit status {self._process.returncode}); "
+                "what it said is on stderr above."
+            )
+
+    def stop(self) -> None:
+        """Ends all replicas now."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._status >= 0:
+            os.close(self._status)
+            self._status = -1
+
+
+def _python_path() -> str:
+    """Where the pool's interpreter finds this package, wherever the program found it."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    return os.pathsep.join(filter(None, (package_root, inherited)))

@@ -1,0 +1,56 @@
+"""Entry of the process that runs one input of a regular task.
+
+python -m actorq.pool.once SPEC RESULT_FD     (the lease's payload on stdin)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+
+from actorq import codec, failure
+from actorq.environment import Environment
+from actorq.errors import PoolError
+from actorq.frames import Frame, parse_head, split
+from actorq.replica.importing import Target, import_target
+from actorq.replica.runner import Prepared, Run
+from actorq.replica.slots import Slots
+from actorq.replica.spec import ZygoteSpec
+from actorq.replica.zygote import die_with_parent, prepare_process
+
+
+def _run(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
+    try:
+        for target in spec.targets:
+            import_target(target)
+        head, inputs = split(payload)
+        parsed = parse_head(head)
+        tasks = {name: task for env in Environment.of(spec.environment) for name, task in env.tasks.items()}
+        if parsed.task not in tasks:
+            raise PoolError(f"The process cannot find the task {parsed.task!r}.")
+        run = Run(Prepared(tasks[parsed.task].function, parsed), codec.unpack_list(inputs), Slots(1)[0], None)
+        run.run(asyncio.new_event_loop)
+        return run.take(replica)
+    except Exception as error:  # the process boundary: an import that failed is this input's failure
+        errors = {0: failure.describe(error) | {"final": True}}
+        return Frame(start=0, count=1, busy=0.0, replica=replica, errors=errors, outputs=codec.pack([None]))
+
+
+def _main() -> None:
+    die_with_parent()
+    data, result = json.loads(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(result, False)
+    spec = ZygoteSpec(targets=[Target(**target) for target in data.pop("targets")], **data)
+    prepare_process(spec)
+    del os.environ["ACTORQ_REPLICA_OF"]  # nothing is warm here: a call to any environment is a call from outside
+    payload = sys.stdin.buffer.read()
+    frame = _run(spec, payload, f"{socket.gethostname()}-{os.getpid()}")
+    with os.fdopen(result, "wb") as pipe:
+        pipe.write(frame.packed())
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,10 @@
+"""The replica: a supervisor that never runs user code, and executors that run nothing else.
+
+supervisor ── watches slots, signals, RQ commands ── registrar thread ── Redis (registration, renewal, deaths)
+    │ socket: fork, exits                                 slots: one page of shared memory per executor
+    ▼
+zygote ── imported the task's module, one thread, no connection
+    │ fork
+    ▼
+executor 1 … R ── one thread, own connection, all user code ── Redis (leases, results)
+"""

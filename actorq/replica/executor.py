@@ -1,0 +1,286 @@
+"""The executor: one thread that takes leases, runs their inputs and commits the results.
+
+    next.lua ──lease──▶ run ──frame──▶ next.lua (commit + next lease, one round trip) ──▶ …
+        └── nothing to do: wait on the mailbox, where a submitter puts a lease it claimed for us
+
+The supervisor speaks to it through one signal and its slot. The handler runs between two bytecodes of the task, when
+our connection is idle, so it can send what is finished and hand back what has not begun while the task goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import random
+import signal
+import sys
+import time
+import zlib
+from collections import OrderedDict
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from actorq import codec, failure
+from actorq.broker import keys, scripts
+from actorq.broker.wire import Argument, Link
+from actorq.clock import iso_now
+from actorq.environment import ActorEnvironment
+from actorq.errors import ActorqError, BrokerError, CodecError, PoolError
+from actorq.frames import Frame, join, parse_head, split
+from actorq.replica.isolation import Isolation
+from actorq.replica.runner import Prepared, Run, Stop
+from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
+
+#: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
+#: was flushed or restarted
+_MAIL_SECONDS = 10
+#: how long a flush in the middle of a task may hold up the task, seconds
+_FLUSH_PATIENCE = 1.0
+#: constants of this many maps are kept unpacked
+_PREPARED_MAPS = 64
+#: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
+_RECORDED_FAILURES = 50
+
+
+class _Leave(BaseException):
+    """Raised by the handler out of the wait on the mailbox: the replica drains."""
+
+
+class Executor:
+    """Serves one environment until it is drained."""
+
+    def __init__(self, spec: ExecutorSpec, slot: Slot) -> None:
+        environment = ActorEnvironment.declared(spec.environment)
+        self._spec = spec
+        self._slot = slot
+        self._tasks = environment.tasks
+        self._link = Link(spec.url, patience=float("inf"))
+        self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
+        self._isolation = Isolation(environment, spec.isolation)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._run: Run | None = None
+        self._lease = ""
+        self._waiting = False
+        self._draining = False
+
+    def serve(self) -> None:
+        """Takes leases until drained."""
+        signal.signal(WAKE_SIGNAL, self._on_wake)
+        signal.siginterrupt(WAKE_SIGNAL, False)
+        _reseed()
+        self._isolation.begin()
+        done: tuple[str, Frame, bytes] | None = None
+        while True:
+            lease, attempt, payload = self._next(done)
+            done = None
+            while not lease and not self._draining:
+                mail = self._wait_for_mail()
+                if mail is None:
+                    lease, attempt, payload = self._next(None)
+                else:
+                    lease, attempt, payload = mail
+            if not lease:
+                return
+            done = self._work(f"{lease}:{attempt}", payload)
+
+    # -- taking and committing -----------------------------------------------------------------------------------------
+
+    def _next(self, done: tuple[str, Frame, bytes] | None) -> tuple[str, str, bytes]:
+        """Commits what is done and takes the next lease; ("", …) when there is none."""
+        spec = self._spec
+        want = "" if self._draining else "1"
+        args: list[Argument] = [keys.RQ, keys.AQ, spec.environment, spec.worker, spec.lease_seconds, iso_now(), want]
+        if done is None:
+            args += ("", 0, b"", 0)
+        else:
+            member, frame, payload = done
+            args += (member, frame.busy, frame.packed(), *self._failures(member, frame, payload))
+        reply = self._link.call(scripts.NEXT, [], args)
+        self._slot.release()
+        return reply[1].decode(), reply[2].decode(), reply[3]
+
+    def _wait_for_mail(self) -> tuple[str, str, bytes] | None:
+        """A lease from the mailbox, or None when it is time to ask."""
+        try:
+            self._waiting = True
+            if self._draining:
+                raise _Leave
+            self._link.send(["BLPOP", keys.mail(self._spec.worker), _MAIL_SECONDS])
+            reply = self._link.read(timeout=2 * _MAIL_SECONDS)
+            self._waiting = False
+        except _Leave:
+            self._link.drop()  # a mail may be on its way: next.lua finds that lease among our own
+            return None
+        except (RedisError, BrokerError):
+            self._waiting = False
+            self._link.drop()
+            return None
+        if not reply or not reply[1]:
+            return None
+        lease, attempt, payload = reply[1].split(b"\0", 2)
+        return lease.decode(), attempt.decode(), payload
+
+    def _failures(self, member: str, frame: Frame, payload: bytes) -> list[Argument]:
+        """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
+        if not frame.errors or not self._recorded(payload):
+            return [0]
+        head, packed = split(payload)
+        inputs = codec.split_list(bytes(packed))
+        fields: list[Argument] = []
+        lease = member.rpartition(":")[0]
+        chosen = sorted(frame.errors)[:_RECORDED_FAILURES]
+        for at in chosen:
+            error, position = frame.errors[at], frame.start + at
+            text = error.get("traceback") or f"{error['kind']}: {error['message']}"
+            encoded = base64.b64encode(zlib.compress(text.encode(errors="replace")))
+            task = parse_head(head).task
+            description = f"{task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
+            fields += (f"{lease}-{position}", description, encoded, join(head, codec.join_list([inputs[position]])))
+        return [len(chosen), *fields]
+
+    def _recorded(self, payload: bytes) -> bool:
+        try:
+            return parse_head(split(payload)[0]).record
+        except ActorqError:
+            return False
+
+    # -- working -------------------------------------------------------------------------------------------------------
+
+    def _work(self, member: str, payload: bytes) -> tuple[str, Frame, bytes]:
+        """Runs one lease and returns what to commit."""
+        self._slot.begin_lease(member, 1, time.monotonic_ns(), None)
+        self._slot.end_lease()
+        try:
+            head, packed = split(payload)
+            prepared = self._prepare(head)
+            inputs = codec.unpack_list(packed)
+        except ActorqError as error:
+            return member, self._refused(payload, error), payload
+        run = Run(prepared, inputs, self._slot, self._isolation.after_input)
+        self._slot.begin_lease(member, len(inputs), time.monotonic_ns(), prepared.head.timeout)
+        self._run, self._lease = run, member
+        self._isolation.task = prepared.head.task
+        try:
+            run.run(self._event_loop)
+        except Stop as stop:  # arrived in our own loop, between two inputs
+            run.stopped = stop.kind == failure.CANCELLED
+        self._run = None
+        self._slot.end_lease()
+        _flush_streams()
+        if run.stopped:
+            run.abandon("stopped: its map was cancelled, or an operator stopped the job")
+        return member, run.take(self._spec.worker), payload
+
+    def _prepare(self, head: bytes) -> Prepared:
+        prepared = self._prepared.get(head)
+        if prepared is None:
+            parsed = parse_head(head)
+            task = self._tasks.get(parsed.task)
+            if task is None:
+                known = ", ".join(sorted(self._tasks)) or "none"
+                raise PoolError(
+                    f"Environment {self._spec.environment!r} of this replica declares no task {parsed.task!r} "
+                    f"(it has: {known}). Start the replicas with the same code as the script."
+                )
+            prepared = self._prepared[head] = Prepared(task.function, parsed)
+            if len(self._prepared) > _PREPARED_MAPS:
+                self._prepared.popitem(last=False)
+        return prepared
+
+    def _refused(self, payload: bytes, error: ActorqError) -> Frame:
+        """A frame in which every input fails with `error`."""
+        try:
+            count = len(codec.split_list(bytes(split(payload)[1])))
+        except CodecError:
+            count = 1
+        data = failure.describe(error) | {"final": True, "traceback": ""}
+        outputs = codec.pack([None] * count)
+        errors = dict.fromkeys(range(count), data)
+        return Frame(start=0, count=count, busy=0.0, replica=self._spec.worker, errors=errors, outputs=outputs)
+
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        return self._loop
+
+    # -- the supervisor's requests -------------------------------------------------------------------------------------
+
+    def _on_wake(self, signum: int, frame: object) -> None:
+        """The signal handler. Runs between two bytecodes of whatever this thread does."""
+        request, run = self._slot.request, self._run
+        draining = self._slot.draining and not self._draining
+        if draining:
+            self._draining = True
+            if self._waiting:
+                self._waiting = False
+                raise _Leave
+        if run is None:
+            return
+        if draining or request == LATE:
+            self._sync(run)
+        elif request == TIMEOUT and run.armed and self._slot.request_of == self._slot.input:
+            run.armed = False
+            raise Stop(failure.TIMEOUT)
+        elif request == CANCEL and self._slot.request_of == self._slot.lease:
+            run.stopped = True
+            if run.armed:
+                run.armed = False
+                raise Stop(failure.CANCELLED)
+
+    def _sync(self, run: Run) -> None:
+        """In the middle of a lease: sends what is finished, hands back what has not begun."""
+        end = run.cut()
+        frame = run.take(self._spec.worker) if run.pending_results else None
+        args: list[Argument] = [keys.RQ, keys.AQ, self._spec.environment, self._lease]
+        if frame is None:
+            args += (0, 0, b"", end)
+        else:
+            args += (frame.start, frame.start + frame.count, frame.packed(), end)
+        patience, self._link.patience = self._link.patience, _FLUSH_PATIENCE
+        try:
+            mine = self._link.call(scripts.SYNC, [], args)
+        except BrokerError:
+            if frame is not None:
+                run.untake(frame)  # goes with the next one; the ledger knows what it has seen
+            return
+        finally:
+            self._link.patience = patience
+        if not mine and run.armed:
+            run.armed = False
+            raise Stop(failure.CANCELLED)
+
+
+def _reseed() -> None:
+    """Forked executors must not draw the same random numbers."""
+    random.seed()
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # the reader is gone, or the task closed it
+            continue
+
+
+def main(spec: ExecutorSpec, slot: Slot) -> None:
+    """Runs an executor in this process and ends the process."""
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # the supervisor decides when an executor ends
+        Executor(spec, slot).serve()
+        status = 0
+    except BaseException:  # the process boundary: say why, then end without running the parent's exit handlers
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        _flush_streams()
+        os._exit(status)

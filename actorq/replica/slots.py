@@ -1,0 +1,165 @@
+"""What an executor tells its supervisor, and the other way round: one page of shared memory each.
+
+Reading it costs the supervisor nothing in Redis and works while a C extension blocks the executor. Every cell has one
+writer. A torn read can only be of the lease's name, and a wrong name renews nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Final
+
+_SLOT_BYTES: Final = 1024
+_NAME_AT: Final = 256
+
+# Cells, 8 bytes each. Written by the executor:
+_RUNNING, _LEASE, _LEASE_SINCE, _COUNT, _POSITION, _INPUT, _INPUT_SINCE, _TIMEOUT, _NAME_LENGTH, _INPUTS = range(10)
+# Written by the supervisor:
+_REQUEST, _REQUEST_OF, _DRAIN = 16, 17, 18
+
+#: what a supervisor may ask of its executor, with the wake-up signal
+NOTHING, LATE, TIMEOUT, CANCEL = range(4)
+
+#: position while the executor does not publish one: many tiny inputs in a row
+UNKNOWN = -1
+
+
+class Slots:
+    """The shared pages of all executors of one supervisor. Inherited over fork, or reopened by `fileno` after exec."""
+
+    def __init__(self, count: int, fileno: int | None = None) -> None:
+        size = count * _SLOT_BYTES
+        if fileno is None:
+            with tempfile.TemporaryFile() as file:
+                fileno = os.dup(file.fileno())
+            os.ftruncate(fileno, size)
+        self.fileno = fileno
+        self._memory = mmap.mmap(fileno, size)
+        self._view = memoryview(self._memory)
+        self.count = count
+
+    def __getitem__(self, index: int) -> Slot:
+        begin = index * _SLOT_BYTES
+        return Slot(self._view[begin : begin + _SLOT_BYTES])
+
+
+class Slot:
+    """One executor's page."""
+
+    def __init__(self, page: memoryview) -> None:
+        self._page = page
+        #: the cells, for the executor's inner loop
+        self.cells = page[:_NAME_AT].cast("q")
+
+    # -- written by the executor ---------------------------------------------------------------------------------------
+
+    def begin_lease(self, name: str, count: int, since: int, timeout: float | None) -> None:
+        """The executor holds lease `name` ("<lease>:<attempt>") since `since` (monotonic ns)."""
+        cells, data = self.cells, name.encode()
+        cells[_NAME_LENGTH] = 0
+        self._page[_NAME_AT : _NAME_AT + len(data)] = data
+        cells[_NAME_LENGTH] = len(data)
+        cells[_COUNT] = count
+        cells[_POSITION] = UNKNOWN
+        cells[_INPUT_SINCE] = 0
+        cells[_TIMEOUT] = 0 if timeout is None else int(timeout * 1e9)
+        cells[_LEASE_SINCE] = since
+        cells[_LEASE] += 1
+        cells[_RUNNING] = 1
+
+    def end_lease(self) -> None:
+        """The inputs have run; the lease is held until it is committed."""
+        self.cells[_RUNNING] = 0
+        self.cells[_INPUT_SINCE] = 0
+
+    def release(self) -> None:
+        """The lease is no longer held."""
+        self.cells[_NAME_LENGTH] = 0
+
+    def begin_input(self, position: int, since: int) -> None:
+        cells = self.cells
+        cells[_POSITION] = position
+        cells[_INPUT] += 1
+        cells[_INPUT_SINCE] = since
+
+    def end_input(self) -> None:
+        self.cells[_INPUT_SINCE] = 0
+
+    def shorten(self, count: int) -> None:
+        """The lease was handed back from position `count` on."""
+        self.cells[_COUNT] = count
+
+    # -- read by the supervisor ----------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        return bool(self.cells[_RUNNING])
+
+    @property
+    def held(self) -> str:
+        """The lease the executor holds, "" for none."""
+        length = self.cells[_NAME_LENGTH]
+        return bytes(self._page[_NAME_AT : _NAME_AT + length]).decode(errors="replace")
+
+    @property
+    def lease(self) -> int:
+        """A number that is new with every lease."""
+        return self.cells[_LEASE]
+
+    @property
+    def lease_since(self) -> int:
+        return self.cells[_LEASE_SINCE]
+
+    @property
+    def left(self) -> int:
+        """Inputs of the lease that may not have begun."""
+        return self.cells[_COUNT] - 1 - max(self.cells[_POSITION], 0)
+
+    @property
+    def count(self) -> int:
+        return self.cells[_COUNT]
+
+    @property
+    def position(self) -> int | None:
+        position = self.cells[_POSITION]
+        return None if position == UNKNOWN else position
+
+    @property
+    def input(self) -> int:
+        """A number that is new with every input, where inputs are published."""
+        return self.cells[_INPUT]
+
+    @property
+    def overdue(self) -> tuple[int, int]:
+        """(monotonic ns since when the current input runs, its timeout in ns); 0 for none."""
+        return self.cells[_INPUT_SINCE], self.cells[_TIMEOUT]
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def ask(self, request: int, of: int = 0) -> None:
+        """`of` is the input (for TIMEOUT) or the lease (for CANCEL) that is meant: a later one must not be hit."""
+        self.cells[_REQUEST_OF] = of
+        self.cells[_REQUEST] = request
+
+    def drain(self) -> None:
+        """The replica is to leave: finish the input, hand back the rest."""
+        self.cells[_DRAIN] = 1
+
+    @property
+    def draining(self) -> bool:
+        return bool(self.cells[_DRAIN])
+
+    @property
+    def request(self) -> int:
+        return self.cells[_REQUEST]
+
+    @property
+    def request_of(self) -> int:
+        return self.cells[_REQUEST_OF]
+
+    def clear(self) -> None:
+        """A new executor starts in this slot."""
+        for cell in range(len(self.cells)):
+            self.cells[cell] = 0

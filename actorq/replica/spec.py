@@ -1,0 +1,47 @@
+"""What the processes of a pool are told when they start. Light to import: the submitter does too."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+
+from actorq.replica.importing import Target
+
+#: the supervisor's signal; a real-time one where there are any, so that tasks keep SIGUSR1 and SIGUSR2
+WAKE_SIGNAL: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSpec:
+    """What one executor is told when it is forked."""
+
+    url: str
+    environment: str
+    #: its name as an RQ worker
+    worker: str
+    lease_seconds: float
+    isolation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZygoteSpec:
+    """What to import, and how executors are started."""
+
+    environment: str
+    targets: list[Target]
+    start_method: str = "fork"
+    path: list[str] = field(default_factory=list)
+    argv: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorSpec:
+    """What one supervisor runs."""
+
+    url: str
+    environment: str
+    replicas: int
+    lease_seconds: float
+    drain_seconds: float
+    isolation: str | None
+    zygote: ZygoteSpec

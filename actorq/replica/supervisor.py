@@ -1,0 +1,367 @@
+"""The supervisor: never runs user code, so nothing a task does can stop it.
+
+Its main thread watches the slots every few milliseconds and enforces: a late lease is asked to flush and hand back, an
+input past its timeout gets an exception and then SIGKILL, a dead executor is reported and replaced. What needs Redis is
+the registrar's.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from actorq import failure
+from actorq.errors import PoolError
+from actorq.log import logger
+from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot, Slots
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, SupervisorSpec
+from actorq.replica.zygote import Channel, run_zygote
+
+#: how often slots are looked at while any runs, and while all are idle, seconds
+_BUSY_TICK, _IDLE_TICK = 0.02, 0.2
+#: a lease that runs this long is asked to flush and hand back; then after twice as long, and so on
+_LATE_SECONDS = 0.06
+_LATE_MOST = 2.0
+#: from the exception of a timeout to SIGKILL, seconds
+_KILL_GRACE = 1.0
+#: pause before an executor that died young is replaced, seconds; doubles up to the longest
+_RESPAWN_FIRST, _RESPAWN_LONGEST = 0.05, 5.0
+_YOUNG_SECONDS = 5.0
+
+
+class _Replica:
+    """The supervisor's notes on one executor."""
+
+    def __init__(self, index: int, worker: str, slot: Slot) -> None:
+        self.index = index
+        self.worker = worker
+        self.slot = slot
+        self.pid = 0
+        self.started = 0.0
+        self.pause = _RESPAWN_FIRST
+        self.draining = False
+        self.gone = False
+        self.lease = -1
+        self.late_at = 0.0
+        self.timed_out_input = 0
+        self.kill_at = 0.0
+        self.cancelled_lease = -1
+        self.cancel_kill_at = 0.0
+        self.killed_for: str | None = None
+
+
+class Supervisor:
+    """Runs the replicas of one environment on this machine.
+
+    Args:
+        spec: what to run.
+        lifeline: a descriptor whose end of file means that the owner is gone; everything is killed then.
+        on_ready: called with the names of the tasks once the code is imported.
+        on_failed: called with a traceback when it cannot be.
+    """
+
+    def __init__(
+        self,
+        spec: SupervisorSpec,
+        *,
+        lifeline: int | None = None,
+        on_ready: Callable[[list[str]], None] = lambda tasks: None,
+        on_failed: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._spec = spec
+        self._lifeline = lifeline
+        self._on_ready, self._on_failed = on_ready, on_failed
+        self._slots = Slots(spec.replicas)
+        incarnation = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
+        self._replicas = [
+            _Replica(i, f"{spec.environment}-{incarnation}-{i}", self._slots[i]) for i in range(spec.replicas)
+        ]
+        self._registrar: Any = None
+        self._isolation = spec.isolation or "reset"
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._stopping_since: float | None = None
+        self._delayed: list[tuple[float, _Replica]] = []
+        self._failed = False
+        self._channel = self._start_zygote()
+
+    def run(self) -> int:
+        """Serves until drained; returns the exit status."""
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._calls.put(self._stop))
+        try:
+            while not self._done():
+                self._wait()
+                while not self._calls.empty():
+                    self._calls.get()()
+                self._watch()
+        finally:
+            self._end()
+        return 1 if self._failed else 0
+
+    # -- what the registrar's thread calls -----------------------------------------------------------------------------
+
+    def held(self) -> list[str]:
+        return [held for r in self._replicas if (held := r.slot.held)]
+
+    def idle_workers(self) -> list[str]:
+        return [r.worker for r in self._replicas if not r.slot.held and not r.gone and not r.draining]
+
+    def cancel(self, member: str) -> None:
+        self._soon(lambda: self._cancel(member))
+
+    def buried(self, slot: int) -> None:
+        self._soon(lambda: self._respawn(self._replicas[slot]))
+
+    def command(self, worker: str, command: dict[str, Any]) -> None:
+        """A command of RQ's tools for one replica."""
+        replica = next(r for r in self._replicas if r.worker == worker)
+        logger().info("command_received", worker=worker, command=command.get("command"))
+        match command.get("command"):
+            case "shutdown":
+                self._soon(lambda: self._drain(replica))
+            case "kill-horse":
+                self._soon(lambda: self._kill(replica, "killed by an operator (kill-horse)"))
+            case "stop-job" | "stop-execution":
+                job = str(command.get("job_id", ""))
+                self._soon(lambda: self._cancel_job(replica, job))
+
+    # -- the main thread -----------------------------------------------------------------------------------------------
+
+    def _soon(self, action: Callable[[], None]) -> None:
+        self._calls.put(action)
+        try:
+            os.write(self._wake_write, b"\0")
+        except OSError:  # full: it wakes anyway
+            return
+
+    def _start_zygote(self) -> Channel:
+        """Forks the zygote now, while this process has one thread and has imported nothing heavy."""
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            if self._lifeline is not None:
+                os.close(self._lifeline)
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            run_zygote(self._spec.zygote, self._slots, Channel(theirs))
+        theirs.close()
+        self._zygote_pid = pid
+        return Channel(ours)
+
+    def _wait(self) -> None:
+        busy = any(r.slot.running for r in self._replicas)
+        timeout = _BUSY_TICK if busy or self._stopping_since is not None else _IDLE_TICK
+        if self._delayed:
+            timeout = min(timeout, max(0.0, self._delayed[0][0] - time.monotonic()))
+        sources: list[Any] = [self._channel, self._wake_read]
+        if self._lifeline is not None:
+            sources.append(self._lifeline)
+        ready, _, _ = select.select(sources, [], [], timeout)
+        if self._wake_read in ready:
+            os.read(self._wake_read, 4096)
+        if self._channel in ready:
+            for message in self._channel.receive():
+                self._hear(message)
+            if self._channel.closed and not self._failed and not self._all_gone():
+                self._lost_zygote()
+        if self._lifeline is not None and self._lifeline in ready and not os.read(self._lifeline, 1):
+            self._abandon()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        """A message of the zygote."""
+        if "ready" in message:
+            self._isolation = self._spec.isolation or message["isolation"]
+            for replica in self._replicas:
+                self._fork(replica)
+            self._on_ready(message["ready"])
+            self._start_registrar()
+        elif "failed" in message:
+            self._failed = True
+            self._on_failed(message["failed"])
+        elif "forked" in message:
+            replica = self._replicas[message["forked"]]
+            replica.pid, replica.started = message["pid"], time.monotonic()
+            logger().info("executor_started", worker=replica.worker, pid=replica.pid)
+        elif "exited" in message:
+            self._exited(self._replicas[message["exited"]], message["status"])
+
+    def _start_registrar(self) -> None:
+        """Only now: importing RQ would compete with the zygote's imports for the first result."""
+        from actorq.replica.registrar import Registrar
+
+        spec = self._spec
+        names = [r.worker for r in self._replicas]
+        self._registrar = Registrar(spec.url, spec.environment, names, spec.lease_seconds, self)
+        self._registrar.start()
+
+    def _fork(self, replica: _Replica) -> None:
+        replica.slot.clear()
+        replica.pid, replica.lease, replica.killed_for = 0, -1, None
+        spec = ExecutorSpec(
+            url=self._spec.url,
+            environment=self._spec.environment,
+            worker=replica.worker,
+            lease_seconds=self._spec.lease_seconds,
+            isolation=self._isolation,
+        )
+        self._channel.send({"slot": replica.index, "executor": asdict(spec)})
+
+    def _exited(self, replica: _Replica, status: int) -> None:
+        from actorq.replica.registrar import Death
+
+        slot, replica.pid = replica.slot, 0
+        if status == 0 and replica.draining:
+            replica.gone = True
+            logger().info("replica_drained", worker=replica.worker)
+            return
+        reason = replica.killed_for or failure.exit_reason(status)
+        logger().warning("executor_lost", worker=replica.worker, reason=reason, lease=slot.held)
+        death = Death(
+            slot=replica.index, worker=replica.worker, reason=reason, member=slot.held, position=slot.position
+        )
+        slot.clear()
+        if self._registrar is None:
+            self._respawn(replica)
+        else:
+            self._registrar.report(death)
+
+    def _respawn(self, replica: _Replica) -> None:
+        """Starts a new executor, after a pause when the last one died young."""
+        if replica.draining or self._stopping_since is not None:
+            replica.gone = True
+            return
+        if time.monotonic() - replica.started > _YOUNG_SECONDS:
+            replica.pause = _RESPAWN_FIRST
+            self._fork(replica)
+            return
+        self._delayed.append((time.monotonic() + replica.pause, replica))
+        self._delayed.sort(key=lambda item: item[0])
+        replica.pause = min(2 * replica.pause, _RESPAWN_LONGEST)
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        while self._delayed and self._delayed[0][0] <= now:
+            self._fork(self._delayed.pop(0)[1])
+        for replica in self._replicas:
+            if replica.pid and replica.slot.running:
+                self._watch_lease(replica, now)
+                self._watch_input(replica, now)
+        if self._stopping_since is not None and now - self._stopping_since > self._spec.drain_seconds:
+            for replica in self._replicas:
+                self._kill(replica, "stopped before it had finished its input")
+
+    def _watch_lease(self, replica: _Replica, now: float) -> None:
+        """Asks for a flush of a lease that runs late."""
+        slot = replica.slot
+        since = slot.lease_since / 1e9
+        if slot.lease != replica.lease:
+            replica.lease, replica.late_at = slot.lease, since + _LATE_SECONDS
+        if slot.lease == replica.cancelled_lease:
+            if now >= replica.cancel_kill_at:
+                self._kill(replica, "its map was cancelled and the input did not stop")
+            return
+        if now >= replica.late_at and slot.count > 1:
+            replica.late_at = now + min(now - since, _LATE_MOST)
+            self._ask(replica, LATE)
+
+    def _watch_input(self, replica: _Replica, now: float) -> None:
+        """Stops an input that is past its timeout: an exception first, SIGKILL after a grace."""
+        slot = replica.slot
+        current = slot.input
+        since, timeout = slot.overdue
+        if not timeout or not since or now < (since + timeout) / 1e9:
+            return
+        if replica.timed_out_input != current:
+            replica.timed_out_input, replica.kill_at = current, now + _KILL_GRACE
+            self._ask(replica, TIMEOUT, current)
+        elif now >= replica.kill_at:
+            self._kill(replica, failure.TIMEOUT)
+
+    def _ask(self, replica: _Replica, request: int, of: int = 0) -> None:
+        replica.slot.ask(request, of)
+        if replica.pid:
+            _signal(replica.pid, WAKE_SIGNAL)
+
+    def _kill(self, replica: _Replica, reason: str) -> None:
+        if replica.pid and replica.killed_for is None:
+            replica.killed_for = reason
+            _signal(replica.pid, signal.SIGKILL)
+
+    def _cancel(self, member: str) -> None:
+        for replica in self._replicas:
+            if replica.slot.held == member and replica.slot.running:
+                self._interrupt(replica)
+
+    def _cancel_job(self, replica: _Replica, job: str) -> None:
+        if replica.slot.running and replica.slot.held.rpartition(":")[0] == job:
+            self._interrupt(replica)
+
+    def _interrupt(self, replica: _Replica) -> None:
+        """Stops what the executor runs: by an exception, and by SIGKILL if that does not help."""
+        replica.cancelled_lease, replica.cancel_kill_at = replica.slot.lease, time.monotonic() + _KILL_GRACE
+        self._ask(replica, CANCEL, replica.slot.lease)
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """SIGTERM: drain. A second one does not wait."""
+        if self._stopping_since is not None:
+            for replica in self._replicas:
+                self._kill(replica, "stopped by a second signal")
+            return
+        logger().info("draining", environment=self._spec.environment)
+        self._stopping_since = time.monotonic()
+        for replica in self._replicas:
+            self._drain(replica)
+
+    def _drain(self, replica: _Replica) -> None:
+        replica.draining = True
+        if replica.pid:
+            replica.slot.drain()
+            self._ask(replica, NOTHING)
+        else:
+            replica.gone = True
+
+    def _all_gone(self) -> bool:
+        return all(r.gone for r in self._replicas)
+
+    def _done(self) -> bool:
+        return self._failed or self._all_gone()
+
+    def _abandon(self) -> None:
+        """The owner is gone, and the server with it: nobody is left to tell."""
+        self._end_zygote()
+        os._exit(0)
+
+    def _lost_zygote(self) -> None:
+        raise PoolError("The zygote died: out of memory, or killed. The supervisor cannot start executors without it.")
+
+    def _end_zygote(self) -> None:
+        self._channel.sock.close()
+        try:
+            os.waitpid(self._zygote_pid, 0)
+        except ChildProcessError:
+            return
+
+    def _end(self) -> None:
+        self._end_zygote()
+        if self._registrar is not None:
+            self._registrar.stop(timeout=5.0)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:  # it ended by itself; the zygote will say so
+        return

@@ -1,0 +1,176 @@
+"""The parent of all executors: imports once, forks often.
+
+It has one thread, no connection to Redis and has run no task, so forking it is safe, and an executor starts in
+milliseconds with the task's module already imported. It speaks with its supervisor in lines of JSON:
+
+    supervisor -> {"fork": {slot and executor spec}}          zygote -> {"ready": […tasks]} or {"failed": traceback}
+                                                                        {"forked": slot, "pid": p}, {"exited": slot, …}
+When the supervisor's end closes, every executor is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import asdict
+from typing import Any
+
+from actorq.replica.importing import import_target
+from actorq.replica.slots import Slots
+from actorq.replica.spec import ExecutorSpec, ZygoteSpec
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Channel:
+    """Lines of JSON over a socket, read without blocking."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._buffer = b""
+        self.closed = False
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def send(self, message: dict[str, Any]) -> None:
+        try:
+            self.sock.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:  # the other side is gone; its end of file says so to the reader
+            self.closed = True
+
+    def receive(self) -> list[dict[str, Any]]:
+        """Messages that have arrived; call when readable. Sets `closed` at the end of file."""
+        try:
+            data = self.sock.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self.closed = True
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        return [json.loads(line) for line in lines if line]
+
+
+def die_with_parent() -> None:
+    """Asks the kernel to kill this process when its parent dies. Linux only; elsewhere an end of file does it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
+    """Serves the supervisor until its end closes. Never returns."""
+    parent = os.getppid()
+    die_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        if _import(spec, channel):
+            Zygote(spec, slots, channel).serve()
+        status = 0
+    except BaseException:  # the process boundary
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _import(spec: ZygoteSpec, channel: Channel) -> bool:
+    """Imports the targets and reports. False when that failed."""
+    try:
+        prepare_process(spec)
+        from actorq.environment import ActorEnvironment
+
+        for target in spec.targets:
+            import_target(target)
+        environment = ActorEnvironment.declared(spec.environment)
+        from actorq.replica import executor as _warm  # noqa: F401 - imported here once, not in every executor
+    except BaseException:
+        channel.send({"failed": traceback.format_exc()})
+        return False
+    channel.send({"ready": sorted(environment.tasks), "isolation": environment.isolation})
+    return True
+
+
+def prepare_process(spec: ZygoteSpec) -> None:
+    """The interpreter state of the submitter: where modules are found, and the arguments they may look at."""
+    if spec.path:
+        sys.path[:] = spec.path
+    sys.argv[:] = spec.argv or [""]
+    os.environ["ACTORQ_REPLICA_OF"] = spec.environment
+
+
+class Zygote:
+    """Forks executors on request and reports how they ended."""
+
+    def __init__(self, spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
+        self._spec = spec
+        self._slots = slots
+        self._channel = channel
+        self._children: dict[int, int] = {}  # pid -> slot
+
+    def serve(self) -> None:
+        gc.collect()
+        gc.freeze()  # the collector must not write to pages that executors share with us
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        while not self._channel.closed:
+            sources: list[Any] = [self._channel, wake_read]
+            ready, _, _ = select.select(sources, [], [])
+            if wake_read in ready:
+                os.read(wake_read, 4096)
+                self._reap()
+            if self._channel in ready:
+                for message in self._channel.receive():
+                    self._fork(message["slot"], message["executor"], (wake_read, wake_write))
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+
+    def _fork(self, slot: int, executor: dict[str, Any], own: tuple[int, int]) -> None:
+        pid = os.fork()
+        if pid:
+            self._children[pid] = slot
+            self._channel.send({"forked": slot, "pid": pid})
+            return
+        parent = os.getppid()
+        die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for fd in own:
+            os.close(fd)
+        self._channel.sock.close()
+        if self._spec.start_method == "spawn":
+            _exec_executor(self._spec, slot, self._slots, executor)
+        from actorq.replica.executor import main
+
+        main(ExecutorSpec(**executor), self._slots[slot])
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            slot = self._children.pop(pid, None)
+            if slot is not None:
+                self._channel.send({"exited": slot, "pid": pid, "status": status})
+
+
+def _exec_executor(spec: ZygoteSpec, slot: int, slots: Slots, executor: dict[str, Any]) -> None:
+    """Replaces this process with a new interpreter that imports everything itself."""
+    os.set_inheritable(slots.fileno, True)
+    job = json.dumps({"zygote": asdict(spec), "slot": slot, "slots": [slots.count, slots.fileno], "executor": executor})
+    os.execv(sys.executable, [sys.executable, "-m", "actorq.replica.spawned", job])

@@ -1,0 +1,70 @@
+"""What the environment variables say, read once per process.
+
+Every variable begins with `ACTORQ_`; a secret may be given as `<NAME>_FILE`, the path of a mounted file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from actorq.errors import DeclarationError
+
+#: largest single input or output, bytes. One Redis thread serves everybody: past this, data belongs in a store.
+DEFAULT_MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of this process."""
+
+    #: server to use; None starts an embedded one for this program
+    redis_url: str | None = None
+    #: refuse a single input or output above this size
+    max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
+    #: seconds to keep trying an unreachable server before a map fails
+    broker_timeout: float = 60.0
+    #: set in a replica: name of the environment it serves, where a nested call to it could wait for itself
+    replica_of: str | None = None
+
+
+def _read(name: str) -> str | None:
+    value = os.environ.get(name)
+    if value is None and (path := os.environ.get(f"{name}_FILE")):
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise DeclarationError(f"{name}_FILE names {path!r}, which cannot be read: {error.strerror}.") from error
+    return value or None
+
+
+def _number(name: str, default: float) -> float:
+    text = _read(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise DeclarationError(f"{name} is {text!r}: give a number.") from None
+    if value <= 0:
+        raise DeclarationError(f"{name} is {text!r}: give a number above 0.")
+    return value
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process. Raises `DeclarationError` for a value that cannot be used."""
+    return Settings(
+        redis_url=_read("ACTORQ_REDIS_URL"),
+        max_payload_bytes=int(_number("ACTORQ_MAX_PAYLOAD_BYTES", DEFAULT_MAX_PAYLOAD_BYTES)),
+        broker_timeout=_number("ACTORQ_BROKER_TIMEOUT", 60.0),
+        replica_of=_read("ACTORQ_REPLICA_OF"),
+    )
+
+
+def masked(text: str) -> str:
+    """`text` with the password of every URL in it hidden: for logs and error messages."""
+    return re.sub(r"(\w+://[^:@/\s]*):[^@\s]+@", r"\1:***@", text)

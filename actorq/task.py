@@ -1,0 +1,233 @@
+"""A task: a function that can also run on a replica, once or over a stream of inputs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+
+from actorq import codec
+from actorq.errors import CodecError, DeclarationError
+from actorq.frames import CALL, ONE, STAR, Head
+from actorq.names import check_map_id, new_id, public_module
+from actorq.retry import Backoff
+
+if TYPE_CHECKING:
+    from actorq.environment import Environment
+    from actorq.maps.handle import MapHandle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: retries beyond this are a loop, not a retry
+_MOST_RETRIES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What `@env.task(...)` was given."""
+
+    retries: int = 0
+    retry_delay: Backoff = field(default_factory=Backoff)
+    timeout: float | None = None
+
+    @classmethod
+    def checked(cls, *, retries: int, retry_delay: Backoff | float, timeout: float | None) -> TaskOptions:
+        if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
+            raise DeclarationError(f"retries={retries!r}: give a whole number from 0 to {_MOST_RETRIES}.")
+        if not isinstance(retry_delay, Backoff):
+            if isinstance(retry_delay, bool) or not isinstance(retry_delay, (int, float)) or retry_delay < 0:
+                raise DeclarationError(f"retry_delay={retry_delay!r}: give seconds from 0 up, or a Backoff.")
+            retry_delay = Backoff(base=float(retry_delay), factor=1.0)
+        if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):
+            raise DeclarationError(f"timeout={timeout!r}: give seconds above 0, or None.")
+        return cls(retries=retries, retry_delay=retry_delay, timeout=timeout)
+
+
+class Task(Generic[P, R]):
+    """A function declared on an environment.
+
+    `task(x)` runs it here. `task.remote(x)` runs it on a replica, `task.submit(x)` returns a
+    `concurrent.futures.Future`, `task.map(xs)` an iterator over ordered outputs.
+    """
+
+    def __init__(self, environment: Environment, function: Callable[P, R], options: TaskOptions) -> None:
+        if not inspect.isfunction(function):
+            raise DeclarationError(f"@task needs a function, not a {type(function).__name__}.")
+        if "<locals>" in function.__qualname__:
+            raise DeclarationError(
+                f"Task {function.__qualname__!r} is defined inside a function, where a replica cannot find it: "
+                "move it to the top of its module."
+            )
+        if function.__name__ == "<lambda>":
+            raise DeclarationError("A lambda has no name a replica could find: use def.")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise DeclarationError(f"Task {function.__qualname__!r} is a generator: return a list instead.")
+        functools.update_wrapper(self, function)
+        self.environment = environment
+        self.function = function
+        self.options = options
+        self.name = f"{_module_name(function)}.{function.__qualname__}"
+        self.map: MapMethod[R] = MapMethod(cast("Task[Any, R]", self), ONE)
+        self.starmap: MapMethod[R] = MapMethod(cast("Task[Any, R]", self), STAR)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return cast("R", self.function(*args, **kwargs))
+
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the task on a replica and returns its output. Raises what the task raised."""
+        from actorq.runtime import runtime
+
+        return cast(R, runtime().call(cast("Task[Any, Any]", self), args, kwargs))
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Runs the task on a replica; returns a future at once."""
+        from actorq.runtime import runtime
+
+        return cast("Future[R]", runtime().submit(cast("Task[Any, Any]", self), args, kwargs))
+
+    def spawn_map(self, *iterables: Iterable[Any], **options: Any) -> MapHandle[R]:
+        """`map` under the name other systems give it."""
+        return self.map(*iterables, **options)
+
+    def head(self, mode: int, kwargs: Mapping[str, Any]) -> Head:
+        """What a replica needs to know of a map of this task. Raises `CodecError` naming an argument."""
+        for name, value in kwargs.items():
+            try:
+                codec.pack(value)
+            except CodecError as error:
+                raise CodecError(f"Argument {name}= of {self.name} cannot be carried: {error}") from error
+        packed = codec.pack(dict(kwargs)) if kwargs else b""
+        return Head(task=self.name, mode=mode, kwargs=packed, timeout=self.options.timeout)
+
+    def __repr__(self) -> str:
+        return f"<task {self.name} of {self.environment.name!r}>"
+
+    def __reduce__(self) -> str:
+        return self.function.__qualname__  # a module-level name, as for functions
+
+
+class MapMethod(Generic[R]):
+    """`task.map` and `task.starmap`: call it, or its `aio`."""
+
+    def __init__(self, task: Task[Any, R], mode: int) -> None:
+        self._task = task
+        self._mode = mode
+
+    def __call__(
+        self,
+        *iterables: Iterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        min_success_ratio: float = 1.0,
+        min_successes: int | None = None,
+        max_failures: int | None = None,
+        max_outstanding: int | None = None,
+        timeout: float | None = None,
+        map_id: str | None = None,
+        progress: bool | None = None,
+    ) -> MapHandle[R]:
+        """Runs the task over inputs on the replicas, lazily on both sides, and yields the outputs in order.
+
+        Work starts at once. Inputs are drawn in a thread of their own, as far ahead as the replicas and the bound on
+        finished outputs need. By default the first input that fails for good stops the map, and its exception is
+        raised at its place in the order. With any of the options that tolerate failures the map goes on, and a failed
+        input yields None.
+
+        Args:
+            iterables: the inputs; several advance together (`f(a, b)`) and must be of equal length.
+            kwargs: constant keyword arguments of every call.
+            concurrency: replicas to use at most.
+            order_outputs: False yields outputs as they come.
+            return_exceptions: a failed input yields its exception.
+            min_success_ratio: fail with `MapFailedError` when fewer succeed; below 1.0 failures are tolerated.
+            min_successes: the same as a number.
+            max_failures: fail with `MapFailedError` when more inputs fail.
+            max_outstanding: inputs drawn and not yet yielded, at most. Default: 32 windows of leases, and 32 MiB.
+            timeout: seconds the whole map may take; then `MapTimeoutError`.
+            map_id: name of the map; random by default.
+            progress: True shows a line on stderr, None does where stderr is a terminal and
+                ACTORQ_PROGRESS is set.
+        """
+        from actorq.environment import ActorEnvironment, TaskEnvironment
+        from actorq.maps.options import MapOptions
+        from actorq.pool.regular import concurrency_of
+        from actorq.runtime import runtime
+
+        task = self._task
+        mode, sources = self._mode, iterables
+        if mode == ONE and len(iterables) > 1:
+            mode = STAR
+        if self._mode == STAR:
+            if len(iterables) != 1:
+                raise DeclarationError("starmap() takes one iterable of argument tuples.")
+            sources = (_listed(iterables[0]),)
+        warm = isinstance(task.environment, ActorEnvironment)
+        if isinstance(task.environment, TaskEnvironment):
+            concurrency = concurrency_of(task.environment, concurrency)
+        options = MapOptions(
+            environment=task.environment.name,
+            head=task.head(mode, kwargs or {}),
+            retries=task.options.retries,
+            retry_delay=task.options.retry_delay,
+            max_crashes=getattr(task.environment, "max_crashes", 0),
+            ordered=order_outputs,
+            return_exceptions=return_exceptions,
+            min_success_ratio=min_success_ratio,
+            min_successes=min_successes,
+            max_failures=max_failures,
+            single=not warm,
+            concurrency=concurrency,
+            max_outstanding=max_outstanding,
+            timeout=timeout,
+        )
+        map_id = new_id() if map_id is None else check_map_id(map_id)
+        return cast("MapHandle[R]", runtime().map(task, sources, options, map_id, progress))
+
+    def aio(self, *iterables: Iterable[Any], **options: Any) -> AsyncIterator[R]:
+        """The same, for `async for`. Takes the options of `map`."""
+        from actorq.maps.handle import outputs_async
+
+        return outputs_async(self(*iterables, **options))
+
+
+def map_(target: Task[..., R] | functools.partial[R], *iterables: Iterable[Any], **options: Any) -> MapHandle[R]:
+    """`target.map(*iterables, **options)`, where `target` may be a `functools.partial` of a task with keywords bound.
+
+    Raises `DeclarationError` for anything else.
+    """
+    if isinstance(target, functools.partial):
+        if target.args:
+            raise DeclarationError("map() takes a partial with keyword arguments only: bind positions by name.")
+        kwargs = {**target.keywords, **(options.pop("kwargs", None) or {})}
+        inner = target.func
+        if isinstance(inner, Task):
+            return cast("MapHandle[R]", inner.map(*iterables, kwargs=kwargs, **options))
+        target = cast(Any, inner)
+    if not isinstance(target, Task):
+        raise DeclarationError(f"map() needs a task (@env.task), not a {type(target).__name__}.")
+    return target.map(*iterables, **options)
+
+
+def _listed(iterable: Iterable[Any]) -> Iterable[Any]:
+    """Argument tuples as lists, which travel as they are; keeps the length where there is one."""
+    if not isinstance(iterable, Iterable):
+        raise DeclarationError(f"starmap() needs an iterable of argument tuples, not a {type(iterable).__name__}.")
+    if isinstance(iterable, (list, tuple)):
+        return [list(item) for item in iterable]
+    return map(list, iterable)
+
+
+def _module_name(function: Callable[..., Any]) -> str:
+    try:
+        return public_module(function.__module__)
+    except DeclarationError:
+        return function.__module__  # interactive: told when it is sent, a plain call works
+
+
+__all__ = ["CALL", "MapMethod", "Task", "TaskOptions", "map_"]

@@ -14,6 +14,7 @@ for vector in embed.map(texts): ...  # ordered, lazy, bounded memory
 
 from __future__ import annotations
 
+from actorq.cache import actor_cache
 from actorq.environment import ActorEnvironment, TaskEnvironment
 from actorq.errors import (
     ActorqError,
@@ -48,5 +49,6 @@ __all__ = [
     "TaskEnvironment",
     "TaskError",
     "TaskTimeoutError",
+    "actor_cache",
     "map",
 ]

@@ -51,6 +51,11 @@ class Environment:
         Environment._declared[name] = self
 
     @classmethod
+    def all(cls) -> list[Environment]:
+        """Every environment that the imported modules declare."""
+        return list(Environment._declared.values())
+
+    @classmethod
     def of(cls, name: str) -> list[Environment]:
         """The environment of this name, if the imported modules declare one."""
         environment = Environment._declared.get(name)

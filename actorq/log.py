@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
-from structlog.typing import EventDict, Processor
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor
+
 
 from actorq.settings import masked
 
@@ -18,8 +19,39 @@ _LOGGER = logging.getLogger("actorq")
 _LOGGER.addHandler(logging.NullHandler())
 
 
+class _Silent:
+    """What `logger()` returns while nobody listens."""
+
+    def _nothing(self, event: str, **keys: Any) -> None:
+        return
+
+    debug = info = warning = error = exception = _nothing
+
+
+_SILENT = _Silent()
+
+
+#: (format, level) a program of ours asked for; applied with the first event, since structlog takes 80 ms to import and
+#: a pool's start should not wait for it
+_wanted: tuple[str, str] | None = None
+
+
+def configure_later(log_format: str, level: str) -> None:
+    """`configure`, when there is something to say."""
+    global _wanted
+    _wanted = (log_format, level)
+
+
 def logger() -> Any:
     """The logger of actorq; routed through the standard logger "actorq"."""
+    global _wanted
+    if _wanted is not None:
+        wanted, _wanted = _wanted, None
+        configure(*wanted)
+    if not _LOGGER.isEnabledFor(logging.CRITICAL) or not logging.getLogger().handlers:
+        return _SILENT
+    import structlog
+
     return structlog.wrap_logger(
         _LOGGER,
         processors=[
@@ -49,6 +81,8 @@ def configure(log_format: str, level: str) -> None:
         log_format: "console", "json", or "auto".
         level: a name of the logging module.
     """
+    import structlog
+
     pretty = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     tracebacks: Processor = _unchanged if pretty else structlog.processors.dict_tracebacks
     renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()

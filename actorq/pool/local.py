@@ -36,11 +36,7 @@ class LocalPool:
         self._buffer = b""
         spec = SupervisorSpec(
             url=url,
-            environment=environment.name,
             replicas=environment.replica_count,
-            lease_seconds=environment.lease_seconds,
-            drain_seconds=environment.drain_seconds,
-            isolation=environment.isolation,
             zygote=ZygoteSpec(
                 environment=environment.name,
                 targets=[module_target(module) for module in sorted(self.modules)],

@@ -28,7 +28,7 @@ def _run(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
             import_target(target)
         head, inputs = split(payload)
         parsed = parse_head(head)
-        tasks = {name: task for env in Environment.of(spec.environment) for name, task in env.tasks.items()}
+        tasks = {name: task for env in Environment.of(spec.environment or "") for name, task in env.tasks.items()}
         if parsed.task not in tasks:
             raise PoolError(f"The process cannot find the task {parsed.task!r}.")
         run = Run(Prepared(tasks[parsed.task].function, parsed), codec.unpack_list(inputs), Slots(1)[0], None)
@@ -45,7 +45,7 @@ def _main() -> None:
     os.set_inheritable(result, False)
     spec = ZygoteSpec(targets=[Target(**target) for target in data.pop("targets")], **data)
     prepare_process(spec)
-    del os.environ["ACTORQ_REPLICA_OF"]  # nothing is warm here: a call to any environment is a call from outside
+    os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here: a call to any environment is a call from outside
     payload = sys.stdin.buffer.read()
     frame = _run(spec, payload, f"{socket.gethostname()}-{os.getpid()}")
     with os.fdopen(result, "wb") as pipe:

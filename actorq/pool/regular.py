@@ -69,7 +69,7 @@ class ProcessTransport:
             self._start(lease)
         return len(leases)
 
-    def wait(self, timeout: float, *, expecting: bool) -> list[Report]:  # noqa: ARG002 - of the protocol
+    def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
         now = time.monotonic()
         for running in self._running.values():
             if running.deadline is not None:
@@ -83,10 +83,10 @@ class ProcessTransport:
         reports = [self._read(pipe) for pipe in ready if pipe != self._wake_read]
         return [report for report in reports if report is not None]
 
-    def beat(self, outstanding: Sequence[Lease]) -> list[Report]:  # noqa: ARG002 - of the protocol
+    def beat(self, outstanding: Sequence[Lease]) -> list[Report]:
         return []
 
-    def finish(self, outstanding: Sequence[Lease]) -> None:  # noqa: ARG002 - all that runs is outstanding
+    def finish(self, outstanding: Sequence[Lease]) -> None:
         for running in self._running.values():
             running.process.kill()
             running.process.wait()

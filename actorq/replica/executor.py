@@ -29,10 +29,10 @@ from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError, PoolError
 from actorq.frames import Frame, join, parse_head, split
-from actorq.replica.isolation import Isolation
+from actorq.isolation import Isolation
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
-from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
+from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
 
 #: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
 #: was flushed or restarted
@@ -65,9 +65,11 @@ class Executor:
         self._lease = ""
         self._waiting = False
         self._draining = False
+        #: inputs have left so much behind that the process should be replaced
+        self.worn_out = False
 
     def serve(self) -> None:
-        """Takes leases until drained."""
+        """Takes leases until drained or worn out."""
         signal.signal(WAKE_SIGNAL, self._on_wake)
         signal.siginterrupt(WAKE_SIGNAL, False)
         _reseed()
@@ -85,6 +87,9 @@ class Executor:
             if not lease:
                 return
             done = self._work(f"{lease}:{attempt}", payload)
+            self._isolation.after_lease()
+            if self._isolation.worn_out:
+                self._draining = self.worn_out = True
 
     # -- taking and committing -----------------------------------------------------------------------------------------
 
@@ -275,8 +280,9 @@ def main(spec: ExecutorSpec, slot: Slot) -> None:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # the supervisor decides when an executor ends
-        Executor(spec, slot).serve()
-        status = 0
+        executor = Executor(spec, slot)
+        executor.serve()
+        status = WORN_OUT if executor.worn_out else 0
     except BaseException:  # the process boundary: say why, then end without running the parent's exit handlers
         import traceback
 

@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any
 
+from actorq.log import configure_later
 from actorq.replica.importing import Target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
 from actorq.replica.supervisor import Supervisor
@@ -25,6 +26,7 @@ def parse_spec(text: str) -> SupervisorSpec:
 
 
 def _main() -> int:
+    configure_later("auto", os.environ.get("ACTORQ_LOG_LEVEL", "WARNING"))
     spec, status = parse_spec(sys.argv[1]), int(sys.argv[2])
     lifeline = os.dup(0)
     os.set_inheritable(lifeline, False)
@@ -39,7 +41,7 @@ def _main() -> int:
     supervisor = Supervisor(
         spec,
         lifeline=lifeline,
-        on_ready=lambda tasks: say(ready=tasks),
+        on_ready=lambda served: say(ready=served.tasks),
         on_failed=lambda text: say(failed=text),
     )
     return supervisor.run()

@@ -11,6 +11,10 @@ from actorq.replica.importing import Target
 WAKE_SIGNAL: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
 
 
+#: exit status of an executor that asks to be replaced
+WORN_OUT = 75
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExecutorSpec:
     """What one executor is told when it is forked."""
@@ -27,8 +31,10 @@ class ExecutorSpec:
 class ZygoteSpec:
     """What to import, and how executors are started."""
 
-    environment: str
     targets: list[Target]
+    #: name of the environment, or, from the command line, the attribute of the last target that holds it
+    environment: str | None = None
+    attribute: str | None = None
     start_method: str = "fork"
     path: list[str] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
@@ -39,9 +45,16 @@ class SupervisorSpec:
     """What one supervisor runs."""
 
     url: str
-    environment: str
     replicas: int
+    zygote: ZygoteSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What the zygote found: the environment as its code declares it."""
+
+    environment: str
+    tasks: list[str]
+    isolation: str
     lease_seconds: float
     drain_seconds: float
-    isolation: str | None
-    zygote: ZygoteSpec

@@ -22,7 +22,7 @@ from actorq import failure
 from actorq.errors import PoolError
 from actorq.log import logger
 from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot, Slots
-from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, SupervisorSpec
+from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
 
 #: how often slots are looked at while any runs, and while all are idle, seconds
@@ -40,9 +40,9 @@ _YOUNG_SECONDS = 5.0
 class _Replica:
     """The supervisor's notes on one executor."""
 
-    def __init__(self, index: int, worker: str, slot: Slot) -> None:
+    def __init__(self, index: int, slot: Slot) -> None:
         self.index = index
-        self.worker = worker
+        self.worker = ""  # its name as an RQ worker, once the environment is known
         self.slot = slot
         self.pid = 0
         self.started = 0.0
@@ -64,7 +64,7 @@ class Supervisor:
     Args:
         spec: what to run.
         lifeline: a descriptor whose end of file means that the owner is gone; everything is killed then.
-        on_ready: called with the names of the tasks once the code is imported.
+        on_ready: called with what is served once the code is imported.
         on_failed: called with a traceback when it cannot be.
     """
 
@@ -73,19 +73,16 @@ class Supervisor:
         spec: SupervisorSpec,
         *,
         lifeline: int | None = None,
-        on_ready: Callable[[list[str]], None] = lambda tasks: None,
+        on_ready: Callable[[Served], None] = lambda served: None,
         on_failed: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._spec = spec
         self._lifeline = lifeline
         self._on_ready, self._on_failed = on_ready, on_failed
         self._slots = Slots(spec.replicas)
-        incarnation = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
-        self._replicas = [
-            _Replica(i, f"{spec.environment}-{incarnation}-{i}", self._slots[i]) for i in range(spec.replicas)
-        ]
+        self._replicas = [_Replica(i, self._slots[i]) for i in range(spec.replicas)]
         self._registrar: Any = None
-        self._isolation = spec.isolation or "reset"
+        self._served: Served | None = None
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping_since: float | None = None
@@ -137,6 +134,15 @@ class Supervisor:
 
     # -- the main thread -----------------------------------------------------------------------------------------------
 
+    @property
+    def _environment(self) -> Served:
+        assert self._served is not None
+        return self._served
+
+    @property
+    def _drain_seconds(self) -> float:
+        return self._served.drain_seconds if self._served is not None else 0.0
+
     def _soon(self, action: Callable[[], None]) -> None:
         self._calls.put(action)
         try:
@@ -181,10 +187,13 @@ class Supervisor:
     def _hear(self, message: dict[str, Any]) -> None:
         """A message of the zygote."""
         if "ready" in message:
-            self._isolation = self._spec.isolation or message["isolation"]
+            self._served = served = Served(**message["ready"])
+            # a name no other process has: RQ refuses to register one that still lives, and a fence must be of one life
+            incarnation = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
             for replica in self._replicas:
+                replica.worker = f"{served.environment}-{incarnation}-{replica.index}"
                 self._fork(replica)
-            self._on_ready(message["ready"])
+            self._on_ready(served)
             self._start_registrar()
         elif "failed" in message:
             self._failed = True
@@ -200,9 +209,9 @@ class Supervisor:
         """Only now: importing RQ would compete with the zygote's imports for the first result."""
         from actorq.replica.registrar import Registrar
 
-        spec = self._spec
+        served = self._environment
         names = [r.worker for r in self._replicas]
-        self._registrar = Registrar(spec.url, spec.environment, names, spec.lease_seconds, self)
+        self._registrar = Registrar(self._spec.url, served.environment, names, served.lease_seconds, self)
         self._registrar.start()
 
     def _fork(self, replica: _Replica) -> None:
@@ -210,10 +219,10 @@ class Supervisor:
         replica.pid, replica.lease, replica.killed_for = 0, -1, None
         spec = ExecutorSpec(
             url=self._spec.url,
-            environment=self._spec.environment,
+            environment=self._environment.environment,
             worker=replica.worker,
-            lease_seconds=self._spec.lease_seconds,
-            isolation=self._isolation,
+            lease_seconds=self._environment.lease_seconds,
+            isolation=self._environment.isolation,
         )
         self._channel.send({"slot": replica.index, "executor": asdict(spec)})
 
@@ -224,6 +233,10 @@ class Supervisor:
         if status == 0 and replica.draining:
             replica.gone = True
             logger().info("replica_drained", worker=replica.worker)
+            return
+        if os.waitstatus_to_exitcode(status) == WORN_OUT and not replica.draining:
+            logger().info("executor_recycled", worker=replica.worker)
+            self._fork(replica)
             return
         reason = replica.killed_for or failure.exit_reason(status)
         logger().warning("executor_lost", worker=replica.worker, reason=reason, lease=slot.held)
@@ -257,7 +270,7 @@ class Supervisor:
             if replica.pid and replica.slot.running:
                 self._watch_lease(replica, now)
                 self._watch_input(replica, now)
-        if self._stopping_since is not None and now - self._stopping_since > self._spec.drain_seconds:
+        if self._stopping_since is not None and now - self._stopping_since > self._drain_seconds:
             for replica in self._replicas:
                 self._kill(replica, "stopped before it had finished its input")
 
@@ -320,7 +333,7 @@ class Supervisor:
             for replica in self._replicas:
                 self._kill(replica, "stopped by a second signal")
             return
-        logger().info("draining", environment=self._spec.environment)
+        logger().info("draining_started", drain_seconds=self._drain_seconds)
         self._stopping_since = time.monotonic()
         for replica in self._replicas:
             self._drain(replica)

@@ -22,9 +22,10 @@ import traceback
 from dataclasses import asdict
 from typing import Any
 
+from actorq.errors import DeclarationError
 from actorq.replica.importing import import_target
 from actorq.replica.slots import Slots
-from actorq.replica.spec import ExecutorSpec, ZygoteSpec
+from actorq.replica.spec import ExecutorSpec, Served, ZygoteSpec
 
 _PR_SET_PDEATHSIG = 1
 
@@ -91,13 +92,38 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
 
         for target in spec.targets:
             import_target(target)
-        environment = ActorEnvironment.declared(spec.environment)
+        environment = ActorEnvironment.declared(spec.environment or _named(spec))
+        os.environ["ACTORQ_REPLICA_OF"] = environment.name
         from actorq.replica import executor as _warm  # noqa: F401 - imported here once, not in every executor
     except BaseException:
         channel.send({"failed": traceback.format_exc()})
         return False
-    channel.send({"ready": sorted(environment.tasks), "isolation": environment.isolation})
+    served = Served(
+        environment=environment.name,
+        tasks=sorted(environment.tasks),
+        isolation=environment.isolation,
+        lease_seconds=environment.lease_seconds,
+        drain_seconds=environment.drain_seconds,
+    )
+    channel.send({"ready": asdict(served)})
     return True
+
+
+def _named(spec: ZygoteSpec) -> str:
+    """The name of the environment that the command line names by its variable, or the only one there is."""
+    from actorq.environment import ActorEnvironment, Environment
+
+    if spec.attribute is None:
+        names = [e.name for e in Environment.all() if isinstance(e, ActorEnvironment)]
+        if len(names) != 1:
+            raise DeclarationError(
+                f"{spec.targets[-1].name} declares {names or 'no environment'}: name one, MODULE:VARIABLE."
+            )
+        return names[0]
+    found = getattr(sys.modules[spec.targets[-1].name], spec.attribute, None)
+    if not isinstance(found, ActorEnvironment):
+        raise DeclarationError(f"{spec.targets[-1].name}:{spec.attribute} is not an ActorEnvironment.")
+    return found.name
 
 
 def prepare_process(spec: ZygoteSpec) -> None:
@@ -105,7 +131,8 @@ def prepare_process(spec: ZygoteSpec) -> None:
     if spec.path:
         sys.path[:] = spec.path
     sys.argv[:] = spec.argv or [""]
-    os.environ["ACTORQ_REPLICA_OF"] = spec.environment
+    if spec.environment is not None:
+        os.environ["ACTORQ_REPLICA_OF"] = spec.environment
 
 
 class Zygote:

@@ -1,0 +1,210 @@
+"""State of the process that is not a global: environment, working directory, signals, streams, …
+
+Each is watched the cheapest exact way: an audit hook for what raises an audit event, a wrapper for the two functions
+that raise none, and a comparison where that costs less than a microsecond.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import decimal
+import gc
+import locale
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+#: audit events that say something may have to be restored or counted
+_ENVIRONMENT = frozenset({"os.putenv", "os.unsetenv"})
+_DIRECTORY = frozenset({"os.chdir"})
+_PROCESSES = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"})
+_FILES = frozenset({"open", "socket.__new__", "os.listdir", "os.scandir"})
+_EVENTS = _ENVIRONMENT | _DIRECTORY | _PROCESSES | _FILES
+
+_SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
+
+
+class ProcessState:
+    """The process as it was when this was made."""
+
+    def __init__(self) -> None:
+        self._happened: set[str] = set()
+        self._flags: set[str] = set()
+        self._environment = dict(os.environ)
+        self._directory = Path.cwd()
+        self._path_object, self._path = sys.path, list(sys.path)
+        self._umask = os.umask(0o022)
+        os.umask(self._umask)
+        self._filters = list(warnings.filters)
+        self._decimal = decimal.getcontext()
+        self._decimal_copy = self._decimal.copy()
+        self._streams = (sys.stdin, sys.stdout, sys.stderr)
+        self._hooks = (sys.excepthook, sys.displayhook, sys.breakpointhook)
+        self._recursion = sys.getrecursionlimit()
+        self._collecting = gc.isenabled()
+        self._locale = locale.setlocale(locale.LC_ALL)
+        self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._temporary = Path(tempfile.mkdtemp(prefix="actorq-"))
+        self._kept = Path(tempfile.mkdtemp(prefix="actorq-kept-"))
+        self._begin_watching()
+
+    def restore(self) -> None:
+        """Puts back what an input changed."""
+        if self._happened:
+            self._restore_happened()
+        if self._flags:
+            self._restore_flagged()
+        if sys.path is not self._path_object or sys.path != self._path:
+            sys.path = self._path_object
+            sys.path[:] = self._path
+        os.umask(self._umask)  # as fast as asking for it
+        if warnings.filters != self._filters:
+            warnings.filters[:] = self._filters  # type: ignore[index]  # typeshed says Sequence; it is a list
+            warnings._filters_mutated()  # type: ignore[attr-defined]  # what warnings.filterwarnings calls
+        context = decimal.getcontext()
+        saved = self._decimal_copy
+        if (
+            context is not self._decimal
+            or context.prec != saved.prec
+            or context.rounding != saved.rounding
+            or context.traps != saved.traps
+        ):
+            self._restore_decimal()
+        self._restore_interpreter()
+        if os.stat(self._temporary).st_mtime_ns:  # noqa: PTH116 - a microsecond less than Path.stat
+            self._empty_temporary()
+
+    def check_signals(self) -> None:
+        """Looks at every signal handler: for those set behind `signal.signal`. 20 µs, so once per lease."""
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                _set_signal(number, handler)
+
+    def take_happened(self) -> set[str]:
+        """The kinds of leaks that may have come: "processes", "files"; and forgets them."""
+        happened, self._happened = self._happened, set()
+        kinds = set()
+        if happened & _PROCESSES:
+            kinds.add("processes")
+        if happened & _FILES:
+            kinds.add("files")
+        return kinds
+
+    @contextlib.contextmanager
+    def keeping(self) -> Any:
+        """Entered while `@actor_cache` loads.
+
+        What the load puts into the environment or on sys.path belongs to the replica, and its temporary files stay.
+        """
+        before, path_before = dict(os.environ), list(sys.path)
+        self._point_to(self._kept)
+        try:
+            yield
+        finally:
+            self._point_to(self._temporary)
+            for name in before.keys() | os.environ.keys():
+                if name != "TMPDIR" and before.get(name) != os.environ.get(name):
+                    if name in os.environ:
+                        self._environment[name] = os.environ[name]
+                    else:
+                        self._environment.pop(name, None)
+            self._path += [entry for entry in sys.path if entry not in path_before]
+
+    def end(self) -> None:
+        """Removes the temporary folders."""
+        for folder in (self._temporary, self._kept):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _restore_interpreter(self) -> None:
+        if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
+            sys.stdin, sys.stdout, sys.stderr = self._streams
+        if (sys.excepthook, sys.displayhook, sys.breakpointhook) != self._hooks:
+            sys.excepthook, sys.displayhook, sys.breakpointhook = self._hooks
+        if sys.getrecursionlimit() != self._recursion:
+            sys.setrecursionlimit(self._recursion)
+        if gc.isenabled() != self._collecting:
+            (gc.enable if self._collecting else gc.disable)()
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _begin_watching(self) -> None:
+        self._point_to(self._temporary)
+        self._environment["TMPDIR"] = str(self._temporary)
+        self._empty_temporary()
+        happened = self._happened_now
+
+        def audit(event: str, _: Any) -> None:
+            if event in _EVENTS:
+                happened(event)
+
+        sys.addaudithook(audit)
+        signal.signal = _flagging(_set_signal, self._flag)
+        locale.setlocale = _flagging(_set_locale, self._flag)
+        self._happened.clear()
+
+    def _happened_now(self, event: str) -> None:
+        self._happened.add(event)
+
+    def _flag(self, name: str) -> None:
+        self._flags.add(name)
+
+    def _point_to(self, folder: Path) -> None:
+        tempfile.tempdir = str(folder)
+        os.environ["TMPDIR"] = str(folder)
+
+    def _restore_happened(self) -> None:
+        if self._happened & _ENVIRONMENT and os.environ.copy() != self._environment:
+            for name in [n for n in os.environ if n not in self._environment]:
+                del os.environ[name]
+            for name, value in self._environment.items():
+                if os.environ.get(name) != value:
+                    os.environ[name] = value
+        if self._happened & _DIRECTORY:
+            os.chdir(self._directory)
+        self._happened -= _ENVIRONMENT | _DIRECTORY
+
+    def _restore_flagged(self) -> None:
+        if "signal" in self._flags:
+            self.check_signals()
+        if "setlocale" in self._flags:
+            _set_locale(locale.LC_ALL, self._locale)
+        self._flags.clear()
+
+    def _restore_decimal(self) -> None:
+        saved = self._decimal_copy
+        self._decimal.prec, self._decimal.rounding = saved.prec, saved.rounding
+        self._decimal.traps = saved.traps.copy()
+        decimal.setcontext(self._decimal)
+
+    def _empty_temporary(self) -> None:
+        """Empties the folder an input may write to, and marks it: the next change gives it a time other than zero."""
+        tempfile.tempdir = str(self._temporary)
+        self._temporary.mkdir(exist_ok=True)
+        for entry in list(self._temporary.iterdir()):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        os.utime(self._temporary, ns=(0, 0))
+
+
+_set_signal = signal.signal
+_set_locale = locale.setlocale
+
+
+def _flagging(function: Callable[..., Any], flag: Callable[[str], None]) -> Callable[..., Any]:
+    """`function`, noting that it was called. For the few that raise no audit event."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        flag(function.__name__)
+        return function(*args, **kwargs)
+
+    wrapper.__name__ = function.__name__
+    wrapper.__doc__ = function.__doc__
+    return wrapper

@@ -1,0 +1,110 @@
+"""`isolation="reset"`: after every input, the process is put back to what it was after import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from actorq import cache
+from actorq.environment import ActorEnvironment, Environment
+from actorq.isolation.globals import GlobalState
+from actorq.isolation.leaks import Leaks
+from actorq.isolation.process import ProcessState
+from actorq.log import logger
+from actorq.task import MapMethod
+
+
+class Isolation:
+    """Restores the state of the process after every input, as the level asks.
+
+    Args:
+        environment: whose tasks run here.
+        level: "none" or "reset".
+    """
+
+    def __init__(self, environment: ActorEnvironment, level: str) -> None:
+        self._environment = environment
+        self._level = level
+        #: name of the task that runs, for reports
+        self.task = ""
+        #: called after every input; None when nothing is restored
+        self.after_input: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        """Takes the state to restore. Called once, in the executor, before the first input."""
+        if self._level == "none":
+            return
+        own = own_modules(self._environment)
+        self._globals = GlobalState(own, (cache.ActorCached, Environment, MapMethod))
+        self._process = ProcessState()
+        self._leaks = Leaks(self._report, own)
+        self._loaded_modules = len(sys.modules)
+        if self._globals.unrestored:
+            logger().info("globals_not_restored", names=self._globals.unrestored)
+        cache.during_load = self._process.keeping
+        self._loads = cache.load_count()
+        self.after_input = self._reset
+
+    def after_lease(self) -> None:
+        """What is too slow for every input."""
+        if self.after_input is not None:
+            self._process.check_signals()
+            self._leaks.after_lease()
+
+    @property
+    def worn_out(self) -> bool:
+        """Inputs have left so much behind that the executor should be replaced."""
+        return self.after_input is not None and self._leaks.worn_out
+
+    def end(self) -> None:
+        if self.after_input is not None:
+            self._process.end()
+
+    def _reset(self) -> None:
+        self._globals.restore()
+        self._process.restore()
+        if len(sys.modules) != self._loaded_modules:
+            self._loaded_modules = len(sys.modules)
+            self._globals.add(own_modules(self._environment))
+        if cache.load_count() != self._loads:
+            self._loads = cache.load_count()
+            self._leaks.rebase()
+        self._leaks.after_input(self._process.take_happened())
+
+    def _report(self, kind: str, what: Any) -> None:
+        logger().warning("state_left_behind", task=self.task, kind=kind, what=what)
+
+
+def own_modules(environment: ActorEnvironment) -> list[str]:
+    """The task's own code among the imported modules: what declares tasks, and what lives beside it.
+
+    Installed packages are third-party, except the package that declares the tasks itself.
+    """
+    declaring = {task.function.__module__ for task in environment.tasks.values()}
+    packages = {name.partition(".")[0] for name in declaring}
+    roots = {root for name in declaring if (root := _root(name)) is not None}
+    own = []
+    for name, module in list(sys.modules.items()):
+        if name in declaring or name.partition(".")[0] in packages:
+            own.append(name)
+            continue
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and not _installed(file) and any(file.startswith(root) for root in roots):
+            own.append(name)
+    return [name for name in own if name.partition(".")[0] != "actorq"]
+
+
+def _root(name: str) -> str | None:
+    """The folder a declaring module's top-level package or file lies in, if that is a project and not site-packages."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if not isinstance(file, str) or _installed(file):
+        return None
+    depth = name.count(".") + (2 if Path(file).name == "__init__.py" else 1)
+    return str(Path(file).resolve().parents[depth - 1]) + "/"
+
+
+def _installed(file: str) -> bool:
+    libraries = (f"{sys.prefix}/lib", f"{sys.base_prefix}/lib")
+    return "site-packages" in file or "dist-packages" in file or file.startswith(libraries)

@@ -15,6 +15,8 @@ from typing import Any
 
 #: leaks above the count at the start, after which the executor is replaced
 _MOST = {"threads": 32, "processes": 16, "files": 256}
+#: libraries open a file or two in their own time (a telemetry database, a cache): a leak grows on and on
+_FILE_GROWTHS = 3
 #: modules compared per lease when looking for patches; a round over 400 modules takes 40 leases
 _PATCH_STEP = 10
 
@@ -31,6 +33,8 @@ class Leaks:
         self._report = report
         self._skip = skip
         self._told: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
+        self._grown: dict[str, int] = {}
         self._patched: set[str] = set()
         self._modules: dict[str, dict[str, Any]] = {}
         self._order: list[str] = []
@@ -74,11 +78,16 @@ class Leaks:
 
     def _count(self, kind: str, count: int) -> None:
         left = count - self._base[kind]
-        if left <= 0 or left <= self._told.get(kind, 0):
+        if left <= self._seen.get(kind, 0):
             return
-        if kind not in self._told or left > 2 * self._told[kind]:
+        self._grown[kind] = self._grown.get(kind, 0) + 1
+        if kind == "files" and self._grown[kind] < _FILE_GROWTHS:
+            self._seen[kind] = left
+            return
+        if left > 2 * self._told.get(kind, 0):
             self._report(kind, left)
             self._told[kind] = left
+        self._seen[kind] = left
         if kind == "threads":
             self._threads = count
         if left > _MOST[kind]:

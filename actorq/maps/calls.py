@@ -12,16 +12,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from actorq import codec, failure
 from actorq.broker import keys, scripts
 from actorq.broker.client import Client
-from actorq.broker.wire import Argument, Link, evalsha, explain
+from actorq.broker.wire import Argument, Link, evalsha
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, CodecError, PoolError, ReplicaLostError
 from actorq.frames import CALL, Head, join
-from actorq.maps.redis_transport import parse_report
+from actorq.maps.redis_transport import after, parse_report, submit_keys
 from actorq.maps.transport import HandedBack, Lost, Report, Results
 from actorq.names import new_id
 from actorq.settings import settings
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 #: one wait for a result lasts this long; then the map is renewed and asked for again
 _BLOCK_SECONDS = 1.0
+#: the submission behind it is not answered: its reply would only wake this thread before the result does. A server that
+#: refuses the submission is noticed when the wait ends without a result
+_NO_REPLY: list[Argument] = ["CLIENT", "REPLY", "SKIP"]
+#: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
+_TRIM_FRAMES = 32
 
 
 def _constant(text: str, _position: int) -> str:
@@ -42,13 +47,29 @@ def _constant(text: str, _position: int) -> str:
 class _Lane:
     """A connection, a result stream, and how far it was read."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, environment: str) -> None:
         self.link = link
         self.id = f"call-{new_id()}"
         self.serial = 0
         self.last = "0-0"
-        self.read = ""
-        self.keys = [keys.map_(self.id), keys.out(self.id), keys.QUEUES]
+        self.frames = 0
+        self.renewed = 0.0
+        self.keys = submit_keys(self.id, environment)
+
+    def ttl(self) -> Argument:
+        """The map's TTL when it is time to renew it; a map in use must not lapse between two calls."""
+        now = time.monotonic()
+        if now - self.renewed < keys.HEARTBEAT_SECONDS:
+            return ""
+        self.renewed = now
+        return keys.MAP_TTL_SECONDS
+
+    def trim(self) -> str:
+        """Drops the frames read so far, now and then."""
+        if self.frames < _TRIM_FRAMES:
+            return ""
+        self.frames = 0
+        return after(self.last)
 
 
 class Caller:
@@ -72,7 +93,7 @@ class Caller:
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The output of one call. Raises what the task raised, or a `TaskError`."""
         inputs = self._pack(args, kwargs)
-        lane = self._lanes.pop() if self._lanes else _Lane(self._client.borrow())
+        lane = self._lanes.pop() if self._lanes else _Lane(self._client.borrow(), self._environment.name)
         try:
             output = self._attempts(lane, inputs)
         except BaseException:
@@ -131,29 +152,7 @@ class Caller:
         """Submits one lease and waits for what becomes of it."""
         lane.serial += 1
         lease = f"{lane.id}-{lane.serial}"
-        nested = "1" if self._client.nested_in(self._environment.name) else ""
-        env = self._environment
-        while True:
-            prefix = self._client.prefix(env.name)
-            args: list[Argument] = [*prefix, keys.MAP_TTL_SECONDS, env.lease_seconds, iso_now(), lane.read, nested]
-            args += [lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
-            try:
-                lane.link.send(evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
-                accepted = lane.link.read(timeout=10.0)[1]
-                break
-            except NoScriptError:
-                lane.link.drop()  # the wait behind it must not outlive this try
-                lane.link.connect()
-                lane.link.load(scripts.SUBMIT)
-            except (RedisError, BrokerError):
-                lane.link.drop()
-                lane.link.call(scripts.SUBMIT, lane.keys, args)  # patient, or raises with the reason
-        lane.read = ""
-        if not accepted:
-            raise PoolError(
-                f"A task of environment {env.name!r} calls its own environment, and no replica is free: it would wait "
-                "for itself. Use another environment for the inner call, or more replicas."
-            )
+        self._submit(lane, lease, payload)
         suspect = False
         while True:
             for report in self._receive(lane):
@@ -163,7 +162,30 @@ class Caller:
                 if suspect:
                     return Lost(lease=lease, reason="vanished from the server", position=None, replica="?")
                 suspect = True
-            self._ask(lane)
+                self._submit(lane, lease, payload, with_reply=True)  # skipped, or tells why it was refused
+            else:
+                self._ask(lane)
+
+    def _submit(self, lane: _Lane, lease: str, payload: bytes, *, with_reply: bool = False) -> None:
+        """Sends the lease and, behind it, the wait for its result."""
+        env = self._environment
+        nested = "1" if self._client.nested_in(env.name) else ""
+        prefix = self._client.prefix(env.name)
+        args: list[Argument] = [*prefix, lane.ttl(), env.lease_seconds, iso_now(), lane.trim(), nested]
+        args += [lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
+        if lane.link.connected and not nested and not with_reply:
+            try:
+                lane.link.send(_NO_REPLY, evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
+                return
+            except BrokerError:
+                lane.link.drop()
+        # the first call of a connection, or one whose refusal must be known: with a reply, and patience
+        if not lane.link.call(scripts.SUBMIT, lane.keys, args)[1]:
+            raise PoolError(
+                f"A task of environment {env.name!r} calls its own environment, and no replica is free: it would wait "
+                "for itself. Use another environment for the inner call, or more replicas."
+            )
+        self._ask(lane)
 
     def _read_command(self, lane: _Lane) -> list[Argument]:
         return ["XREAD", "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", lane.keys[1], lane.last]
@@ -174,16 +196,15 @@ class Caller:
 
     def _receive(self, lane: _Lane) -> list[Report]:
         try:
-            reply = lane.link.read(timeout=_BLOCK_SECONDS + 5.0)
-        except RedisError as error:
+            reply = lane.link.read()
+        except RedisError:  # `_vanished` connects again, with patience
             lane.link.drop()
-            if not lane.link.patience:
-                raise explain(error, lane.link.url) from error
             return []
         if not reply:
             return []
         entries = reply[0][1]
-        lane.last = lane.read = entries[-1][0].decode()
+        lane.last = entries[-1][0].decode()
+        lane.frames += len(entries)
         return [parse_report(entry[1]) for entry in entries]
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:

@@ -138,12 +138,13 @@ class RedisTransport:
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _map_keys(self) -> list[str]:
-        return [keys.map_(self._map_id), keys.out(self._map_id), keys.QUEUES]
+        return submit_keys(self._map_id, self._env)
 
     def _submit_args(self) -> list[Argument]:
         only_idle = "1" if self._client.nested_in(self._env) else ""
         prefix = self._client.prefix(self._env)
-        return [*prefix, keys.MAP_TTL_SECONDS, self._lease_seconds, iso_now(), self._trim, only_idle, self._map_id]
+        # `beat` renews the map; the first submission sets its TTL
+        return [*prefix, "", self._lease_seconds, iso_now(), self._trim, only_idle, self._map_id]
 
     def _full_for(self) -> float:
         import time
@@ -172,15 +173,27 @@ class RedisTransport:
     def _receive(self) -> list[Report]:
         self._reading = False
         try:
-            reply = self._reader.read(timeout=_BLOCK_SECONDS)
+            reply = self._reader.read()
         except RedisError:  # asked again over a new connection; nothing read was forgotten, the stream keeps it
             self._reader.drop()
             return []
         if not reply:
             return []
         entries = reply[0][1]
-        self._last = self._trim = entries[-1][0].decode()
+        self._last = entries[-1][0].decode()
+        self._trim = after(self._last)
         return [parse_report(entry[1]) for entry in entries]
+
+
+def submit_keys(map_id: str, env: str) -> list[str]:
+    """The keys of submit.lua; the first two are those of check.lua and close.lua."""
+    return [keys.map_(map_id), keys.out(map_id), keys.QUEUES, keys.queue(env), keys.workers(env), keys.SUSPENDED]
+
+
+def after(entry_id: str) -> str:
+    """The least stream id after `entry_id`."""
+    milliseconds, _, number = entry_id.partition("-")
+    return f"{milliseconds}-{int(number) + 1}"
 
 
 def parse_report(fields: list[bytes]) -> Report:

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from actorq import codec, failure
 from actorq.broker import keys, scripts
-from actorq.broker.wire import Argument, Link
+from actorq.broker.wire import Argument, Link, evalsha
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError, PoolError
@@ -56,14 +56,18 @@ class Executor:
         environment = ActorEnvironment.declared(spec.environment)
         self._spec = spec
         self._slot = slot
+        worker = f"{keys.RQ}:worker:{spec.worker}"
+        self._keys = [keys.queue(spec.environment), worker, f"{worker}:executions", keys.mail(spec.worker)]
+        self._keys += [keys.SUSPENDED, keys.failed(spec.environment)]
         self._tasks = environment.tasks
-        self._link = Link(spec.url, patience=float("inf"))
+        self._link = Link(spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS)
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
         self._isolation = Isolation(environment, spec.isolation)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
         self._lease = ""
-        self._waiting = False
+        self._waiting = False  # inside the wait on the mailbox, where the handler may raise
+        self._waits = False  # a BLPOP is sent whose answer has not been read
         self._draining = False
         #: inputs have left so much behind that the process should be replaced
         self.worn_out = False
@@ -76,16 +80,13 @@ class Executor:
         self._isolation.begin()
         done: tuple[str, Frame, bytes] | None = None
         while True:
-            lease, attempt, payload = self._next(done)
+            taken = self._next(done)
             done = None
-            while not lease and not self._draining:
-                mail = self._wait_for_mail()
-                if mail is None:
-                    lease, attempt, payload = self._next(None)
-                else:
-                    lease, attempt, payload = mail
-            if not lease:
+            while taken is None and not self._draining:
+                taken = self._wait_for_mail() or self._next(None)
+            if taken is None:
                 return
+            lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._isolation.after_lease()
             if self._isolation.worn_out:
@@ -93,19 +94,49 @@ class Executor:
 
     # -- taking and committing -----------------------------------------------------------------------------------------
 
-    def _next(self, done: tuple[str, Frame, bytes] | None) -> tuple[str, str, bytes]:
-        """Commits what is done and takes the next lease; ("", …) when there is none."""
+    def _next(self, done: tuple[str, Frame, bytes] | None) -> tuple[str, str, bytes] | None:
+        """Commits what is done and takes the next lease: id, attempt, payload. None when there is none.
+
+        The wait on the mailbox is sent behind it in the same write; `_waits` says that its answer is still to come.
+        """
         spec = self._spec
-        want = "" if self._draining else "1"
-        args: list[Argument] = [keys.RQ, keys.AQ, spec.environment, spec.worker, spec.lease_seconds, iso_now(), want]
+        args: list[Argument] = [keys.RQ, keys.AQ, spec.environment, spec.worker, spec.lease_seconds, iso_now()]
+        totals = self._slot.totals
+        want = "" if self._draining else "+"
         if done is None:
-            args += ("", 0, b"", 0)
+            args += (want, "", *totals.values, b"", 0)
         else:
             member, frame, payload = done
-            args += (member, frame.busy, frame.packed(), *self._failures(member, frame, payload))
-        reply = self._link.call(scripts.NEXT, [], args)
+            totals.add(failed=bool(frame.errors), busy=frame.busy)
+            args += (want, member, *totals.values, frame.packed(), *self._failures(member, frame, payload))
+        reply = self._call_next(args)
         self._slot.release()
+        if not reply[1]:
+            return None
+        if self._waits:
+            self._waits = False
+            try:
+                self._link.read()  # the empty mail that answers the wait
+            except RedisError:
+                self._link.drop()
         return reply[1].decode(), reply[2].decode(), reply[3]
+
+    def _call_next(self, args: list[Argument]) -> Any:
+        """The reply of next.lua. On a connection that is new, or broke, without the wait behind it: the server may
+        still serve a wait of the old one first.
+        """
+        if args[6] == "+" and self._link.connected:
+            try:
+                wait: list[Argument] = ["BLPOP", self._keys[3], _MAIL_SECONDS]
+                self._link.send(evalsha(scripts.NEXT, self._keys, args), wait)
+                reply = self._link.read()
+                self._waits = True
+                return reply
+            except (RedisError, BrokerError):
+                self._link.drop()
+        if args[6] == "+":
+            args[6] = "1"
+        return self._link.call(scripts.NEXT, self._keys, args)
 
     def _wait_for_mail(self) -> tuple[str, str, bytes] | None:
         """A lease from the mailbox, or None when it is time to ask."""
@@ -113,14 +144,16 @@ class Executor:
             self._waiting = True
             if self._draining:
                 raise _Leave
-            self._link.send(["BLPOP", keys.mail(self._spec.worker), _MAIL_SECONDS])
-            reply = self._link.read(timeout=2 * _MAIL_SECONDS)
-            self._waiting = False
+            if not self._waits:
+                self._link.send(["BLPOP", self._keys[3], _MAIL_SECONDS])
+            reply = self._link.read()
+            self._waiting = self._waits = False
         except _Leave:
+            self._waits = False
             self._link.drop()  # a mail may be on its way: next.lua finds that lease among our own
             return None
         except (RedisError, BrokerError):
-            self._waiting = False
+            self._waiting = self._waits = False
             self._link.drop()
             return None
         if not reply or not reply[1]:

@@ -26,7 +26,7 @@ def parse_spec(text: str) -> SupervisorSpec:
 
 
 def _main() -> int:
-    configure_later("auto", os.environ.get("ACTORQ_LOG_LEVEL", "WARNING"))
+    configure_later("console", os.environ.get("ACTORQ_LOG_LEVEL", "WARNING"))
     spec, status = parse_spec(sys.argv[1]), int(sys.argv[2])
     lifeline = os.dup(0)
     os.set_inheritable(lifeline, False)

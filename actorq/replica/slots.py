@@ -16,6 +16,9 @@ _NAME_AT: Final = 256
 
 # Cells, 8 bytes each. Written by the executor:
 _RUNNING, _LEASE, _LEASE_SINCE, _COUNT, _POSITION, _INPUT, _INPUT_SINCE, _TIMEOUT, _NAME_LENGTH, _INPUTS = range(10)
+# Kept when a new executor starts in the slot:
+_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS = 10, 11, 12
+_TOTALS: Final = (_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS)
 # Written by the supervisor:
 _REQUEST, _REQUEST_OF, _DRAIN = 16, 17, 18
 
@@ -43,6 +46,22 @@ class Slots:
     def __getitem__(self, index: int) -> Slot:
         begin = index * _SLOT_BYTES
         return Slot(self._view[begin : begin + _SLOT_BYTES])
+
+
+class Totals:
+    """What a replica has done since its supervisor started, over all its executors: RQ's counters."""
+
+    def __init__(self, cells: memoryview) -> None:
+        self._cells = cells
+
+    def add(self, *, failed: bool, busy: float) -> None:
+        self._cells[_LEASES_FAILED if failed else _LEASES_DONE] += 1
+        self._cells[_BUSY_MICROSECONDS] += int(busy * 1e6)
+
+    @property
+    def values(self) -> tuple[int, int, float]:
+        """Leases done, leases with failures, busy seconds."""
+        return self._cells[_LEASES_DONE], self._cells[_LEASES_FAILED], self._cells[_BUSY_MICROSECONDS] / 1e6
 
 
 class Slot:
@@ -90,6 +109,10 @@ class Slot:
     def shorten(self, count: int) -> None:
         """The lease was handed back from position `count` on."""
         self.cells[_COUNT] = count
+
+    @property
+    def totals(self) -> Totals:
+        return Totals(self.cells)
 
     # -- read by the supervisor ----------------------------------------------------------------------------------------
 
@@ -162,4 +185,5 @@ class Slot:
     def clear(self) -> None:
         """A new executor starts in this slot."""
         for cell in range(len(self.cells)):
-            self.cells[cell] = 0
+            if cell not in _TOTALS:
+                self.cells[cell] = 0

@@ -2,15 +2,19 @@
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>
 -- ARGV  4 map TTL s   then the ids of the leases it waits for
--- Returns {replicas, map was alive, ids without an unfinished job...}
-local alive = redis.call('EXISTS', KEYS[1])
-redis.call('HSET', KEYS[1], 'env', ENV)
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('EXPIRE', KEYS[2], ARGV[4])
+-- Returns {live replicas, map was alive, ids without an unfinished job...}
+local alive = call('EXISTS', KEYS[1])
+if alive == 0 then call('HSET', KEYS[1], 'serial', 0) end
+call('EXPIRE', KEYS[1], ARGV[4])
+call('EXPIRE', KEYS[2], ARGV[4])
 reap(now())
-local reply = {redis.call('SCARD', K.workers), alive}
+local workers, live = RQ .. ':workers:' .. ENV, 0
+for _, worker in ipairs(call('SMEMBERS', workers)) do
+  if call('EXISTS', worker) == 1 then live = live + 1 else call('SREM', workers, worker) end
+end
+local reply = {live, alive}
 for i = 5, #ARGV do
-  local status = redis.call('HGET', RQ .. ':job:' .. ARGV[i], 'status')
+  local status = call('HGET', RQ .. ':job:' .. ARGV[i], 'status')
   if status ~= 'queued' and status ~= 'started' then reply[#reply + 1] = ARGV[i] end
 end
 return reply

@@ -3,20 +3,20 @@
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>
 -- ARGV  4.. ids of the leases that are not finished
 -- Returns how many were running.
-redis.call('DEL', KEYS[1], KEYS[2])
+call('DEL', KEYS[1], KEYS[2])
 local running = 0
 for i = 4, #ARGV do
   local j = ARGV[i]
   local job = RQ .. ':job:' .. j
-  local f = redis.call('HMGET', job, 'status', 'worker_name', 'aq_attempt')
+  local f = call('HMGET', job, 'status', 'worker_name', 'aq_attempt')
   if f[1] == 'started' then
     running = running + 1
-    redis.call('ZREM', K.wip, j .. ':' .. f[3])
+    call('ZREM', WIP, j .. ':' .. f[3])
     forget(j, f[3], f[2])
-    redis.call('PUBLISH', RQ .. ':pubsub:' .. f[2], cjson.encode({command = 'stop-job', job_id = j}))
+    call('PUBLISH', RQ .. ':pubsub:' .. f[2], cjson.encode({command = 'stop-job', job_id = j}))
   elseif f[1] then
-    redis.call('LREM', K.queue, 1, j)
-    redis.call('DEL', job)
+    call('LREM', RQ .. ':queue:' .. ENV, 1, j)
+    call('DEL', job)
   end
 end
 return running

@@ -3,14 +3,14 @@
 -- ARGV  4 worker   5 reason   6 "<lease>:<attempt>" it ran, or ""   7 position of the running input, or ""
 -- Returns how many leases it held.
 local w, reason, running, pos = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-redis.call('ZREM', K.idle, w)
-redis.call('DEL', AQ .. ':mail:' .. w)
+call('ZREM', IDLE, w)
+call('DEL', AQ .. ':mail:' .. w)
 local executions = RQ .. ':worker:' .. w .. ':executions'
-local members = redis.call('SMEMBERS', executions)
+local members = call('SMEMBERS', executions)
 for _, member in ipairs(members) do
   local j, x = split(member)
-  if redis.call('ZREM', K.wip, member) == 1 then
-    local map = redis.call('HGET', RQ .. ':job:' .. j, 'aq_map')
+  if call('ZREM', WIP, member) == 1 then
+    local map = call('HGET', RQ .. ':job:' .. j, 'aq_map')
     if map then
       if member == running then
         emit(map, 'l', j, 'x', reason, 'p', pos, 'w', w)
@@ -21,5 +21,5 @@ for _, member in ipairs(members) do
   end
   forget(j, x, w)
 end
-redis.call('DEL', executions)
+call('DEL', executions)
 return #members

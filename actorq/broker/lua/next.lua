@@ -2,82 +2,94 @@
 -- Safe to send twice: a commit whose attempt is no longer in rq:wip changes nothing, and a replica that already owns a
 -- lease is given that one again instead of a new one.
 --
--- ARGV  4 worker   5 lease s   6 ISO stamp   7 "1": take a next lease   8 "<lease>:<attempt>" to commit, or ""
---       9 busy seconds   10 frame   11 inputs that failed, for RQ's registry: count, then per input
---       id, description, zlib+base64 traceback, payload
+-- KEYS  1 rq:queue:<env>   2 rq:worker:<w>   3 rq:worker:<w>:executions   4 aq:mail:<w>   5 rq:suspended
+--       6 rq:failed:<env>
+-- ARGV  4 worker   5 lease s   6 ISO stamp   7 take a next lease: "" no, "1" yes,
+--       "+" yes, and BLPOP on the mailbox is sent behind this call: an empty mail answers it   8 "<lease>:<attempt>" to commit, or ""
+--       9 leases done, 10 leases with failures, 11 busy seconds of this replica so far   12 frame
+--       13 inputs that failed, for RQ's registry: count, then per input
+--          id, description, zlib+base64 traceback, payload
 -- Returns {commit, lease, attempt, payload}: commit is "ok", "lost" (fenced) or ""; lease is "" when there is none,
 -- and then the replica is registered as idle and should wait on its mailbox (or is suspended: same).
-local w, lease_s, stamp, want, member = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1', ARGV[8]
-local worker, executions = RQ .. ':worker:' .. w, RQ .. ':worker:' .. w .. ':executions'
+local w, lease_s, stamp, want, member = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7] ~= '', ARGV[8]
 local t = now()
-local committed = ''
 
 -- A failed input becomes an RQ job of its own, so that `rq info` and dashboards show it and `rq requeue` can run it.
+-- The registry is bounded: a map of a million failures must not fill the server with their tracebacks.
 local function record_failures()
-  local i = 12
-  for _ = 1, tonumber(ARGV[11]) do
+  local i = 14
+  for _ = 1, tonumber(ARGV[13]) do
+    if call('ZCARD', KEYS[6]) >= 10000 then return end
     local job = RQ .. ':job:' .. ARGV[i]
-    redis.call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'started_at', stamp, 'ended_at', stamp,
+    call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'started_at', stamp, 'ended_at', stamp,
       'origin', ENV, 'status', 'failed', 'description', ARGV[i + 1], 'worker_name', w, 'timeout', '-1', 'result_ttl', '0',
       'failure_ttl', FAILURE_TTL, 'data', JOB_DATA, 'aq_map', '', 'aq', ARGV[i + 3])
-    redis.call('EXPIRE', job, FAILURE_TTL)
+    call('EXPIRE', job, FAILURE_TTL)
     local results = RQ .. ':results:' .. ARGV[i]
-    redis.call('XADD', results, '*', 'type', 2, 'worker_name', w, 'exc_string', ARGV[i + 2])
-    redis.call('EXPIRE', results, FAILURE_TTL)
-    redis.call('ZADD', K.failed, t + FAILURE_TTL, ARGV[i])
-    redis.call('EXPIRE', K.failed, FAILURE_TTL)
+    call('XADD', results, '*', 'type', 2, 'worker_name', w, 'exc_string', ARGV[i + 2])
+    call('EXPIRE', results, FAILURE_TTL)
+    call('ZADD', KEYS[6], t + FAILURE_TTL, ARGV[i])
+    call('EXPIRE', KEYS[6], FAILURE_TTL)
     i = i + 4
   end
 end
 
+local committed = ''
 if member ~= '' then
   committed = 'lost'
-  if redis.call('ZREM', K.wip, member) == 1 then
+  if call('ZREM', WIP, member) == 1 then
     committed = 'ok'
     local j, x = split(member)
-    local map = redis.call('HGET', RQ .. ':job:' .. j, 'aq_map') or ''
-    if emit(map, 'l', j, 'f', ARGV[10]) then record_failures() end
+    local map = call('HGET', RQ .. ':job:' .. j, 'aq_map') or ''
+    if emit(map, 'l', j, 'f', ARGV[12]) then record_failures() end
     forget(j, x, w)
-    if redis.call('EXISTS', worker) == 1 then
-      redis.call('HINCRBY', worker, tonumber(ARGV[11]) > 0 and 'failed_job_count' or 'successful_job_count', 1)
-      redis.call('HINCRBYFLOAT', worker, 'total_working_time', ARGV[9])
-    end
   end
 end
 
-redis.call('DEL', AQ .. ':mail:' .. w)
-for _, own in ipairs(redis.call('SMEMBERS', executions)) do
+local function answer(state, j, x, payload)
+  if j ~= '' and ARGV[7] == '+' then call('RPUSH', KEYS[4], '') end
+  if call('EXISTS', KEYS[2]) == 1 then
+    call('HSET', KEYS[2], 'state', state, 'successful_job_count', ARGV[9], 'failed_job_count', ARGV[10],
+      'total_working_time', ARGV[11])
+  end
+  return {committed, j, x, payload}
+end
+
+for _, own in ipairs(call('SMEMBERS', KEYS[3])) do
   local j, x = split(own)
-  local f = redis.call('HMGET', RQ .. ':job:' .. j, 'aq', 'aq_map')
-  if f[1] and redis.call('ZSCORE', K.wip, own) then
-    if want then return {committed, j, x, f[1]} end
-    redis.call('ZREM', K.wip, own) -- handed over while this replica was leaving: nothing of it has begun
+  local f = call('HMGET', RQ .. ':job:' .. j, 'aq', 'aq_map')
+  call('DEL', KEYS[4]) -- if it was handed over by mail, the mail is this one
+  if f[1] and call('ZSCORE', WIP, own) then
+    if want then return answer('busy', j, x, f[1]) end
+    call('ZREM', WIP, own) -- handed over while this replica was leaving: nothing of it has begun
     emit(f[2], 'l', j, 'c', '0')
     forget(j, x, w)
   end
-  redis.call('SREM', executions, own)
+  call('SREM', KEYS[3], own)
 end
 
-if want and redis.call('EXISTS', K.suspended) == 0 then
-  while true do
-    local j = redis.call('LPOP', K.queue)
-    if not j then break end
-    local f = redis.call('HMGET', RQ .. ':job:' .. j, 'aq', 'aq_map', 'status')
-    if not f[1] then
-      if f[3] then -- a job that plain RQ put here: it is not ours to run, and must not vanish
-        redis.call('HSET', RQ .. ':job:' .. j, 'status', 'failed', 'ended_at', stamp)
-        redis.call('ZADD', K.failed, t + FAILURE_TTL, j)
-      end
-    elseif not alive(f[2]) then
-      redis.call('DEL', RQ .. ':job:' .. j, AQ .. ':out:' .. f[2]) -- its submitter is gone
-    else
-      local x = claim(j, w, t, lease_s, stamp)
-      return {committed, j, tostring(x), f[1]}
-    end
-  end
-  redis.call('ZADD', K.idle, t + lease_s, w)
-else
-  redis.call('ZREM', K.idle, w)
+if not want or call('EXISTS', KEYS[5]) == 1 then
+  call('ZREM', IDLE, w)
+  return answer(want and 'suspended' or 'idle', '', '', '')
 end
-if redis.call('EXISTS', worker) == 1 then redis.call('HSET', worker, 'state', 'idle') end
-return {committed, '', '', ''}
+while true do
+  local j = call('LPOP', KEYS[1])
+  if not j then break end
+  local job = RQ .. ':job:' .. j
+  local f = call('HMGET', job, 'aq', 'aq_map', 'status')
+  if not f[1] then
+    if f[3] then -- a job that plain RQ put here: it is not ours to run, and must not vanish
+      call('HSET', job, 'status', 'failed', 'ended_at', stamp)
+      call('ZADD', KEYS[6], t + FAILURE_TTL, j)
+    end
+  elseif not alive(f[2]) then
+    call('DEL', job, AQ .. ':out:' .. f[2]) -- its submitter is gone
+  else
+    local x = call('HINCRBY', job, 'aq_attempt', 1)
+    call('HSET', job, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', w)
+    start(j, x, w, t, lease_s)
+    return answer('busy', j, tostring(x), f[1])
+  end
+end
+call('ZADD', IDLE, t + lease_s, w)
+return answer('idle', '', '', '')

@@ -9,25 +9,25 @@ local stop = {}
 for i = 7, 6 + held do
   local member = ARGV[i]
   local j = split(member)
-  local map = redis.call('HGET', RQ .. ':job:' .. j, 'aq_map')
-  if redis.call('ZSCORE', K.wip, member) and map then
-    redis.call('ZADD', K.wip, 'XX', t + lease_s, member)
-    redis.call('EXPIRE', RQ .. ':execution:' .. member, math.ceil(2 * lease_s))
-    redis.call('HSET', RQ .. ':job:' .. j, 'last_heartbeat', stamp)
-    redis.call('EXPIRE', RQ .. ':job:' .. j, 86400)
+  local map = call('HGET', RQ .. ':job:' .. j, 'aq_map')
+  if call('ZSCORE', WIP, member) and map then
+    call('ZADD', WIP, 'XX', t + lease_s, member)
+    call('EXPIRE', RQ .. ':execution:' .. member, math.ceil(4 * lease_s))
+    call('HSET', RQ .. ':job:' .. j, 'last_heartbeat', stamp)
+    call('EXPIRE', RQ .. ':job:' .. j, 86400)
     if not alive(map) then stop[#stop + 1] = member end
   else
     stop[#stop + 1] = member
   end
 end
 for i = 7 + held, #ARGV do
-  redis.call('ZADD', K.idle, 'XX', t + lease_s, ARGV[i])
+  call('ZADD', IDLE, 'XX', t + lease_s, ARGV[i])
 end
 reap(t)
-for _ = 1, redis.call('LLEN', K.queue) do
+for _ = 1, call('EXISTS', RQ .. ':suspended') == 0 and call('LLEN', RQ .. ':queue:' .. ENV) or 0 do
   local w = take_idle(t)
   if not w then break end
-  redis.call('RPUSH', AQ .. ':mail:' .. w, '')
-  redis.call('EXPIRE', AQ .. ':mail:' .. w, math.ceil(2 * lease_s))
+  call('RPUSH', AQ .. ':mail:' .. w, '')
+  call('EXPIRE', AQ .. ':mail:' .. w, math.ceil(2 * lease_s))
 end
 return stop

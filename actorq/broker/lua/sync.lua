@@ -4,17 +4,17 @@
 -- ARGV  4 "<lease>:<attempt>"   5 from   6 to   7 frame ("" = none)   8 new end of the lease ("" = unchanged)
 -- Returns 1, or 0 when the lease is no longer this replica's or its map is gone: stop working on it.
 local member = ARGV[4]
-if not redis.call('ZSCORE', K.wip, member) then return 0 end
+if not call('ZSCORE', WIP, member) then return 0 end
 local j = split(member)
 local job = RQ .. ':job:' .. j
-local f = redis.call('HMGET', job, 'aq_map', 'aq_done', 'aq_end')
+local f = call('HMGET', job, 'aq_map', 'aq_done', 'aq_end')
 if not f[1] then return 0 end
 if ARGV[7] ~= '' and (f[2] or '0') == ARGV[5] then
   if not emit(f[1], 'l', j, 'f', ARGV[7]) then return 0 end
-  redis.call('HSET', job, 'aq_done', ARGV[6])
+  call('HSET', job, 'aq_done', ARGV[6])
 end
 if ARGV[8] ~= '' and f[3] ~= ARGV[8] then
   if not emit(f[1], 'l', j, 'c', ARGV[8]) then return 0 end
-  redis.call('HSET', job, 'aq_end', ARGV[8])
+  call('HSET', job, 'aq_end', ARGV[8])
 end
 return alive(f[1]) and 1 or 0

@@ -7,7 +7,6 @@ are single-flight: whoever asks while a key is loading waits for that load, in t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import hashlib
@@ -17,10 +16,13 @@ import types
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from actorq import codec
 from actorq.errors import ActorqError, CodecError, DeclarationError
+
+if TYPE_CHECKING:
+    import asyncio
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -147,6 +149,8 @@ class ActorCached(Generic[P, R]):
         return value
 
     async def _get_async(self, key: Any, args: Any, kwargs: Any) -> Any:
+        import asyncio
+
         store = self._store
         if key in store.values:
             store.hits += 1

@@ -6,8 +6,8 @@ and limits that users of Union's actors know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
 
 from actorq.errors import DeclarationError
 from actorq.names import check_environment
@@ -23,6 +23,16 @@ ISOLATION = ("none", "reset")
 START_METHODS = ("fork", "spawn")
 #: Union's limits of an idle pool's life, seconds; more is allowed here, less is not
 _TTL_LEAST = 30
+
+
+class Declare(Protocol):
+    """What `@env.task(...)` returns: the decorator."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
 
 
 class Environment:
@@ -47,7 +57,7 @@ class Environment:
         #: resources of its pods, as Kubernetes writes them; unused on one machine
         self.requests = dict(requests or {})
         self.limits = dict(limits or {})
-        self.tasks: dict[str, Task[Any, Any]] = {}
+        self.tasks: dict[str, Task[Any, Any, Any]] = {}
         Environment._declared[name] = self
 
     @classmethod
@@ -62,12 +72,15 @@ class Environment:
         return [] if environment is None else [environment]
 
     @overload
-    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
 
     @overload
     def task(
         self, /, *, retries: int = 0, retry_delay: Backoff | float = 0.0, timeout: float | None = None
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    ) -> Declare: ...
 
     def task(
         self,
@@ -87,8 +100,8 @@ class Environment:
         """
         options = TaskOptions.checked(retries=retries, retry_delay=retry_delay, timeout=timeout)
 
-        def declare(function: Callable[..., Any]) -> Task[Any, Any]:
-            task: Task[Any, Any] = Task(self, function, options)
+        def declare(function: Callable[..., Any]) -> Task[Any, Any, Any]:
+            task: Task[Any, Any, Any] = Task(self, function, options)
             other = self.tasks.get(task.name)
             if other is not None and other.function.__code__.co_firstlineno != function.__code__.co_firstlineno:
                 raise DeclarationError(f"Environment {self.name!r} already has a task {task.name!r}: rename one.")

@@ -85,7 +85,9 @@ def configure(log_format: str, level: str) -> None:
 
     pretty = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     tracebacks: Processor = _unchanged if pretty else structlog.processors.dict_tracebacks
-    renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if pretty else structlog.processors.JSONRenderer()
+    )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.stdlib.add_log_level,

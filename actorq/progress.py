@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.1, 10.0
 
 
-def reporter(task: Task[Any, Any], wanted: bool | None) -> Callable[[Counters, bool], None] | None:
+def reporter(task: Task[Any, Any, Any], wanted: bool | None) -> Callable[[Counters, bool], None] | None:
     """What to call with the counters of a map; None when nobody wants to see them."""
     if wanted is None:
         wanted = bool(os.environ.get("ACTORQ_PROGRESS")) and sys.stderr.isatty()

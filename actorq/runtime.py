@@ -49,7 +49,7 @@ class Runtime:
 
     def map(
         self,
-        task: Task[Any, Any],
+        task: Task[Any, Any, Any],
         iterables: tuple[Iterable[Any], ...],
         options: MapOptions,
         map_id: str,
@@ -62,12 +62,12 @@ class Runtime:
         self.start(pump)
         return MapHandle(pump, reporter(task, progress))
 
-    def call(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if isinstance(task.environment, TaskEnvironment):
             return self.submit(task, args, kwargs).result()
         return self._caller(task).call(args, kwargs)
 
-    def submit(self, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+    def submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         from actorq.maps.futures import Submitter
 
         with self._lock:
@@ -140,7 +140,7 @@ class Runtime:
         if self._server is not None:
             self._server.stop()
 
-    def _caller(self, task: Task[Any, Any]) -> Caller:
+    def _caller(self, task: Task[Any, Any, Any]) -> Caller:
         caller = self._callers.get(task.name)
         if caller is None or not caller.usable:
             from actorq.maps.calls import Caller

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 from actorq import codec
 from actorq.errors import CodecError, DeclarationError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+#: what a plain call returns: R, or a coroutine of R
+C = TypeVar("C")
 
 #: retries beyond this are a loop, not a retry
 _MOST_RETRIES = 1000
@@ -47,14 +49,29 @@ class TaskOptions:
         return cls(retries=retries, retry_delay=retry_delay, timeout=timeout)
 
 
-class Task(Generic[P, R]):
-    """A function declared on an environment.
+class MapArguments(TypedDict, total=False):
+    """Options of `Task.map`, which says what they mean."""
+
+    kwargs: Mapping[str, Any] | None
+    concurrency: int | None
+    order_outputs: bool
+    min_success_ratio: float
+    min_successes: int | None
+    max_failures: int | None
+    max_outstanding: int | None
+    timeout: float | None
+    map_id: str | None
+    progress: bool | None
+
+
+class Task(Generic[P, R, C]):
+    """A function declared on an environment. `Task[parameters, output, what a plain call returns]`.
 
     `task(x)` runs it here. `task.remote(x)` runs it on a replica, `task.submit(x)` returns a
     `concurrent.futures.Future`, `task.map(xs)` an iterator over ordered outputs.
     """
 
-    def __init__(self, environment: Environment, function: Callable[P, R], options: TaskOptions) -> None:
+    def __init__(self, environment: Environment, function: Callable[P, C], options: TaskOptions) -> None:
         if not inspect.isfunction(function):
             raise DeclarationError(f"@task needs a function, not a {type(function).__name__}.")
         if "<locals>" in function.__qualname__:
@@ -71,25 +88,25 @@ class Task(Generic[P, R]):
         self.function = function
         self.options = options
         self.name = f"{_module_name(function)}.{function.__qualname__}"
-        self.map: MapMethod[R] = MapMethod(cast("Task[Any, R]", self), ONE)
-        self.starmap: MapMethod[R] = MapMethod(cast("Task[Any, R]", self), STAR)
+        self.map: MapMethod[R] = MapMethod(self, ONE)
+        self.starmap: MapMethod[R] = MapMethod(self, STAR)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return cast("R", self.function(*args, **kwargs))
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        return cast("C", self.function(*args, **kwargs))
 
     def remote(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the task on a replica and returns its output. Raises what the task raised."""
         from actorq.runtime import runtime
 
-        return cast(R, runtime().call(cast("Task[Any, Any]", self), args, kwargs))
+        return cast("R", runtime().call(self, args, kwargs))
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Runs the task on a replica; returns a future at once."""
         from actorq.runtime import runtime
 
-        return cast("Future[R]", runtime().submit(cast("Task[Any, Any]", self), args, kwargs))
+        return cast("Future[R]", runtime().submit(self, args, kwargs))
 
-    def spawn_map(self, *iterables: Iterable[Any], **options: Any) -> MapHandle[R]:
+    def spawn_map(self, *iterables: Iterable[Any], **options: Unpack[MapArguments]) -> MapHandle[R]:
         """`map` under the name other systems give it."""
         return self.map(*iterables, **options)
 
@@ -113,9 +130,19 @@ class Task(Generic[P, R]):
 class MapMethod(Generic[R]):
     """`task.map` and `task.starmap`: call it, or its `aio`."""
 
-    def __init__(self, task: Task[Any, R], mode: int) -> None:
+    def __init__(self, task: Task[Any, R, Any], mode: int) -> None:
         self._task = task
         self._mode = mode
+
+    @overload
+    def __call__(
+        self, *iterables: Iterable[Any], return_exceptions: Literal[False] = ..., **options: Unpack[MapArguments]
+    ) -> MapHandle[R]: ...
+
+    @overload
+    def __call__(
+        self, *iterables: Iterable[Any], return_exceptions: Literal[True], **options: Unpack[MapArguments]
+    ) -> MapHandle[R | Exception]: ...
 
     def __call__(
         self,
@@ -131,7 +158,7 @@ class MapMethod(Generic[R]):
         timeout: float | None = None,
         map_id: str | None = None,
         progress: bool | None = None,
-    ) -> MapHandle[R]:
+    ) -> MapHandle[Any]:
         """Runs the task over inputs on the replicas, lazily on both sides, and yields the outputs in order.
 
         Work starts at once. Inputs are drawn in a thread of their own, as far ahead as the replicas and the bound on
@@ -187,16 +214,28 @@ class MapMethod(Generic[R]):
             timeout=timeout,
         )
         map_id = new_id() if map_id is None else check_map_id(map_id)
-        return cast("MapHandle[R]", runtime().map(task, sources, options, map_id, progress))
+        return runtime().map(task, sources, options, map_id, progress)
 
-    def aio(self, *iterables: Iterable[Any], **options: Any) -> AsyncIterator[R]:
+    @overload
+    def aio(
+        self, *iterables: Iterable[Any], return_exceptions: Literal[False] = ..., **options: Unpack[MapArguments]
+    ) -> AsyncIterator[R]: ...
+
+    @overload
+    def aio(
+        self, *iterables: Iterable[Any], return_exceptions: Literal[True], **options: Unpack[MapArguments]
+    ) -> AsyncIterator[R | Exception]: ...
+
+    def aio(self, *iterables: Iterable[Any], **options: Any) -> AsyncIterator[Any]:
         """The same, for `async for`. Takes the options of `map`."""
         from actorq.maps.handle import outputs_async
 
         return outputs_async(self(*iterables, **options))
 
 
-def map_(target: Task[..., R] | functools.partial[R], *iterables: Iterable[Any], **options: Any) -> MapHandle[R]:
+def map_(
+    target: Task[..., R, Any] | functools.partial[R], *iterables: Iterable[Any], **options: Unpack[MapArguments]
+) -> MapHandle[R]:
     """`target.map(*iterables, **options)`, where `target` may be a `functools.partial` of a task with keywords bound.
 
     Raises `DeclarationError` for anything else.
@@ -204,11 +243,8 @@ def map_(target: Task[..., R] | functools.partial[R], *iterables: Iterable[Any],
     if isinstance(target, functools.partial):
         if target.args:
             raise DeclarationError("map() takes a partial with keyword arguments only: bind positions by name.")
-        kwargs = {**target.keywords, **(options.pop("kwargs", None) or {})}
-        inner = target.func
-        if isinstance(inner, Task):
-            return cast("MapHandle[R]", inner.map(*iterables, kwargs=kwargs, **options))
-        target = cast(Any, inner)
+        options["kwargs"] = {**target.keywords, **(options.get("kwargs") or {})}
+        target = cast("Task[..., R, Any]", target.func)
     if not isinstance(target, Task):
         raise DeclarationError(f"map() needs a task (@env.task), not a {type(target).__name__}.")
     return target.map(*iterables, **options)

@@ -2,11 +2,179 @@
 
 from __future__ import annotations
 
-from actorq import ActorEnvironment
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from actorq import ActorEnvironment, NonRecoverableError, TaskEnvironment, actor_cache
 
 plain = ActorEnvironment("plain", replica_count=2, isolation="none", lease_seconds=2)
+regular = TaskEnvironment("regular", concurrency=2)
+
+
+class OwnError(Exception):
+    """An exception whose constructor does not take what its args hold."""
+
+    def __init__(self, code: int, *, hint: str) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+        self.hint = hint
 
 
 @plain.task
 def double(x: int) -> int:
     return 2 * x
+
+
+@plain.task
+def add(a: int, b: int = 10, *, c: int = 0) -> int:
+    return a + b + c
+
+
+@plain.task
+async def later(x: int) -> int:
+    await asyncio.sleep(0.001)
+    return x + 1
+
+
+@plain.task
+def echo(value: Any) -> Any:
+    return value
+
+
+@plain.task
+def wait(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@plain.task
+def who(_: int) -> int:
+    time.sleep(0.01)
+    return os.getpid()
+
+
+@plain.task
+def fails_at(x: int, at: int = 3) -> int:
+    if x == at:
+        raise ValueError(f"no {x}")
+    return x
+
+
+@plain.task
+def raises_own(x: int) -> NoReturn:
+    raise OwnError(x, hint="turn it off and on")
+
+
+@plain.task
+def raises_unknown(_: int) -> NoReturn:
+    """An exception of a class that only exists in the replica."""
+    raise type("HomeMadeError", (Exception,), {"__module__": "nowhere"})("boom")
+
+
+@plain.task
+def exits(_: int) -> NoReturn:
+    sys.exit(3)
+
+
+@plain.task(retries=2)
+def flaky(path: str) -> int:
+    """Succeeds on the third try."""
+    tries = len(Path(path).read_text()) if Path(path).exists() else 0
+    Path(path).write_text("x" * (tries + 1))
+    if tries < 2:
+        raise RuntimeError(f"try {tries}")
+    return tries
+
+
+@plain.task(retries=5)
+def hopeless(path: str) -> NoReturn:
+    with Path(path).open("a") as file:
+        file.write("x")
+    raise NonRecoverableError("give up")
+
+
+@plain.task(timeout=0.3)
+def sleeps(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@plain.task(timeout=0.3)
+def stuck_in_c(seconds: float) -> float:
+    """Holds the interpreter's lock in C for the whole time: no signal handler of Python's runs."""
+    if seconds > 0:
+        ctypes.PyDLL(None).usleep(ctypes.c_uint(int(seconds * 1e6)))
+    return seconds
+
+
+@plain.task
+def dies(x: int, at: int = 3, how: int = signal.SIGKILL) -> int:
+    if x == at:
+        os.kill(os.getpid(), how)
+        time.sleep(10)
+    return x
+
+
+@plain.task
+def dies_once(x: int, flag: str = "") -> int:
+    if x == 5 and not Path(flag).exists():
+        Path(flag).touch()
+        os._exit(9)
+    return x
+
+
+@plain.task
+def returns_object(_: int) -> Any:
+    return object()
+
+
+@plain.task
+def calls_itself(x: int) -> int:
+    time.sleep(0.05)  # every replica is in here before the first asks
+    return double.remote(x)
+
+
+@actor_cache
+def loaded(name: str) -> tuple[str, int]:
+    time.sleep(0.02)
+    return name, os.getpid()
+
+
+@plain.task
+def uses_cache(_: int) -> tuple[int, int]:
+    loaded("model")
+    return os.getpid(), loaded.cache_info().misses
+
+
+@plain.task
+def mostly_quick(x: int) -> int:
+    if x == 5000:
+        time.sleep(1.0)
+    return x
+
+
+@regular.task
+def fresh(x: int) -> tuple[int, int]:
+    return x, os.getpid()
+
+
+@regular.task
+def fresh_fails(x: int) -> int:
+    return 1 // x
+
+
+@regular.task(timeout=1.0)
+def fresh_sleeps(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@regular.task
+def fresh_dies(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)

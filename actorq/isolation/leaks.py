@@ -36,10 +36,11 @@ class Leaks:
         self._seen: dict[str, int] = {}
         self._grown: dict[str, int] = {}
         self._patched: set[str] = set()
-        self._modules: dict[str, dict[str, Any]] = {}
         self._order: list[str] = []
         self._look_at = 0
         self.worn_out = False
+        if not _baseline:
+            take_baseline()
         self.rebase()
 
     def rebase(self) -> None:
@@ -65,16 +66,15 @@ class Leaks:
         module = sys.modules.get(name)
         if not isinstance(module, types.ModuleType):
             return
-        before = self._modules.get(name)
-        now = {k: v for k, v in list(vars(module).items()) if isinstance(v, _CODE)}
-        if before is not None:
-            for attribute, value in before.items():
-                other = vars(module).get(attribute, value)
-                full = f"{name}.{attribute}"
-                if other is not value and full not in self._patched:
-                    self._patched.add(full)
-                    self._report("patched module", full)
-        self._modules[name] = now
+        before = _baseline.get(name)
+        if before is None:
+            _baseline[name] = _code_of(module)
+            return
+        now = vars(module)
+        for attribute, value in before.items():
+            if now.get(attribute, value) is not value and f"{name}.{attribute}" not in self._patched:
+                self._patched.add(f"{name}.{attribute}")
+                self._report("patched module", f"{name}.{attribute}")
 
     def _count(self, kind: str, count: int) -> None:
         left = count - self._base[kind]
@@ -95,6 +95,21 @@ class Leaks:
 
 
 _CODE = (types.FunctionType, types.BuiltinFunctionType, type)
+
+
+#: module -> its functions and classes as they were; the zygote takes it once and all executors share it
+_baseline: dict[str, dict[str, Any]] = {}
+
+
+def take_baseline() -> None:
+    """Notes the functions and classes of every module imported so far."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, types.ModuleType):
+            _baseline[name] = _code_of(module)
+
+
+def _code_of(module: types.ModuleType) -> dict[str, Any]:
+    return {name: value for name, value in list(vars(module).items()) if isinstance(value, _CODE)}
 
 
 def _children() -> int:

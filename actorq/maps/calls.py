@@ -75,7 +75,7 @@ class _Lane:
 class Caller:
     """Runs single calls of one task. Any thread may use it."""
 
-    def __init__(self, client: Client, task: Task[Any, Any], pool: LocalPool | None) -> None:
+    def __init__(self, client: Client, task: Task[Any, Any, Any], pool: LocalPool | None) -> None:
         self._client = client
         self._pool = pool
         self._task = task

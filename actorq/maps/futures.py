@@ -67,12 +67,12 @@ def _concurrency(environment: Environment) -> int | None:
 class Submitter:
     """The futures of one task."""
 
-    def __init__(self, runtime: Runtime, task: Task[Any, Any]) -> None:
+    def __init__(self, runtime: Runtime, task: Task[Any, Any, Any]) -> None:
         self._source = _CallSource()
         self._task = task
         self._lock = threading.Lock()
         self.over = False
-        map_id = new_id()
+        map_id = f"submit-{new_id()}"
         options = MapOptions(
             environment=task.environment.name,
             head=task.head(CALL, {}),

@@ -10,6 +10,7 @@ When the supervisor's end closes, every executor is killed.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -98,6 +99,10 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
     except BaseException:
         channel.send({"failed": traceback.format_exc()})
         return False
+    if environment.isolation != "none":
+        from actorq.isolation import leaks
+
+        leaks.take_baseline()
     served = Served(
         environment=environment.name,
         tasks=sorted(environment.tasks),
@@ -160,7 +165,7 @@ class Zygote:
                 for message in self._channel.receive():
                     self._fork(message["slot"], message["executor"], (wake_read, wake_write))
         for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
+            _kill_group(pid)
 
     def _fork(self, slot: int, executor: dict[str, Any], own: tuple[int, int]) -> None:
         pid = os.fork()
@@ -172,6 +177,7 @@ class Zygote:
         die_with_parent()
         if os.getppid() != parent:
             os._exit(1)
+        os.setpgid(0, 0)  # with what its tasks start, so that it can be ended with them
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in own:
@@ -193,7 +199,14 @@ class Zygote:
                 return
             slot = self._children.pop(pid, None)
             if slot is not None:
+                _kill_group(pid)
                 self._channel.send({"exited": slot, "pid": pid, "status": status})
+
+
+def _kill_group(pid: int) -> None:
+    """Ends an executor, if it still runs, and the processes that its tasks left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _exec_executor(spec: ZygoteSpec, slot: int, slots: Slots, executor: dict[str, Any]) -> None:

@@ -1,0 +1,213 @@
+"""Scripts as a newcomer writes them: run, interrupt, kill; nothing may stay behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import eventually
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def start(script: Path, *args: str, module: bool = False) -> subprocess.Popen[str]:
+    target = ["-m", script.stem] if module else [str(script)]
+    return subprocess.Popen(
+        [sys.executable, *target, *args],
+        cwd=script.parent,
+        env={**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONWARNINGS": "error"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(script: Path, *args: str, module: bool = False) -> str:
+    process = start(script, *args, module=module)
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == 0, err
+    return out
+
+
+GUARDED = """
+    import actorq
+    env = actorq.ActorEnvironment("script", replica_count=2)
+    @env.task
+    def square(x: int) -> int:
+        return x * x
+    if __name__ == "__main__":
+        print(list(square.map(range(5))))
+"""
+
+
+def test_a_task_may_be_declared_in_the_script(folder: Path) -> None:
+    script = write(folder, "script.py", GUARDED)
+    assert run(script) == "[0, 1, 4, 9, 16]\n"
+    assert run(script, module=True) == "[0, 1, 4, 9, 16]\n"
+
+
+def test_a_script_needs_no_main_guard(folder: Path) -> None:
+    script = write(folder, "bare.py", GUARDED.replace('    if __name__ == "__main__":\n    ', ""))
+    assert "[0, 1, 4, 9, 16]" in run(script)
+
+
+def test_a_task_may_be_declared_beside_the_script(folder: Path) -> None:
+    write(folder, "beside.py", GUARDED)
+    script = write(folder, "main.py", "from beside import square\nprint(list(square.map([3])), square.remote(4))\n")
+    assert run(script) == "[9] 16\n"
+
+
+def test_a_task_may_be_declared_in_a_package(folder: Path) -> None:
+    (folder / "pack").mkdir()
+    write(folder / "pack", "__init__.py", "")
+    write(folder / "pack", "work.py", GUARDED)
+    script = write(folder, "main.py", "from pack.work import square\nprint(list(square.map([3])))\n")
+    assert run(script) == "[9]\n"
+
+
+def test_classes_of_the_script_travel_both_ways(folder: Path) -> None:
+    script = write(
+        folder,
+        "classes.py",
+        """
+        import dataclasses, enum
+        import actorq
+        env = actorq.ActorEnvironment("classes")
+        class Colour(enum.Enum):
+            RED = 1
+        @dataclasses.dataclass(frozen=True)
+        class Point:
+            x: int
+            colour: Colour
+        class Odd(Exception):
+            pass
+        @env.task
+        def move(p: Point) -> Point:
+            if p.x > 5:
+                raise Odd("far")
+            return dataclasses.replace(p, x=p.x + 1)
+        if __name__ == "__main__":
+            print(move.remote(Point(1, Colour.RED)) == Point(2, Colour.RED))
+            try:
+                move.remote(Point(9, Colour.RED))
+            except Odd as error:
+                print("Odd", error)
+        """,
+    )
+    assert run(script) == "True\nOdd far\n"
+
+
+def test_an_import_error_of_the_tasks_module_is_shown(folder: Path) -> None:
+    script = write(
+        folder,
+        "broken.py",
+        """
+        import sys
+        import actorq
+        env = actorq.ActorEnvironment("broken")
+        if __name__ != "__main__":
+            import no_such_module_anywhere
+        @env.task
+        def f(x): return x
+        if __name__ == "__main__":
+            try:
+                f.remote(1)
+            except actorq.PoolError as error:
+                print("no_such_module_anywhere" in str(error))
+        """,
+    )
+    assert run(script) == "True\n"
+
+
+SLOW = """
+    import time
+    import actorq
+    env = actorq.ActorEnvironment("slow", replica_count=2)
+    @env.task
+    def slow(x: int) -> int:
+        time.sleep(0.2)
+        return x
+    if __name__ == "__main__":
+        for y in slow.map(range(10_000)):
+            print(y, flush=True)
+"""
+
+
+@pytest.fixture
+def slow_script(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """A script in the middle of a map, and all processes below it."""
+    process = start(write(folder, "slow.py", SLOW))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "0\n"
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 5  # server guard, server, supervisor, zygote, executors
+    yield process, family
+    process.kill()
+    process.communicate()
+
+
+def all_gone(family: list[psutil.Process]) -> bool:
+    return not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_ctrl_c_ends_the_script_and_all_its_processes(
+    slow_script: tuple[subprocess.Popen[str], list[psutil.Process]],
+) -> None:
+    process, family = slow_script
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in err
+    assert err.count("Traceback") == 1
+    assert eventually(lambda: all_gone(family)), family
+
+
+def test_a_killed_script_leaves_no_process(slow_script: tuple[subprocess.Popen[str], list[psutil.Process]]) -> None:
+    process, family = slow_script
+    process.kill()
+    assert eventually(lambda: all_gone(family)), family
+
+
+def test_a_terminated_script_leaves_no_process(slow_script: tuple[subprocess.Popen[str], list[psutil.Process]]) -> None:
+    process, family = slow_script
+    process.terminate()
+    assert eventually(lambda: all_gone(family)), family
+
+
+def test_a_pool_that_was_killed_is_an_error_of_the_map(
+    slow_script: tuple[subprocess.Popen[str], list[psutil.Process]],
+) -> None:
+    process, family = slow_script
+    supervisor = next(p for p in family if "actorq.replica.host" in " ".join(p.cmdline()) and p.children())
+    supervisor.kill()
+    started = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert "PoolError" in err
+    assert time.monotonic() - started < 20
+    assert eventually(lambda: all_gone(family)), family
+
+
+def test_import_is_light() -> None:
+    heavy = ["redis", "rq", "kubernetes", "rich", "structlog", "numpy", "asyncio.subprocess", "fastapi"]
+    code = f"import sys, actorq; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=_ROOT)
+    assert done.stdout == "[]\n"

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import redis
 
+from actorq import runtime as runtime_module
 from actorq.broker.embedded import EmbeddedServer
 from actorq.runtime import runtime, shutdown
+from actorq.settings import settings
+
+ROOT = Path(__file__).parents[1]
 
 #: how long what a test started may take to disappear, seconds
 _PATIENCE = 3.0
@@ -76,3 +86,57 @@ def server() -> Iterator[str]:
     embedded.wait_ready()
     yield embedded.url
     embedded.stop()
+
+
+@pytest.fixture
+def on_server(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """This program as one that was told to use `server`; the embedded pool is put aside meanwhile."""
+    aside, runtime_module._current = runtime_module._current, None
+    monkeypatch.setenv("ACTORQ_REDIS_URL", server)
+    settings.cache_clear()
+    yield server
+    shutdown()
+    runtime_module._current = aside
+    settings.cache_clear()
+
+
+class Worker:
+    """An `actorq worker` process on a server."""
+
+    def __init__(self, url: str, target: str = "tests.tasks:plain", replicas: int = 2) -> None:
+        arguments = [sys.executable, "-m", "actorq.cli", "worker", target, "-u", url, "-n", str(replicas)]
+        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        self.url = url
+        self._environment = "plain"
+
+    def wait_ready(self, replicas: int = 2) -> None:
+        with redis.Redis.from_url(self.url) as client:
+            assert eventually(lambda: client.zcard(f"aq:idle:{self._environment}") >= replicas, timeout=15)
+            assert eventually(lambda: client.scard(f"rq:workers:{self._environment}") >= replicas, timeout=15)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def executors(self) -> list[psutil.Process]:
+        executors = []
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if not process.children():
+                    executors.append(process)
+        return executors
+
+    def stop(self) -> tuple[int, list[dict[str, Any]]]:
+        """SIGTERM; the exit status and the log."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        _, err = self.process.communicate(timeout=20)
+        return self.process.returncode, [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture
+def worker(on_server: str) -> Iterator[Worker]:
+    """Two replicas of `tests.tasks.plain` that serve a server of this test's own."""
+    worker = Worker(on_server)
+    worker.wait_ready()
+    yield worker
+    worker.stop()

@@ -163,27 +163,24 @@ class Executor:
 
     def _failures(self, member: str, frame: Frame, payload: bytes) -> list[Argument]:
         """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
-        if not frame.errors or not self._recorded(payload):
+        if not frame.errors:
             return [0]
-        head, packed = split(payload)
-        inputs = codec.split_list(bytes(packed))
+        try:
+            head, packed = split(payload)
+            parsed, inputs = parse_head(head), codec.split_list(bytes(packed))
+        except ActorqError:  # the payload itself is what failed
+            return [0]
         fields: list[Argument] = []
         lease = member.rpartition(":")[0]
-        chosen = sorted(frame.errors)[:_RECORDED_FAILURES]
+        final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
+        chosen = final[:_RECORDED_FAILURES]
         for at in chosen:
             error, position = frame.errors[at], frame.start + at
             text = error.get("traceback") or f"{error['kind']}: {error['message']}"
             encoded = base64.b64encode(zlib.compress(text.encode(errors="replace")))
-            task = parse_head(head).task
-            description = f"{task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
+            description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
             fields += (f"{lease}-{position}", description, encoded, join(head, codec.join_list([inputs[position]])))
         return [len(chosen), *fields]
-
-    def _recorded(self, payload: bytes) -> bool:
-        try:
-            return parse_head(split(payload)[0]).record
-        except ActorqError:
-            return False
 
     # -- working -------------------------------------------------------------------------------------------------------
 

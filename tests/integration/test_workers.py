@@ -1,0 +1,190 @@
+"""The same tasks on replicas that somebody else started: `actorq worker`, and RQ's tools beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+from rq.command import send_kill_horse_command, send_shutdown_command, send_stop_job_command
+from rq.suspension import resume, suspend
+from rq.worker import Worker as StockWorker
+
+from actorq import PoolError, TaskError
+from tests import tasks
+from tests.conftest import ROOT, Worker, eventually
+
+
+def rq_info(url: str) -> str:
+    rq = Path(sys.executable).parent / "rq"
+    return subprocess.run([rq, "info", "-u", url], capture_output=True, text=True, check=True).stdout
+
+
+def keys_of(url: str) -> list[str]:
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        return sorted(client.keys("*"))
+
+
+def test_the_same_script_uses_the_replicas_of_the_server(worker: Worker) -> None:
+    assert list(tasks.double.map(range(100))) == [2 * x for x in range(100)]
+    assert tasks.double.remote(4) == 8
+    pids = {process.pid for process in worker.executors()}
+    assert set(tasks.who.map(range(20))) == pids
+
+
+def test_rq_info_tells_the_truth(worker: Worker) -> None:
+    assert "2 workers, " in rq_info(worker.url)
+    outputs = tasks.wait.map([1.5] * 4)
+
+    def shows_all() -> bool:
+        info = rq_info(worker.url)
+        return info.count(": busy plain") == 2 and "2, 2 executing" in info
+
+    assert eventually(shows_all)
+    assert len(list(outputs)) == 4
+    assert eventually(lambda: rq_info(worker.url).count(": idle plain") == 2)
+    assert "0, 0 executing" in rq_info(worker.url)
+
+
+def test_rq_counts_the_leases_of_a_replica(worker: Worker) -> None:
+    for x in range(5):
+        tasks.double.remote(x)
+    with redis.Redis.from_url(worker.url) as client:
+        workers = StockWorker.all(connection=client)
+        assert eventually(lambda: sum(w.successful_job_count for w in StockWorker.all(connection=client)) == 5)
+        assert {w.hostname for w in workers} == {os.uname().nodename}
+
+
+def test_suspended_replicas_take_nothing_until_resumed(worker: Worker) -> None:
+    with redis.Redis.from_url(worker.url) as client:
+        suspend(client)
+        future = tasks.double.submit(1)
+        time.sleep(0.5)
+        assert not future.done()
+        resume(client)
+        assert future.result(timeout=10) == 2
+
+
+def test_a_shutdown_command_drains_one_replica(worker: Worker) -> None:
+    with redis.Redis.from_url(worker.url) as client:
+        name = StockWorker.all(connection=client)[0].name
+        send_shutdown_command(client, name)
+        assert eventually(lambda: len(worker.executors()) == 1)
+    assert tasks.double.remote(2) == 4
+
+
+def test_a_kill_horse_command_replaces_the_executor(worker: Worker) -> None:
+    outputs = tasks.wait.map([0.4] * 4)
+    assert eventually(lambda: rq_info(worker.url).count(": busy plain") == 2)
+    with redis.Redis.from_url(worker.url) as client:
+        for replica in StockWorker.all(connection=client):
+            send_kill_horse_command(client, replica.name)
+    assert list(outputs) == [0.4] * 4
+
+
+def test_a_stop_job_command_fails_that_lease(worker: Worker) -> None:
+    future = tasks.wait.submit(30)
+    with redis.Redis.from_url(worker.url) as client:
+        assert eventually(lambda: client.zcard("rq:wip:plain") == 1)
+        job_id = client.zrange("rq:wip:plain", 0, -1)[0].decode().rpartition(":")[0]
+        send_stop_job_command(client, job_id)
+    with pytest.raises(TaskError, match="stopped"):
+        future.result(timeout=10)
+
+
+def test_a_requeued_failed_input_runs_again(worker: Worker, tmp_path: Path) -> None:
+    from rq import Queue
+
+    path = tmp_path / "tries"
+    with pytest.raises(Exception, match="give up"):
+        tasks.hopeless.remote(str(path))
+    with redis.Redis.from_url(worker.url) as client:
+        registry = Queue("plain", connection=client).failed_job_registry
+        registry.requeue(registry.get_job_ids()[0])
+        assert eventually(lambda: path.read_text() == "xx", timeout=10)
+
+
+def test_sigterm_finishes_the_input_and_hands_back_the_rest(on_server: str) -> None:
+    first = Worker(on_server)
+    first.wait_ready()
+    outputs = tasks.wait.map([0.05] * 60)
+    next(outputs)
+    second = Worker(on_server)
+    second.wait_ready()
+    status, log = first.stop()
+    assert status == 0
+    assert [event["event"] for event in log].count("replica_drained") == 2
+    assert len(list(outputs)) == 59
+    assert outputs.stats().late == 0
+    second.stop()
+
+
+def test_a_drained_worker_leaves_no_key(worker: Worker) -> None:
+    list(tasks.double.map(range(1000)))
+    tasks.double.remote(1)
+    from actorq.runtime import shutdown
+
+    shutdown()
+    worker.stop()
+    left = [key for key in keys_of(worker.url) if not key.startswith("rq:worker:")]
+    assert left == ["rq:queues"]
+
+
+def test_a_replica_that_vanishes_is_noticed_within_its_lease(on_server: str) -> None:
+    first, second = Worker(on_server, replicas=1), Worker(on_server, replicas=1)
+    first.wait_ready(2)
+    outputs = tasks.wait.map([0.1] * 50)
+    next(outputs)
+    family = [psutil.Process(first.process.pid), *first.family()]
+    for process in family:
+        process.send_signal(signal.SIGSTOP)  # as a node that lost its network: silent, and not dead
+    started = time.monotonic()
+    assert len(list(outputs)) == 49
+    assert time.monotonic() - started < 2 + 2 + 6  # lease, notice, and the work itself on one replica
+    assert outputs.stats().recovered >= 1
+    for process in family:
+        process.send_signal(signal.SIGCONT)
+    assert tasks.double.remote(1) == 2  # the zombie's late commit was dropped and it works again
+    first.stop()
+    second.stop()
+
+
+def test_new_replicas_join_a_running_map(on_server: str) -> None:
+    first = Worker(on_server)
+    first.wait_ready()
+    outputs = tasks.who.map([0] * 1500)
+    next(outputs)
+    second = Worker(on_server)
+    second.wait_ready(4)
+    assert len(set(outputs)) == 4
+    first.stop()
+    second.stop()
+
+
+def test_a_task_the_replicas_do_not_declare_is_refused(worker: Worker) -> None:
+    from tests import undeclared
+
+    with pytest.raises(PoolError, match="declares no task"):
+        undeclared.stranger.remote(1)
+
+
+def test_the_worker_refuses_a_module_that_cannot_be_imported(server: str) -> None:
+    arguments = [sys.executable, "-m", "actorq.cli", "worker", "no_such_module:env", "-u", server]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert "No module named 'no_such_module'" in done.stderr
+
+
+def test_the_worker_refuses_an_unreachable_server() -> None:
+    url = "redis://:secret@127.0.0.1:1/0"
+    arguments = [sys.executable, "-m", "actorq.cli", "worker", "tests.tasks:plain", "-u", url]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False, cwd=ROOT)
+    assert done.returncode == 3
+    assert "cannot be reached" in done.stderr
+    assert "secret" not in done.stderr

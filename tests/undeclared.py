@@ -1,0 +1,17 @@
+"""A task of the environment "plain" that its replicas have not imported."""
+
+from __future__ import annotations
+
+from actorq import ActorEnvironment
+from actorq.environment import Environment
+from tests import tasks
+
+_elsewhere = ActorEnvironment("plain")
+
+
+@_elsewhere.task
+def stranger(x: int) -> int:
+    return x
+
+
+Environment._declared["plain"] = tasks.plain

@@ -1,7 +1,7 @@
 """Values as msgpack: what crosses between processes, and nothing that can run.
 
-msgpack carries None, bool, int, float, str, bytes, list and dict. Extension types add what Python users pass without
-thinking. Classes of the user's own (Enum, dataclass, pydantic) travel as a name and fields; a receiver looks the name
+msgpack carries None, bool, int, float, str, bytes (a bytearray arrives as bytes), list and dict. Extension types add
+what Python users pass without thinking. Classes of the user's own (Enum, dataclass, pydantic) travel as a name and fields; a receiver looks the name
 up among the modules it has already imported and builds the object without calling `__init__`, so bytes from Redis can
 neither import a module nor run code. Anything else is a `CodecError` that says where it was found.
 """
@@ -33,7 +33,7 @@ _TUPLE, _SET, _FROZENSET = 1, 2, 3
 _DATETIME, _DATE, _TIME, _TIMEDELTA = 4, 5, 6, 7
 _DECIMAL, _UUID, _PATH, _COMPLEX, _BIGINT = 8, 9, 10, 11, 12
 _ENUM, _DATACLASS, _NDARRAY, _NPSCALAR, _PYDANTIC = 13, 14, 15, 16, 17
-_BYTEARRAY, _ZONED = 18, 19
+_ZONED = 18
 
 
 def pack(value: Any) -> bytes:
@@ -157,7 +157,6 @@ _ENCODERS: dict[type, Callable[[Any], msgpack.ExtType]] = {
     tuple: lambda v: _ext(_TUPLE, list(v)),
     set: lambda v: _ext(_SET, list(v)),
     frozenset: lambda v: _ext(_FROZENSET, list(v)),
-    bytearray: lambda v: msgpack.ExtType(_BYTEARRAY, bytes(v)),
     dt.datetime: _encode_datetime,
     dt.date: lambda v: _ext(_DATE, v.isoformat()),
     dt.time: lambda v: _ext(_TIME, [v.isoformat(), v.fold]),
@@ -229,8 +228,6 @@ class _Decoder:
             return uuid.UUID(bytes=bytes(data))
         if code == _BIGINT:
             return int.from_bytes(data, "big", signed=True)
-        if code == _BYTEARRAY:
-            return bytearray(data)
         decoder = _DECODERS.get(code)
         if decoder is None:
             raise CodecError(f"The data has extension type {code}, unknown to this version of actorq: upgrade it.")

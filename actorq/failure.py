@@ -40,7 +40,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     except Exception as broken:
         message = f"(its __str__ raised {type(broken).__name__})"
     try:
-        args = codec.pack(list(error.args))
+        args = codec.pack(_arguments(error))
         state = codec.pack({k: v for k, v in vars(error).items() if k != "__notes__"})
     except CodecError:
         args = state = b""
@@ -54,6 +54,13 @@ def describe(error: BaseException) -> dict[str, Any]:
         "traceback": _render(error),
         "final": isinstance(error, NonRecoverableError),
     }
+
+
+def _arguments(error: BaseException) -> list[Any]:
+    """What the constructor was given. An OSError keeps its file name out of `args`, and tells it to pickle only."""
+    if isinstance(error, OSError) and type(error).__reduce__ is OSError.__reduce__:
+        return list(error.__reduce__()[1])
+    return list(error.args)
 
 
 def described(kind: str, message: str, *, final: bool = False) -> dict[str, Any]:

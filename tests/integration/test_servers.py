@@ -1,0 +1,171 @@
+"""Servers that cannot be used are refused early, by name of the reason; a server that stumbles loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from actorq import BrokerError, DeclarationError
+from actorq.broker import keys, scripts
+from actorq.broker.embedded import server_binary
+from actorq.broker.serverinfo import check_server
+from actorq.broker.wire import Argument, Link, ServerFullError
+from tests import tasks
+from tests.conftest import Worker, eventually
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    arguments = [
+        server_binary(),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+        *options,
+    ]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    try:
+        assert eventually(lambda: answers(port))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
+            probe.sendall(b"PING\r\n")
+            return bool(probe.recv(64))
+    except OSError:
+        return False
+
+
+def refusal(url: str) -> str:
+    link = Link(url, patience=0.0)
+    with pytest.raises(BrokerError) as caught:
+        check_server(link)
+    link.close()
+    assert "secret" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_unreachable_server_is_named(on_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "cannot be reached" in refusal(f"redis://:secret@127.0.0.1:{free_port()}/0")
+
+
+def test_what_is_no_address_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="not a Redis address"):
+        Link("http://example", patience=0.0)
+
+
+def test_a_missing_or_wrong_password_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path, port, "--requirepass", "right"):
+        assert "refuses the login" in refusal(f"redis://127.0.0.1:{port}")
+        assert "refuses the login" in refusal(f"redis://:secret@127.0.0.1:{port}")
+        check_server(Link(f"redis://:right@127.0.0.1:{port}", patience=0.0))
+
+
+def test_a_user_that_may_not_ask_for_info_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path, port):
+        with redis.Redis(port=port) as client:
+            client.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-info")
+        assert "+info" in refusal(f"redis://app:secret@127.0.0.1:{port}")
+
+
+def test_a_server_that_may_evict_keys_is_refused(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path, port, "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"):
+        assert "noeviction" in refusal(f"redis://127.0.0.1:{port}")
+
+
+def test_a_read_only_replica_is_refused(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path, port, "--replicaof", "127.0.0.1", str(free_port())):
+        assert "read-only replica" in refusal(f"redis://127.0.0.1:{port}")
+
+
+def test_a_cluster_is_refused(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path, port, "--cluster-enabled", "yes"):
+        assert "Cluster" in refusal(f"redis://127.0.0.1:{port}")
+
+
+def test_a_full_server_refuses_a_lease_and_changes_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path, port, "--maxmemory", "3mb"), redis.Redis(port=port) as client:
+        with contextlib.suppress(redis.ResponseError):
+            for n in range(10_000):
+                client.set(f"fill{n}", "x" * 10_000)
+        before = client.dbsize()
+        link = Link(f"redis://127.0.0.1:{port}", patience=0.0)
+        submit: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "m", 1, "m-1", "d", "", b"payload"]
+        with pytest.raises(ServerFullError, match="maxmemory"):
+            link.call(scripts.SUBMIT, ["aq:map:m", "aq:out:m", "rq:queues", "rq:queue:e", "rq:workers:e", "s"], submit)
+        assert client.dbsize() == before
+        link.close()
+
+
+def test_a_map_survives_a_server_that_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_server: str) -> None:
+    """kill -9 of a server with AOF: what it acknowledged is back, what it lost is submitted again."""
+    from actorq.settings import settings
+
+    port = free_port()
+    options = ("--appendonly", "yes", "--appendfsync", "always")
+    url = f"redis://127.0.0.1:{port}"
+    monkeypatch.setenv("ACTORQ_REDIS_URL", url)
+    settings.cache_clear()
+    with running(tmp_path, port, *options):
+        worker = Worker(url)
+        worker.wait_ready()
+        outputs = tasks.wait.map([0.01] * 600)
+        next(outputs)
+    time.sleep(0.3)
+    with running(tmp_path, port, *options):
+        assert len(list(outputs)) == 599
+        assert tasks.double.remote(2) == 4
+        from actorq.runtime import shutdown
+
+        shutdown()
+        worker.stop()
+
+
+def test_a_map_survives_a_flushed_server(worker: Worker) -> None:
+    outputs = tasks.wait.map([0.02] * 200)
+    next(outputs)
+    with redis.Redis.from_url(worker.url) as client:
+        client.flushall()
+        client.script_flush()
+    assert len(list(outputs)) == 199
+    assert tasks.double.remote(2) == 4
+
+
+def test_garbage_in_the_queue_harms_nobody(worker: Worker) -> None:
+    with redis.Redis.from_url(worker.url) as client:
+        client.rpush("rq:queue:plain", b"\xff\x00garbage", "no-such-job")
+        client.hset("rq:job:fake", mapping={"aq": b"\x00\x00", "aq_map": "", "status": "queued"})
+        client.hset("rq:job:stock", mapping={"data": b"x", "status": "queued", "origin": "plain"})
+        client.rpush("rq:queue:plain", "fake", "stock")
+        assert list(tasks.double.map(range(50))) == [2 * x for x in range(50)]
+        assert eventually(lambda: client.llen("rq:queue:plain") == 0)
+        assert client.zscore("rq:failed:plain", "stock") is not None

@@ -1,0 +1,115 @@
+"""A wrong argument is an error at declaration, with a message that says what to do."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+import actorq
+from actorq import ActorEnvironment, Backoff, DeclarationError, TaskEnvironment
+from tests import tasks
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "under_score", "-dash", "dash-", "a" * 64, "a.b", "ä", None, "a b"])
+def test_names_that_kubernetes_or_rq_could_not_carry_are_refused(name: Any) -> None:
+    with pytest.raises(DeclarationError, match="Environment name"):
+        ActorEnvironment(name)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("replica_count", 0),
+        ("replica_count", True),
+        ("replica_count", 1.5),
+        ("ttl_seconds", 29),
+        ("isolation", "fork"),
+        ("isolation", "Reset"),
+        ("lease_seconds", 0),
+        ("lease_seconds", "10"),
+        ("start_method", "threads"),
+        ("max_crashes", -1),
+        ("environment", {"A": 1}),
+    ],
+)
+def test_values_out_of_range_are_refused(option: str, value: Any) -> None:
+    with pytest.raises(DeclarationError, match=option):
+        ActorEnvironment("x", **{option: value})
+
+
+def test_a_misspelt_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="replicas"):
+        ActorEnvironment("x", replicas=3)  # type: ignore[call-arg]  # on purpose
+    with pytest.raises(TypeError, match="retry"):
+        tasks.plain.task(retry=3)  # type: ignore[call-overload]  # on purpose
+    with pytest.raises(TypeError, match="chunksize"):
+        tasks.double.map([1], chunksize=3)  # type: ignore[call-overload]  # on purpose
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("retries", -1), ("retries", 1.5), ("timeout", 0), ("timeout", -1), ("retry_delay", -1)]
+)
+def test_task_options_out_of_range_are_refused(option: str, value: Any) -> None:
+    with pytest.raises(DeclarationError, match=option):
+        tasks.plain.task(**{option: value})
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"min_success_ratio": 1.1},
+        {"min_successes": -1},
+        {"max_failures": 1.5},
+        {"concurrency": 0},
+        {"max_outstanding": 0},
+        {"timeout": 0},
+        {"map_id": "a b"},
+    ],
+)
+def test_map_options_out_of_range_are_refused(option: Any) -> None:
+    with pytest.raises(DeclarationError, match=next(iter(option))):
+        tasks.double.map([1], **option)
+
+
+def test_what_is_no_iterable_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="not an iterable"):
+        tasks.add.map([1], 2)  # type: ignore[call-overload]  # on purpose
+    with pytest.raises(DeclarationError, match="at least one"):
+        tasks.add.map()
+
+
+def test_functions_a_replica_could_not_find_are_refused() -> None:
+    env = ActorEnvironment("declared-here")
+
+    def inner() -> None: ...
+
+    with pytest.raises(DeclarationError, match="inside a function"):
+        env.task(inner)
+    with pytest.raises(DeclarationError, match="function"):
+        env.task(len)
+
+
+def test_map_needs_a_task() -> None:
+    with pytest.raises(DeclarationError, match="needs a task"):
+        actorq.map(len, [1])  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(DeclarationError, match="keyword arguments only"):
+        actorq.map(functools.partial(tasks.add, 1), [1])
+
+
+def test_backoff_grows_to_its_cap() -> None:
+    backoff = Backoff(base=1, factor=2, cap=5, jitter=False)
+    assert [backoff.delay(n) for n in (1, 2, 3, 4, 1000)] == [1, 2, 4, 5, 5]
+    with pytest.raises(DeclarationError):
+        Backoff(factor=0.5)
+
+
+def test_task_environments_check_their_options_too() -> None:
+    with pytest.raises(DeclarationError, match="concurrency"):
+        TaskEnvironment("x", concurrency=0)
+
+
+def test_the_public_surface_is_small_and_documented() -> None:
+    assert len(actorq.__all__) <= 20
+    assert all(getattr(actorq, name).__doc__ for name in actorq.__all__)

@@ -1,0 +1,148 @@
+"""Small parts: failures as data, sizing, settings, names, frames, progress."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actorq import CodecError, DeclarationError, PoolError, TaskError, failure
+from actorq.frames import Frame, Head, join, parse_frame, parse_head, split
+from actorq.maps.ledger import Counters
+from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer
+from actorq.progress import _Line
+from actorq.settings import masked, settings
+
+
+def rebuilt(error: BaseException) -> Exception:
+    return failure.rebuild(failure.describe(error), index=1, attempt=1, replica="r")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a", 1),
+        KeyError("k"),
+        FileNotFoundError(2, "no", "f"),
+        UnicodeDecodeError("utf-8", b"a", 0, 1, "bad"),
+    ],
+)
+def test_builtin_exceptions_are_rebuilt_with_their_arguments(error: Exception) -> None:
+    back = rebuilt(error)
+    assert type(back) is type(error)
+    assert back.args == error.args
+    assert str(back) == str(error)
+
+
+class NastyError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("error", [NastyError(), ValueError(object()), SystemExit(3), Exception("x" * 10**6)])
+def test_any_exception_can_be_described(error: BaseException) -> None:
+    back = rebuilt(error)
+    assert isinstance(back.__cause__ or back, TaskError)
+    assert len(str(back)) < 200_000
+
+
+@given(
+    st.dictionaries(st.sampled_from(["kind", "module", "type", "message", "args", "state"]), st.text() | st.binary())
+)
+def test_a_hostile_description_is_still_an_exception(data: dict[str, Any]) -> None:
+    assert isinstance(failure.rebuild(data, index=0, attempt=1, replica=""), Exception)
+
+
+def test_exit_reasons_name_the_signal() -> None:
+    assert "SIGKILL" in failure.exit_reason(9)
+    assert failure.exit_reason(3 << 8) == "exited with status 3"
+
+
+def test_the_first_lease_is_one_input() -> None:
+    assert LeaseSizer().size(None, 4) == 1
+
+
+@given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0, 10), st.integers(0, 10**7)), max_size=20))
+def test_lease_sizes_stay_in_bounds(frames: list[tuple[int, float, int]]) -> None:
+    sizer = LeaseSizer()
+    for count, busy, size in frames:
+        sizer.observe(count, busy, size)
+        assert 1 <= sizer.size(None, 2) <= MAX_INPUTS
+
+
+def test_a_late_lease_makes_the_next_ones_small() -> None:
+    sizer = LeaseSizer()
+    sizer.observe(1000, 0.001, 1000)
+    assert sizer.size(None, 2) > 1000
+    sizer.late()
+    assert sizer.size(None, 2) == 1
+
+
+def test_large_outputs_make_small_leases() -> None:
+    sizer = LeaseSizer()
+    sizer.observe(100, 0.0001, 100 * MAX_BYTES // 4)
+    assert sizer.size(None, 2) <= 4
+
+
+def test_the_end_of_a_sized_map_is_shared() -> None:
+    sizer = LeaseSizer()
+    sizer.observe(1000, 0.01, 1000)
+    assert sizer.size(400, 2) <= 100
+
+
+@given(st.binary(max_size=100))
+def test_garbage_is_no_frame_and_no_head(data: bytes) -> None:
+    with pytest.raises((CodecError, PoolError)):
+        parse_frame(data)
+    with pytest.raises((CodecError, PoolError)):
+        parse_head(data)
+
+
+def test_frames_and_heads_come_back() -> None:
+    frame = Frame(start=1, count=2, busy=0.5, replica="r", errors={0: {"kind": "error"}}, outputs=b"\x92\xc0\x01")
+    assert parse_frame(frame.packed()) == frame
+    head = Head(task="t", mode=2, kwargs=b"k", timeout=1.5, record=False)
+    assert parse_head(head.packed()) == head
+    assert bytes(split(join(b"head", b"items"))[1]) == b"items"
+
+
+def test_another_protocol_version_is_refused() -> None:
+    import msgpack
+
+    with pytest.raises(PoolError, match="protocol 99"):
+        parse_frame(join(msgpack.packb([99, 1, 2]), b"\x90"))
+    with pytest.raises(PoolError, match="protocol 99"):
+        parse_head(msgpack.packb([99, "something", "new"]))
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@h/0", "rediss://user:secret@h:1", "x redis://u:secret@h y"])
+def test_passwords_are_masked(url: str) -> None:
+    assert "secret" not in masked(url)
+    assert re.search(r":\*\*\*@h", masked(url))
+
+
+def test_settings_refuse_what_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTORQ_MAX_PAYLOAD_BYTES", "lots")
+    settings.cache_clear()
+    with pytest.raises(DeclarationError, match="ACTORQ_MAX_PAYLOAD_BYTES"):
+        settings()
+    monkeypatch.delenv("ACTORQ_MAX_PAYLOAD_BYTES")
+    settings.cache_clear()
+
+
+def test_a_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    (tmp_path / "url").write_text("redis://from-file\n")
+    monkeypatch.setenv("ACTORQ_REDIS_URL_FILE", str(tmp_path / "url"))
+    settings.cache_clear()
+    assert settings().redis_url == "redis://from-file"
+    settings.cache_clear()
+
+
+def test_progress_says_what_is_done_and_left() -> None:
+    line = _Line("task")
+    text = line._text(Counters(total=200, succeeded=45, failed=5), 2.0)
+    assert text == "task: 50/200 (25 %), 5 failed, 25/s, 6 s left"
+    assert _Line("task")._text(Counters(succeeded=50), 2.0) == "task: 50, 25/s, 2.0 s"

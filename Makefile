@@ -35,7 +35,7 @@ types: $(VENV)/.test  ## mypy, strict, over package, tests and benchmarks
 	$(BIN)/mypy
 
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 clean:           ## removes the environment and all caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,9 +1,10 @@
 """Values as msgpack: what crosses between processes, and nothing that can run.
 
 msgpack carries None, bool, int, float, str, bytes (a bytearray arrives as bytes), list and dict. Extension types add
-what Python users pass without thinking. Classes of the user's own (Enum, dataclass, pydantic) travel as a name and fields; a receiver looks the name
-up among the modules it has already imported and builds the object without calling `__init__`, so bytes from Redis can
-neither import a module nor run code. Anything else is a `CodecError` that says where it was found.
+what Python users pass without thinking. Classes of the user's own (Enum, dataclass, pydantic) travel as a name and
+fields; a receiver looks the name up among the modules it has already imported and builds the object without calling
+`__init__`, so bytes from Redis can neither import a module nor run code. Anything else is a `CodecError` that says
+where it was found.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def pack(value: Any) -> bytes:
         raise CodecError(_why(error)) from error
 
 
-def unpack(data: bytes | memoryview) -> Any:
+def unpack(data: bytes | bytearray | memoryview) -> Any:
     """The value in `data`. Raises `CodecError` for bytes that are not one complete value of ours."""
     try:
         return msgpack.unpackb(data, ext_hook=_Decoder(), strict_map_key=False, use_list=True)
@@ -91,7 +92,7 @@ def pack_list(values: list[Any], limit: int, what: Callable[[int], str]) -> byte
     return data
 
 
-def unpack_list(data: bytes | memoryview) -> list[Any]:
+def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
     """The list in `data`. Raises `CodecError` for anything else."""
     values = unpack(data)
     if not isinstance(values, list):

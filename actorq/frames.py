@@ -56,18 +56,27 @@ class Frame:
     #: position in the lease -> what `failure.describe` made of the exception
     errors: dict[int, dict[str, Any]] = field(default_factory=dict)
     #: packed list of `count` outputs, nil where one failed
-    outputs: bytes | memoryview = b"\x90"
+    outputs: bytes | bytearray | memoryview = b"\x90"
+
+    def parts(self) -> tuple[bytes | bytearray | memoryview, ...]:
+        """The message, in pieces: large outputs are sent without being copied."""
+        head = msgpack.packb([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
+        return _LENGTH.pack(len(head)), head, self.outputs
 
     def packed(self) -> bytes:
-        head = msgpack.packb([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
-        return join(head, self.outputs)
+        return b"".join(self.parts())
 
 
-def join(head: bytes, items: bytes | memoryview) -> bytes:
-    return b"".join((_LENGTH.pack(len(head)), head, items))
+def join_parts(head: bytes, items: bytes) -> tuple[bytes | bytearray | memoryview, ...]:
+    """A lease's payload, in pieces."""
+    return _LENGTH.pack(len(head)), head, items
 
 
-def split(message: bytes) -> tuple[bytes, memoryview]:
+def join(head: bytes, items: bytes) -> bytes:
+    return b"".join(join_parts(head, items))
+
+
+def split(message: bytes | bytearray) -> tuple[bytes, memoryview]:
     """The head and the packed list. Raises `CodecError` for a message that was cut short."""
     if len(message) < _LENGTH.size or len(message) < _LENGTH.size + (n := _LENGTH.unpack_from(message)[0]):
         raise CodecError("The message is cut short.")
@@ -89,7 +98,7 @@ def parse_head(head: bytes) -> Head:
     return Head(task=task, mode=mode, kwargs=kwargs, timeout=timeout, record=record)
 
 
-def parse_frame(message: bytes) -> Frame:
+def parse_frame(message: bytes | bytearray) -> Frame:
     """Raises `PoolError` for another protocol version and `CodecError` for bytes that are no frame."""
     head, outputs = split(message)
     try:

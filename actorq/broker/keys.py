@@ -19,6 +19,8 @@ prefixes; the table at the head of each script says which.
     aq:mail:<w>                      LIST     what a submitter handed to an idle replica       LEASE_MAIL_TTL
     aq:map:<m>                       HASH     a live map: serial of its newest lease           MAP_TTL_SECONDS
     aq:out:<m>                       STREAM   result frames not yet read                       MAP_TTL_SECONDS
+    aq:blob:<lease>                  STRING   a large payload, beside its job                  until its last result
+    aq:blob:<lease>:<attempt>:<n>    STRING   a large frame, beside its reference in aq:out    until it is read
 """
 
 from __future__ import annotations
@@ -75,3 +77,7 @@ def out(map_id: str) -> str:
 
 def job(lease: str) -> str:
     return f"{RQ}:job:{lease}"
+
+
+def blob(name: str) -> str:
+    return f"{AQ}:blob:{name}"

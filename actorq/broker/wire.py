@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import hiredis
@@ -87,6 +88,15 @@ def explain(error: Exception, url: str) -> BrokerError:
     return BrokerError(f"{server} answered: {text}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A large value to write in front of a script's call."""
+
+    key: str
+    parts: tuple[bytes | bytearray | memoryview, ...]
+    seconds: int
+
+
 class Link:
     """A connection of one thread, with retries.
 
@@ -122,12 +132,14 @@ class Link:
         if self._sock is None:
             self._patiently(self._open)
 
-    def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+    def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store] = ()) -> Any:
         """Runs `script` and returns its reply, sending it again over a new connection until it is answered.
+
+        `stores` are written first, in the same go.
 
         Raises `BrokerError` when `patience` seconds have passed or trying again cannot help.
         """
-        return self._patiently(lambda: self._call_once(script, keys, args))
+        return self._patiently(lambda: self._call_once(script, keys, args, stores))
 
     def command(self, *args: Argument) -> Any:
         """Runs one plain command, safe to repeat, and returns its reply."""
@@ -193,16 +205,71 @@ class Link:
             self._connection.connect()
             self._sock = self._connection._sock  # redis-py has no public name for it
 
-    def _write(self, data: bytes) -> None:
+    def fetch(self, key: str) -> bytearray | None:
+        """The value at `key`, read straight into place; None when there is none. Nothing else may be on its way."""
+        return cast("bytearray | None", self._patiently(lambda: self._fetch_once(key)))
+
+    def _fetch_once(self, key: str) -> bytearray | None:
+        self._open()
+        self._write(_packed(("GET", key)))
+        try:
+            count = self._sock.recv_into(self._buffer)
+            while count and (end := self._buffer.find(b"\r\n", 0, count)) < 0:
+                count += self._sock.recv_into(memoryview(self._buffer)[count:])
+            if not count:
+                raise redis.ConnectionError("the server closed the connection")
+            if self._buffer[0] != ord("$"):
+                raise _typed(self._buffer[1:end].decode(errors="replace"))
+            size = int(self._buffer[1:end])
+            if size < 0:
+                return None
+            value = bytearray(size + 2)
+            have = count - end - 2
+            value[:have] = self._buffer[end + 2 : count]
+            view = memoryview(value)
+            while have < len(value):
+                received = self._sock.recv_into(view[have:])
+                if not received:
+                    raise redis.ConnectionError("the server closed the connection")
+                have += received
+        except TimeoutError as error:
+            raise redis.TimeoutError("no reply in time") from error
+        except OSError as error:
+            raise redis.ConnectionError(str(error)) from error
+        view.release()
+        del value[-2:]
+        return value
+
+    def _write_store(self, store: Store) -> None:
+        """SET, without copying the value into one piece first: packing a MiB takes longer than sending it."""
+        key, seconds = store.key.encode(), str(store.seconds).encode()
+        size = sum(map(len, store.parts))
+        self._write(b"*5\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n" % (len(key), key, size))
+        for part in store.parts:
+            self._write(part)
+        self._write(b"\r\n$2\r\nEX\r\n$%d\r\n%s\r\n" % (len(seconds), seconds))
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
         try:
             self._sock.sendall(data)
         except OSError as error:
             raise redis.ConnectionError(str(error)) from error
 
-    def _call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+    def _call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store]) -> Any:
         self._open()
         packed = _packed(("EVALSHA", script.sha, len(keys), *keys, *args))
+        for store in stores:
+            self._write_store(store)
         self._write(packed)
+        refused: RedisError | None = None
+        for _ in stores:
+            try:
+                self.read()
+            except OutOfMemoryError as error:
+                refused = error
+        if refused is not None:
+            self.drop()  # the script refers to what was not stored: its reply does not matter
+            raise refused
         try:
             return self.read()
         except NoScriptError:

@@ -16,15 +16,17 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
+
+from actorq.isolation import leaks
 
 #: audit events that say something may have to be restored or counted
 _ENVIRONMENT = frozenset({"os.putenv", "os.unsetenv"})
 _DIRECTORY = frozenset({"os.chdir"})
 _PROCESSES = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"})
-_FILES = frozenset({"open", "socket.__new__", "os.listdir", "os.scandir"})
+_FILES = frozenset({"open", "socket.__new__"})
 _EVENTS = _ENVIRONMENT | _DIRECTORY | _PROCESSES | _FILES
 
 _SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
@@ -51,6 +53,7 @@ class ProcessState:
         self._locale = locale.setlocale(locale.LC_ALL)
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         self._temporary = Path(tempfile.mkdtemp(prefix="actorq-"))
+        self._temporary_fd = -1
         self._kept = Path(tempfile.mkdtemp(prefix="actorq-kept-"))
         self._begin_watching()
 
@@ -77,8 +80,15 @@ class ProcessState:
         ):
             self._restore_decimal()
         self._restore_interpreter()
-        if os.stat(self._temporary).st_mtime_ns:  # noqa: PTH116 - a microsecond less than Path.stat
+        if self._temporary_changed():
             self._empty_temporary()
+
+    def _temporary_changed(self) -> bool:
+        try:
+            status = os.fstat(self._temporary_fd)  # by descriptor: half the time of a path
+        except OSError:  # the task closed it
+            return True
+        return bool(status.st_mtime_ns) or not status.st_nlink
 
     def check_signals(self) -> None:
         """Looks at every signal handler: for those set behind `signal.signal`. 20 µs, so once per lease."""
@@ -86,8 +96,10 @@ class ProcessState:
             if signal.getsignal(number) is not handler and handler is not None:
                 _set_signal(number, handler)
 
-    def take_happened(self) -> set[str]:
+    def take_happened(self) -> Collection[str]:
         """The kinds of leaks that may have come: "processes", "files"; and forgets them."""
+        if not self._happened:
+            return ()
         happened, self._happened = self._happened, set()
         kinds = set()
         if happened & _PROCESSES:
@@ -144,8 +156,8 @@ class ProcessState:
                 happened(event)
 
         sys.addaudithook(audit)
-        signal.signal = _flagging(_set_signal, self._flag)
-        locale.setlocale = _flagging(_set_locale, self._flag)
+        signal.signal = leaks.ours("signal", "signal", _flagging(_set_signal, self._flag))
+        locale.setlocale = leaks.ours("locale", "setlocale", _flagging(_set_locale, self._flag))
         self._happened.clear()
 
     def _happened_now(self, event: str) -> None:
@@ -186,12 +198,19 @@ class ProcessState:
         """Empties the folder an input may write to, and marks it: the next change gives it a time other than zero."""
         tempfile.tempdir = str(self._temporary)
         self._temporary.mkdir(exist_ok=True)
+        self._reopen_temporary()
         for entry in list(self._temporary.iterdir()):
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink(missing_ok=True)
         os.utime(self._temporary, ns=(0, 0))
+
+    def _reopen_temporary(self) -> None:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._temporary_fd), self._temporary.stat()):
+                return
+        self._temporary_fd = os.open(self._temporary, os.O_RDONLY | os.O_DIRECTORY)
 
 
 _set_signal = signal.signal

@@ -50,6 +50,7 @@ class Isolation:
     def after_lease(self) -> None:
         """What is too slow for every input."""
         if self.after_input is not None:
+            self._globals.restore_exactly()
             self._process.check_signals()
             self._leaks.after_lease()
 
@@ -71,7 +72,10 @@ class Isolation:
         if cache.load_count() != self._loads:
             self._loads = cache.load_count()
             self._leaks.rebase()
-        self._leaks.after_input(self._process.take_happened())
+        happened = self._process.take_happened()
+        self._leaks.after_input(happened)
+        if happened:
+            self._process.take_happened()  # counting opens files itself
 
     def _report(self, kind: str, what: Any) -> None:
         logger().warning("state_left_behind", task=self.task, kind=kind, what=what)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from actorq import codec, failure
-from actorq.broker import keys, scripts
+from actorq.broker import blobs, keys, scripts
+from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
 from actorq.broker.wire import Argument, Link, evalsha
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, CodecError, PoolError, ReplicaLostError
-from actorq.frames import CALL, Head, join
+from actorq.frames import CALL, Head, join_parts
 from actorq.maps.redis_transport import after, parse_report, submit_keys
 from actorq.maps.transport import HandedBack, Lost, Report, Results
 from actorq.names import new_id
@@ -124,7 +125,7 @@ class Caller:
         options, attempt, crashes = self._task.options, 1, 0
         while True:
             final = attempt > options.retries
-            report = self._once(lane, join(self._heads[final], inputs))
+            report = self._once(lane, join_parts(self._heads[final], inputs))
             match report:
                 case Results(frame=frame) if not frame.errors:
                     return codec.unpack_list(frame.outputs)[0]
@@ -148,7 +149,7 @@ class Caller:
             time.sleep(options.retry_delay.delay(attempt))
             attempt += 1
 
-    def _once(self, lane: _Lane, payload: bytes) -> Report:
+    def _once(self, lane: _Lane, payload: Parts) -> Report:
         """Submits one lease and waits for what becomes of it."""
         lane.serial += 1
         lease = f"{lane.id}-{lane.serial}"
@@ -166,21 +167,22 @@ class Caller:
             else:
                 self._ask(lane)
 
-    def _submit(self, lane: _Lane, lease: str, payload: bytes, *, with_reply: bool = False) -> None:
+    def _submit(self, lane: _Lane, lease: str, parts: Parts, *, with_reply: bool = False) -> None:
         """Sends the lease and, behind it, the wait for its result."""
         env = self._environment
         nested = "1" if self._client.nested_in(env.name) else ""
         prefix = self._client.prefix(env.name)
         args: list[Argument] = [*prefix, lane.ttl(), env.lease_seconds, iso_now(), lane.trim(), nested]
+        payload, stores = blobs.send(keys.blob(lease), parts, lives=keys.LEASE_TTL_SECONDS)
         args += [lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
-        if lane.link.connected and not nested and not with_reply:
+        if lane.link.connected and not (nested or with_reply or stores):
             try:
                 lane.link.send(_NO_REPLY, evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
                 return
             except BrokerError:
                 lane.link.drop()
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
-        if not lane.link.call(scripts.SUBMIT, lane.keys, args)[1]:
+        if not lane.link.call(scripts.SUBMIT, lane.keys, args, stores)[1]:
             raise PoolError(
                 f"A task of environment {env.name!r} calls its own environment, and no replica is free: it would wait "
                 "for itself. Use another environment for the inner call, or more replicas."
@@ -205,7 +207,7 @@ class Caller:
         entries = reply[0][1]
         lane.last = entries[-1][0].decode()
         lane.frames += len(entries)
-        return [parse_report(entry[1]) for entry in entries]
+        return [parse_report(entry[1], lane.link) for entry in entries]
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:
         """Renews the call and tells whether the server still knows its lease."""

@@ -57,7 +57,7 @@ class Segment:
 
     lo: int
     count: int
-    outputs: bytes | memoryview
+    outputs: bytes | bytearray | memoryview
     #: position in the segment -> the exception
     errors: dict[int, Exception] = field(default_factory=dict)
 

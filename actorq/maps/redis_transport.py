@@ -14,12 +14,12 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from actorq.broker import keys, scripts
+from actorq.broker import blobs, keys, scripts
 from actorq.broker.client import Client
-from actorq.broker.wire import Argument, ServerFullError
+from actorq.broker.wire import Argument, Link, ServerFullError, Store
 from actorq.clock import iso_now
-from actorq.errors import PoolError
-from actorq.frames import join, parse_frame
+from actorq.errors import CodecError, PoolError
+from actorq.frames import join_parts, parse_frame
 from actorq.maps.ledger import Lease
 from actorq.maps.options import MapOptions
 from actorq.maps.transport import HandedBack, Lost, Report, Results
@@ -59,16 +59,14 @@ class RedisTransport:
 
     def offer(self, leases: Sequence[Lease]) -> int:
         args = self._submit_args()
+        stores: list[Store] = []
         for lease in leases:
-            args += (
-                lease.serial,
-                lease.id,
-                describe_lease(self._task, lease),
-                "1" if lease.front else "",
-                join(self._heads[lease.last_try], lease.inputs),
-            )
+            parts = join_parts(self._heads[lease.last_try], lease.inputs)
+            payload, store = blobs.send(keys.blob(lease.id), parts, lives=keys.LEASE_TTL_SECONDS)
+            stores += store
+            args += (lease.serial, lease.id, describe_lease(self._task, lease), "1" if lease.front else "", payload)
         try:
-            live, accepted = self._submit.call(scripts.SUBMIT, self._map_keys(), args)
+            live, accepted = self._submit.call(scripts.SUBMIT, self._map_keys(), args, stores)
         except ServerFullError:
             if not self._reading and len(leases) and self._full_for() > self._client.patience:
                 raise
@@ -182,7 +180,7 @@ class RedisTransport:
         entries = reply[0][1]
         self._last = entries[-1][0].decode()
         self._trim = after(self._last)
-        return [parse_report(entry[1]) for entry in entries]
+        return [parse_report(entry[1], self._submit) for entry in entries]
 
 
 def submit_keys(map_id: str, env: str) -> list[str]:
@@ -196,11 +194,14 @@ def after(entry_id: str) -> str:
     return f"{milliseconds}-{int(number) + 1}"
 
 
-def parse_report(fields: list[bytes]) -> Report:
-    """A stream entry as a report; the layouts are at the head of `lua/_lib.lua`."""
+def parse_report(fields: list[bytes], link: Link) -> Report:
+    """A stream entry as a report; the layouts are at the head of `lua/_lib.lua`. `link` fetches a large frame."""
     lease, kind, value = fields[1].decode(), fields[2], fields[3]
     if kind == b"f":
-        return Results(lease=lease, frame=parse_frame(value))
+        try:
+            return Results(lease=lease, frame=parse_frame(blobs.receive(link, value)))
+        except CodecError as error:
+            return Lost(lease=lease, reason=str(error), position=None, replica="?")
     if kind == b"c":
         return HandedBack(lease=lease, end=int(value))
     position = int(fields[5]) if fields[5] else None

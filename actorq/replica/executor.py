@@ -23,8 +23,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from actorq import codec, failure
-from actorq.broker import keys, scripts
-from actorq.broker.wire import Argument, Link, evalsha
+from actorq.broker import blobs, keys, scripts
+from actorq.broker.wire import Argument, Link, Store, evalsha
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError, PoolError
@@ -43,6 +43,12 @@ _FLUSH_PATIENCE = 1.0
 _PREPARED_MAPS = 64
 #: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
 _RECORDED_FAILURES = 50
+
+
+#: member, its results, its payload
+_Done = tuple[str, Frame, bytes | bytearray]
+#: lease, attempt, payload
+_Taken = tuple[str, str, bytes | bytearray]
 
 
 class _Leave(BaseException):
@@ -67,6 +73,7 @@ class Executor:
         self._run: Run | None = None
         self._lease = ""
         self._waiting = False  # inside the wait on the mailbox, where the handler may raise
+        self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
         self._waits = False  # a BLPOP is sent whose answer has not been read
         self._draining = False
         #: inputs have left so much behind that the process should be replaced
@@ -78,7 +85,7 @@ class Executor:
         signal.siginterrupt(WAKE_SIGNAL, False)
         _reseed()
         self._isolation.begin()
-        done: tuple[str, Frame, bytes] | None = None
+        done: _Done | None = None
         while True:
             taken = self._next(done)
             done = None
@@ -94,7 +101,7 @@ class Executor:
 
     # -- taking and committing -----------------------------------------------------------------------------------------
 
-    def _next(self, done: tuple[str, Frame, bytes] | None) -> tuple[str, str, bytes] | None:
+    def _next(self, done: _Done | None) -> _Taken | None:
         """Commits what is done and takes the next lease: id, attempt, payload. None when there is none.
 
         The wait on the mailbox is sent behind it in the same write; `_waits` says that its answer is still to come.
@@ -103,15 +110,18 @@ class Executor:
         args: list[Argument] = [keys.RQ, keys.AQ, spec.environment, spec.worker, spec.lease_seconds, iso_now()]
         totals = self._slot.totals
         want = "" if self._draining else "+"
+        stores: list[Store] = []
         if done is None:
             args += (want, "", *totals.values, b"", 0)
         else:
             member, frame, payload = done
             totals.add(failed=bool(frame.errors), busy=frame.busy)
-            args += (want, member, *totals.values, frame.packed(), *self._failures(member, frame, payload))
-        reply = self._call_next(args)
+            message, stores = blobs.send(keys.blob(f"{member}:{frame.start}"), frame.parts())
+            args += (want, member, *totals.values, message, *self._failures(member, frame, payload))
+        reply = self._call_next(args, stores)
         self._slot.release()
-        if not reply[1]:
+        self._busy = bool(reply[1])
+        if not self._busy:
             return None
         if self._waits:
             self._waits = False
@@ -119,13 +129,21 @@ class Executor:
                 self._link.read()  # the empty mail that answers the wait
             except RedisError:
                 self._link.drop()
-        return reply[1].decode(), reply[2].decode(), reply[3]
+        return self._taken(reply[1:])
 
-    def _call_next(self, args: list[Argument]) -> Any:
+    def _taken(self, fields: list[bytes]) -> _Taken:
+        """A lease with its payload, fetched if it is large."""
+        try:
+            payload = blobs.receive(self._link, fields[2], keep=True)  # another attempt may need it
+        except CodecError:
+            payload = fields[2]  # `_work` tells its submitter
+        return fields[0].decode(), fields[1].decode(), payload
+
+    def _call_next(self, args: list[Argument], stores: list[Store]) -> Any:
         """The reply of next.lua. On a connection that is new, or broke, without the wait behind it: the server may
         still serve a wait of the old one first.
         """
-        if args[6] == "+" and self._link.connected:
+        if args[6] == "+" and self._link.connected and not stores and not self._busy:
             try:
                 wait: list[Argument] = ["BLPOP", self._keys[3], _MAIL_SECONDS]
                 self._link.send(evalsha(scripts.NEXT, self._keys, args), wait)
@@ -136,9 +154,9 @@ class Executor:
                 self._link.drop()
         if args[6] == "+":
             args[6] = "1"
-        return self._link.call(scripts.NEXT, self._keys, args)
+        return self._link.call(scripts.NEXT, self._keys, args, stores)
 
-    def _wait_for_mail(self) -> tuple[str, str, bytes] | None:
+    def _wait_for_mail(self) -> _Taken | None:
         """A lease from the mailbox, or None when it is time to ask."""
         try:
             self._waiting = True
@@ -158,10 +176,9 @@ class Executor:
             return None
         if not reply or not reply[1]:
             return None
-        lease, attempt, payload = reply[1].split(b"\0", 2)
-        return lease.decode(), attempt.decode(), payload
+        return self._taken(reply[1].split(b"\0", 2))
 
-    def _failures(self, member: str, frame: Frame, payload: bytes) -> list[Argument]:
+    def _failures(self, member: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:
         """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
         if not frame.errors:
             return [0]
@@ -179,12 +196,13 @@ class Executor:
             text = error.get("traceback") or f"{error['kind']}: {error['message']}"
             encoded = base64.b64encode(zlib.compress(text.encode(errors="replace")))
             description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
-            fields += (f"{lease}-{position}", description, encoded, join(head, codec.join_list([inputs[position]])))
+            again = join(head, codec.join_list([inputs[position]]))
+            fields += (f"{lease}-{position}", description, encoded, again if len(again) < blobs.LARGE_BYTES else b"")
         return [len(chosen), *fields]
 
     # -- working -------------------------------------------------------------------------------------------------------
 
-    def _work(self, member: str, payload: bytes) -> tuple[str, Frame, bytes]:
+    def _work(self, member: str, payload: bytes | bytearray) -> _Done:
         """Runs one lease and returns what to commit."""
         self._slot.begin_lease(member, 1, time.monotonic_ns(), None)
         self._slot.end_lease()
@@ -225,7 +243,7 @@ class Executor:
                 self._prepared.popitem(last=False)
         return prepared
 
-    def _refused(self, payload: bytes, error: ActorqError) -> Frame:
+    def _refused(self, payload: bytes | bytearray, error: ActorqError) -> Frame:
         """A frame in which every input fails with `error`."""
         try:
             count = len(codec.split_list(bytes(split(payload)[1])))
@@ -270,13 +288,15 @@ class Executor:
         end = run.cut()
         frame = run.take(self._spec.worker) if run.pending_results else None
         args: list[Argument] = [keys.RQ, keys.AQ, self._spec.environment, self._lease]
+        stores: list[Store] = []
         if frame is None:
             args += (0, 0, b"", end)
         else:
-            args += (frame.start, frame.start + frame.count, frame.packed(), end)
+            message, stores = blobs.send(keys.blob(f"{self._lease}:{frame.start}"), frame.parts())
+            args += (frame.start, frame.start + frame.count, message, end)
         patience, self._link.patience = self._link.patience, _FLUSH_PATIENCE
         try:
-            mine = self._link.call(scripts.SYNC, [], args)
+            mine = self._link.call(scripts.SYNC, [], args, stores)
         except BrokerError:
             if frame is not None:
                 run.untake(frame)  # goes with the next one; the ledger knows what it has seen

@@ -43,7 +43,7 @@ def running(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen
     ]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     try:
-        assert eventually(lambda: answers(port))
+        assert eventually(lambda: answers(port), timeout=15)
         yield process
     finally:
         process.kill()

@@ -7,6 +7,7 @@
 --   rq:worker:<w>           HASH  a replica    rq:worker:<w>:executions SET    "<j>:<x>" it runs
 --   aq:map:<m>              HASH  a live map   aq:out:<m>               STREAM its frames
 --   aq:mail:<w>             LIST  hand-off     aq:idle:<env>            ZSET   idle replicas
+--   aq:blob:<j>             STRING a payload too large for the job's hash
 --
 -- A frame on aq:out is one of
 --   l <lease> f <bytes>                    results (a final or a partial frame)
@@ -52,7 +53,7 @@ end
 
 -- Forgets a lease that is no longer run by worker w.
 local function forget(j, x, w)
-  call('DEL', RQ .. ':job:' .. j, RQ .. ':execution:' .. j .. ':' .. x)
+  call('DEL', RQ .. ':job:' .. j, RQ .. ':execution:' .. j .. ':' .. x, AQ .. ':blob:' .. j)
   if w and w ~= '' then call('SREM', RQ .. ':worker:' .. w .. ':executions', j .. ':' .. x) end
 end
 

@@ -16,7 +16,7 @@ for i = 4, #ARGV do
     call('PUBLISH', RQ .. ':pubsub:' .. f[2], cjson.encode({command = 'stop-job', job_id = j}))
   elseif f[1] then
     call('LREM', RQ .. ':queue:' .. ENV, 1, j)
-    call('DEL', job)
+    call('DEL', job, AQ .. ':blob:' .. j)
   end
 end
 return running

@@ -83,7 +83,7 @@ while true do
       call('ZADD', KEYS[6], t + FAILURE_TTL, j)
     end
   elseif not alive(f[2]) then
-    call('DEL', job, AQ .. ':out:' .. f[2]) -- its submitter is gone
+    call('DEL', job, AQ .. ':out:' .. f[2], AQ .. ':blob:' .. j) -- its submitter is gone
   else
     local x = call('HINCRBY', job, 'aq_attempt', 1)
     call('HSET', job, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', w)

@@ -44,6 +44,10 @@ _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.02, 2.0
 _READ_BYTES = 1 << 18
 _NOTHING = object()
 
+#: the command behind it is not answered: its reply would only wake this side before the one that is waited for. What
+#: the server refuses so is noticed by what comes, or does not come, after it
+NO_REPLY: list[str | bytes | int | float] = ["CLIENT", "REPLY", "SKIP"]
+
 Argument = str | bytes | int | float
 _TRANSIENT = (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)
 

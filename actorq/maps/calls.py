@@ -18,7 +18,7 @@ from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
-from actorq.broker.wire import Argument, Link, evalsha
+from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, CodecError, PoolError, ReplicaLostError
 from actorq.frames import CALL, Head, join_parts
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 #: one wait for a result lasts this long; then the map is renewed and asked for again
 _BLOCK_SECONDS = 1.0
-#: the submission behind it is not answered: its reply would only wake this thread before the result does. A server that
-#: refuses the submission is noticed when the wait ends without a result
-_NO_REPLY: list[Argument] = ["CLIENT", "REPLY", "SKIP"]
 #: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
 _TRIM_FRAMES = 32
 
@@ -177,7 +174,7 @@ class Caller:
         args += [lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
         if lane.link.connected and not (nested or with_reply or stores):
             try:
-                lane.link.send(_NO_REPLY, evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
+                lane.link.send(NO_REPLY, evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
                 return
             except BrokerError:
                 lane.link.drop()

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
-from actorq.broker.wire import Argument, Link, Store, evalsha
+from actorq.broker.wire import NO_REPLY, Argument, Link, Store, evalsha
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError, PoolError
@@ -145,8 +145,12 @@ class Executor:
         """
         if args[6] == "+" and self._link.connected and not stores and not self._busy:
             try:
+                rest = args
+                if args[7]:  # the submitter waits for this result: it goes ahead of the bookkeeping
+                    self._link.send(NO_REPLY, evalsha(scripts.NEXT, self._keys, [*args[:6], "-", *args[7:]]))
+                    rest = [*args[:7], "", *args[8:11], b"", 0]
                 wait: list[Argument] = ["BLPOP", self._keys[3], _MAIL_SECONDS]
-                self._link.send(evalsha(scripts.NEXT, self._keys, args), wait)
+                self._link.send(evalsha(scripts.NEXT, self._keys, rest), wait)
                 reply = self._link.read()
                 self._waits = True
                 return reply

@@ -5,7 +5,8 @@
 -- KEYS  1 rq:queue:<env>   2 rq:worker:<w>   3 rq:worker:<w>:executions   4 aq:mail:<w>   5 rq:suspended
 --       6 rq:failed:<env>
 -- ARGV  4 worker   5 lease s   6 ISO stamp   7 take a next lease: "" no, "1" yes,
---       "+" yes, and BLPOP on the mailbox is sent behind this call: an empty mail answers it   8 "<lease>:<attempt>" to commit, or ""
+--       "+" yes, and BLPOP on the mailbox is sent behind this call: an empty mail answers it,
+--       "-" not now, only commit   8 "<lease>:<attempt>" to commit, or ""
 --       9 leases done, 10 leases with failures, 11 busy seconds of this replica so far   12 frame
 --       13 inputs that failed, for RQ's registry: count, then per input
 --          id, description, zlib+base64 traceback, payload
@@ -45,6 +46,8 @@ if member ~= '' then
     forget(j, x, w)
   end
 end
+
+if ARGV[7] == '-' then return {committed, '', '', ''} end
 
 local function answer(state, j, x, payload)
   if j ~= '' and ARGV[7] == '+' then call('RPUSH', KEYS[4], '') end

@@ -30,7 +30,9 @@ from actorq.errors import (
     TaskError,
     TaskTimeoutError,
 )
+from actorq.maps.handle import MapHandle
 from actorq.retry import Backoff
+from actorq.task import Task
 from actorq.task import map_ as map
 
 __all__ = [
@@ -41,11 +43,13 @@ __all__ = [
     "CodecError",
     "DeclarationError",
     "MapFailedError",
+    "MapHandle",
     "MapTimeoutError",
     "NonRecoverableError",
     "PayloadTooLargeError",
     "PoolError",
     "ReplicaLostError",
+    "Task",
     "TaskEnvironment",
     "TaskError",
     "TaskTimeoutError",

@@ -70,7 +70,8 @@ class ActorCached(Generic[P, R]):
         self._takes_nothing = not self._signature.parameters
         self._is_async = inspect.iscoroutinefunction(function)
         name = (function.__module__, function.__qualname__, _code_hash(function.__code__))
-        self._store = _stores.setdefault(name, _Store())
+        # functions made by one factory share name and code, and differ in what they close over
+        self._store = _Store() if function.__closure__ else _stores.setdefault(name, _Store())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         key = self.cache_key(*args, **kwargs)
@@ -196,10 +197,18 @@ def _counted_load() -> Any:
     _loads += 1
 
 
+def _constant(value: Any) -> str:
+    if isinstance(value, types.CodeType):
+        return _code_hash(value)
+    if isinstance(value, frozenset):
+        return repr(sorted(map(repr, value)))  # the order of a set differs from process to process
+    return repr(value)
+
+
 def _code_hash(code: types.CodeType) -> str:
     """Changes when the function's code does; the same in every process."""
     digest = hashlib.blake2b(code.co_code, digest_size=10)
     digest.update(repr(code.co_names).encode())
     for constant in code.co_consts:
-        digest.update((_code_hash(constant) if isinstance(constant, types.CodeType) else repr(constant)).encode())
+        digest.update(_constant(constant).encode())
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from actorq.errors import ActorqError, BrokerError
-from actorq.settings import masked
+from actorq.settings import masked, settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ACTORQ"})
@@ -29,8 +29,7 @@ def main() -> None:
     "--redis-url",
     envvar="ACTORQ_REDIS_URL",
     show_envvar=True,
-    required=True,
-    help="Server to serve, redis://, rediss:// or unix://.",
+    help="Server to serve, redis://, rediss:// or unix://. ACTORQ_REDIS_URL_FILE names a file that holds it.",
 )
 @click.option(
     "-n",
@@ -60,7 +59,7 @@ def main() -> None:
     show_default=True,
     help="Least severe events to show.",
 )
-def worker(target: str, redis_url: str, replicas: int, log_format: str, log_level: str) -> None:
+def worker(target: str, redis_url: str | None, replicas: int, log_format: str, log_level: str) -> None:
     """Serve the tasks of an environment until told to stop.
 
     MODULE is a module name or the path of a .py file; ENVIRONMENT is the variable that holds the ActorEnvironment, and
@@ -74,9 +73,15 @@ def worker(target: str, redis_url: str, replicas: int, log_format: str, log_leve
     from actorq.replica.supervisor import Supervisor
 
     configure_later(log_format, log_level)
+    redis_url = redis_url or settings().redis_url
+    if redis_url is None:
+        raise click.UsageError("No server: give --redis-url, or set ACTORQ_REDIS_URL.")
+    url = redis_url
     sys.path.insert(0, str(Path.cwd()))
     os.environ["ACTORQ_REDIS_URL"] = redis_url  # for calls to other environments from within a task
     module, attribute = parse_target(target)
+    if module.path is not None:
+        sys.path.insert(0, str(Path(module.path).parent))  # as Python does for a script
     zygote = ZygoteSpec(targets=[module], attribute=attribute, path=sys.path, argv=[target])
 
     def ready(served: Served) -> None:
@@ -87,7 +92,7 @@ def worker(target: str, redis_url: str, replicas: int, log_format: str, log_leve
             environment=served.environment,
             replicas=replicas,
             tasks=served.tasks,
-            server=masked(redis_url),
+            server=masked(url),
         )
 
     def failed(text: str) -> None:

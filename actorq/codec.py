@@ -15,6 +15,7 @@ import decimal
 import enum
 import pathlib
 import sys
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -40,14 +41,14 @@ _ZONED = 18
 def pack(value: Any) -> bytes:
     """`value` as msgpack. Raises `CodecError` that names the type that cannot be carried."""
     try:
-        return _PACKERS[0](value)
+        return _packb(value)
     except UnicodeEncodeError:  # a file name that is not UTF-8 holds lone surrogates
         return _packb(value, "surrogatepass")
     except CodecError:
         raise
     except RecursionError:
         raise CodecError("The value is nested too deeply, or contains itself.") from None
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # a property or an unset slot of the user's object may raise anything
         raise CodecError(_why(error)) from error
 
 
@@ -100,6 +101,21 @@ def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
     return values
 
 
+def unpack_each(data: bytes | bytearray | memoryview) -> list[Any]:
+    """The list in `data`; in the place of an element that cannot be decoded, its `CodecError`."""
+    try:
+        return unpack_list(data)
+    except CodecError:
+        return [_value_or_error(part) for part in split_list(bytes(data))]
+
+
+def _value_or_error(part: bytes) -> Any:
+    try:
+        return unpack(part)
+    except CodecError as error:
+        return error
+
+
 def split_list(data: bytes) -> list[bytes]:
     """The elements of a packed list, still packed: nothing of the user's is decoded."""
     unpacker = msgpack.Unpacker(None, max_buffer_size=max(len(data), 1))
@@ -130,21 +146,28 @@ def _packb(value: Any, unicode_errors: str | None = None) -> bytes:
     return bytes(msgpack.packb(value, default=_encode, strict_types=True, unicode_errors=unicode_errors))
 
 
-_PACKERS = (_packb,)
+#: how deep the extension being packed is, per thread: the limit is the one of decoding
+_nesting = threading.local()
 
 
 def _why(error: Exception) -> str:
     text = str(error)
     if "recursion" in text.lower():
         return "The value is nested too deeply, or contains itself."
-    return text
+    return f"{type(error).__name__}: {text}"
 
 
 def _ext(code: int, value: Any) -> msgpack.ExtType:
+    depth = getattr(_nesting, "depth", 0)
+    if depth >= _MAX_DEPTH:
+        raise CodecError(f"The value nests tuples, sets or objects more than {_MAX_DEPTH} deep.")
+    _nesting.depth = depth + 1
     try:
         return msgpack.ExtType(code, _packb(value))
     except UnicodeEncodeError:
         return msgpack.ExtType(code, _packb(value, "surrogatepass"))
+    finally:
+        _nesting.depth = depth
 
 
 def _encode_datetime(value: dt.datetime) -> msgpack.ExtType:
@@ -177,7 +200,7 @@ def _encode(value: Any) -> msgpack.ExtType:
         return encoder(value)
     if isinstance(value, enum.Enum):
         return _ext(_ENUM, [*_class_name(kind), value.name])
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(kind):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return _ext(_DATACLASS, [*_class_name(kind), fields])
     if isinstance(value, pathlib.PurePath):

@@ -6,6 +6,8 @@ and limits that users of Union's actors know.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
 
@@ -39,6 +41,10 @@ class Environment:
     """What both kinds of environment share: a name, and the tasks declared on it."""
 
     _declared: ClassVar[dict[str, Environment]] = {}
+    #: replicas are warm: inputs share a process
+    warm: ClassVar[bool]
+    #: replicas an input may take down before it fails with `ReplicaLostError`
+    max_crashes: int
 
     def __init__(
         self,
@@ -58,7 +64,18 @@ class Environment:
         self.requests = dict(requests or {})
         self.limits = dict(limits or {})
         self.tasks: dict[str, Task[Any, Any, Any]] = {}
+        self._declared_at = _caller()
+        other = Environment._declared.get(name)
+        if other is not None and other._declared_at != self._declared_at:
+            raise DeclarationError(
+                f"An environment named {name!r} is already declared at {':'.join(map(str, other._declared_at))}: "
+                "import that one, or choose another name."
+            )
         Environment._declared[name] = self
+
+    def concurrency_of(self, asked: int | None) -> int | None:
+        """Replicas a map uses at most, when its caller asked for `asked`."""
+        return asked
 
     @classmethod
     def all(cls) -> list[Environment]:
@@ -127,10 +144,14 @@ class ActorEnvironment(Environment):
         start_method: "fork" starts local replicas from one parent that has imported the task's module; "spawn" starts
             an interpreter for each, for libraries that cannot be forked.
         max_crashes: replicas an input may take down before it fails with `ReplicaLostError`.
+        max_tasks_per_child: inputs after which an executor is replaced.
+        max_memory_per_child: bytes of resident memory above which an executor is replaced, looked at between leases.
         container_image, environment, requests, limits: of the replicas' pods.
 
     Raises `DeclarationError` for a value out of range.
     """
+
+    warm = True
 
     def __init__(
         self,
@@ -143,6 +164,8 @@ class ActorEnvironment(Environment):
         drain_seconds: float = 30.0,
         start_method: str = "fork",
         max_crashes: int = 2,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | None = None,
         container_image: str | None = None,
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
@@ -155,6 +178,8 @@ class ActorEnvironment(Environment):
         self.drain_seconds = _seconds("drain_seconds", drain_seconds, 0, 10**6)
         self.start_method = _one_of("start_method", start_method, START_METHODS)
         self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
+        self.max_tasks_per_child = _optional("max_tasks_per_child", max_tasks_per_child, 1)
+        self.max_memory_per_child = _optional("max_memory_per_child", max_memory_per_child, 1 << 20)
         super().__init__(
             name, container_image=container_image, environment=environment, requests=requests, limits=limits
         )
@@ -181,6 +206,8 @@ class TaskEnvironment(Environment):
         container_image, environment, requests, limits: of its pods.
     """
 
+    warm = False
+
     def __init__(
         self,
         name: str,
@@ -198,11 +225,27 @@ class TaskEnvironment(Environment):
             name, container_image=container_image, environment=environment, requests=requests, limits=limits
         )
 
+    def concurrency_of(self, asked: int | None) -> int | None:
+        most = self.concurrency or os.cpu_count() or 1
+        return min(most, asked) if asked else most
+
 
 def _whole(name: str, value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise DeclarationError(f"{name}={value!r}: give a whole number from {least} to {most}.")
     return value
+
+
+def _optional(name: str, value: object, least: int) -> int | None:
+    return None if value is None else _whole(name, value, least, 1 << 62)
+
+
+def _caller() -> tuple[str, int]:
+    """Where the environment is being declared: the first frame outside this module."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def _seconds(name: str, value: object, least: float, most: float) -> float:

@@ -42,13 +42,19 @@ def configure_later(log_format: str, level: str) -> None:
     _wanted = (log_format, level)
 
 
+def _heard() -> bool:
+    """Whether anything but our own NullHandler would get an event."""
+    handlers = [h for h in _LOGGER.handlers if not isinstance(h, logging.NullHandler)]
+    return bool(handlers or logging.getLogger().handlers)
+
+
 def logger() -> Any:
     """The logger of actorq; routed through the standard logger "actorq"."""
     global _wanted
     if _wanted is not None:
         wanted, _wanted = _wanted, None
         configure(*wanted)
-    if not _LOGGER.isEnabledFor(logging.CRITICAL) or not logging.getLogger().handlers:
+    if not _LOGGER.isEnabledFor(logging.CRITICAL) or not _heard():
         return _SILENT
     import structlog
 

@@ -50,8 +50,7 @@ def main_module() -> tuple[str, str | None]:
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name not in ("__main__", None):
-        name = spec.name.removesuffix(".__main__") if spec.name.endswith(".__main__") else spec.name
-        return (spec.name if spec.name.endswith(".__main__") else name), None
+        return str(spec.name), None
     path = getattr(main, "__file__", None)
     if path is None or not Path(path).exists():
         raise DeclarationError(
@@ -78,7 +77,8 @@ def loaded_object(module: str, qualname: str) -> Any:
     if found is None:
         raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
     for part in qualname.split("."):
-        found = getattr(found, part, None)
+        # not getattr: a module's __getattr__ may import, a descriptor may run code
+        found = getattr(found, "__dict__", {}).get(part)
     if found is None:
         raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
     return found

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from actorq.environment import ActorEnvironment, Environment, TaskEnvironment
 from actorq.errors import PoolError
+from actorq.frames import CALL
 from actorq.maps.handle import MapHandle
 from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
-from actorq.maps.sources import IterableSource
+from actorq.maps.sources import source_of
 from actorq.maps.transport import Transport
 from actorq.settings import settings
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from actorq.broker.embedded import EmbeddedServer
     from actorq.maps.calls import Caller
     from actorq.maps.futures import Submitter
+    from actorq.maps.pools import Pool
     from actorq.pool.local import LocalPool
     from actorq.task import Task
 
@@ -42,8 +44,8 @@ class Runtime:
         self._server: EmbeddedServer | None = None
         self._client: Client | None = None
         self._pools: dict[str, LocalPool] = {}
-        self._callers: dict[str, Caller] = {}
-        self._submitters: dict[str, Submitter] = {}
+        self._callers: dict[tuple[str, str], Caller] = {}
+        self._submitters: dict[tuple[str, str], Submitter] = {}
         self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
         self._closed = False
 
@@ -57,8 +59,14 @@ class Runtime:
     ) -> MapHandle[Any]:
         from actorq.progress import reporter
 
-        source = IterableSource(iterables)
-        pump = Pump(Ledger(map_id, source, options), self.transport(task.environment, map_id, options))
+        pump: Pump | None = None
+
+        def on_input() -> None:
+            if pump is not None:
+                pump.nudge()
+
+        ledger = Ledger(map_id, source_of(iterables, on_input), options)
+        pump = Pump(ledger, self._transport(task.environment, ledger.map_id, ledger.owner, options))
         self.start(pump)
         return MapHandle(pump, reporter(task, progress))
 
@@ -70,10 +78,27 @@ class Runtime:
     def submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         from actorq.maps.futures import Submitter
 
+        environment = task.environment
         with self._lock:
-            submitter = self._submitters.get(task.name)
+            submitter = self._submitters.get((environment.name, task.name))
             if submitter is None or submitter.over:
-                submitter = self._submitters[task.name] = Submitter(self, task)
+                options = MapOptions(
+                    environment=environment.name,
+                    head=task.head(CALL, {}),
+                    retries=task.options.retries,
+                    retry_delay=task.options.retry_delay,
+                    max_crashes=environment.max_crashes,
+                    ordered=False,
+                    return_exceptions=True,
+                    single=not environment.warm,
+                    concurrency=environment.concurrency_of(None),
+                )
+
+                def transport(map_id: str, owner: str) -> Transport:
+                    return self._transport(environment, map_id, owner, options)
+
+                submitter = Submitter(task, options, transport, self.start)
+                self._submitters[environment.name, task.name] = submitter
             return submitter.submit(args, kwargs)
 
     def start(self, pump: Pump) -> None:
@@ -83,7 +108,7 @@ class Runtime:
             self._pumps.add(pump)
         pump.start()
 
-    def transport(self, environment: Environment, map_id: str, options: MapOptions) -> Transport:
+    def _transport(self, environment: Environment, map_id: str, owner: str, options: MapOptions) -> Transport:
         """Where the leases of a map go."""
         if isinstance(environment, TaskEnvironment):
             from actorq.pool.regular import ProcessTransport
@@ -93,14 +118,17 @@ class Runtime:
         from actorq.maps.redis_transport import RedisTransport
 
         client, pool = self.connect(environment)
-        return RedisTransport(client, map_id, options, lease_seconds=environment.lease_seconds, pool=pool)
+        return RedisTransport(client, map_id, owner, options, lease_seconds=environment.lease_seconds, pool=pool)
 
-    def connect(self, environment: ActorEnvironment) -> tuple[Client, LocalPool | None]:
-        """The server that serves `environment`, and the pool of this program if it is one."""
+    def connect(self, environment: ActorEnvironment) -> tuple[Client, Pool]:
+        """The server that serves `environment`, and what is known of its replicas."""
         _refuse_while_imported()
         from actorq.broker.client import Client
+        from actorq.maps.pools import RemotePool
 
         with self._lock:
+            if self._closed:
+                raise PoolError("The program is ending: no map can start any more.")
             if self._client is None:
                 url = settings().redis_url
                 if url is None:
@@ -110,17 +138,28 @@ class Runtime:
                     url = self._server.url
                 self._client = Client(url, patience=settings().broker_timeout)
             if self._server is None:
-                return self._client, None
-            pool = self._pools.get(environment.name)
-            if pool is not None and not pool.serves(environment):
-                pool.stop()
-                pool = None
-            if pool is None:
-                from actorq.pool.local import LocalPool
-
-                pool = self._pools[environment.name] = LocalPool(environment, self._client.url)
+                return self._client, RemotePool(environment.name, self._client.url)
+            pool = self._local_pool(environment, self._client.url)
             self._server.wait_ready()
             return self._client, pool
+
+    def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
+        from actorq.pool.local import LocalPool
+
+        pool = self._pools.get(environment.name)
+        if pool is not None and pool.alive and not pool.serves(environment):
+            if any(pump.runs and pump.ledger.options.environment == environment.name for pump in self._pumps):
+                raise PoolError(
+                    f"A task of {environment.name!r} is declared in a module that its running replicas have not "
+                    "imported: import the module before the first map, or finish the maps that run."
+                )
+            pool.stop()
+            pool = None
+        if pool is None or not pool.alive:
+            if pool is not None:
+                pool.stop()
+            pool = self._pools[environment.name] = LocalPool(environment, url)
+        return pool
 
     def close(self) -> None:
         """Ends every map, pool and server of this program. Nothing of them stays."""
@@ -141,15 +180,25 @@ class Runtime:
             self._server.stop()
 
     def _caller(self, task: Task[Any, Any, Any]) -> Caller:
-        caller = self._callers.get(task.name)
-        if caller is None or not caller.usable:
+        caller = self._callers.get((task.environment.name, task.name))
+        if caller is None or not self._usable(caller.pool, task):
             from actorq.maps.calls import Caller
 
+            environment = task.environment
+            assert isinstance(environment, ActorEnvironment)
             with self._lock:
-                assert isinstance(task.environment, ActorEnvironment)
-                client, pool = self.connect(task.environment)
-                caller = self._callers[task.name] = Caller(client, task, pool)
+                client, pool = self.connect(environment)
+                if caller is not None:
+                    caller.close()
+                caller = self._callers[environment.name, task.name] = Caller(client, task, environment, pool)
         return caller
+
+    def _usable(self, pool: Pool, task: Task[Any, Any, Any]) -> bool:
+        from actorq.pool.local import LocalPool
+
+        if not isinstance(pool, LocalPool):
+            return True
+        return pool.alive and task.function.__module__ in pool.modules
 
 
 _current: Runtime | None = None

@@ -67,4 +67,5 @@ def settings() -> Settings:
 
 def masked(text: str) -> str:
     """`text` with the password of every URL in it hidden: for logs and error messages."""
-    return re.sub(r"(\w+://[^:@/\s]*):[^@\s]+@", r"\1:***@", text)
+    text = re.sub(r"(\w+://[^:@/\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"([?&]password=)[^&\s]*", r"\1***", text)

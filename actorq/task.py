@@ -14,6 +14,7 @@ from actorq.errors import CodecError, DeclarationError
 from actorq.frames import CALL, ONE, STAR, Head
 from actorq.names import check_map_id, new_id, public_module
 from actorq.retry import Backoff
+from actorq.settings import settings
 
 if TYPE_CHECKING:
     from actorq.environment import Environment
@@ -86,6 +87,9 @@ class Task(Generic[P, R, C]):
         functools.update_wrapper(self, function)
         self.environment = environment
         self.function = function
+        self._signature = inspect.signature(function)
+        #: positional arguments of a call that needs no look at the signature, None where there is no such call
+        self._positional = _required(self._signature)
         self.options = options
         self.name = f"{_module_name(function)}.{function.__qualname__}"
         self.map: MapMethod[R] = MapMethod(self, ONE)
@@ -106,12 +110,32 @@ class Task(Generic[P, R, C]):
 
         return cast("Future[R]", runtime().submit(self, args, kwargs))
 
-    def spawn_map(self, *iterables: Iterable[Any], **options: Unpack[MapArguments]) -> MapHandle[R]:
-        """`map` under the name other systems give it."""
-        return self.map(*iterables, **options)
+    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """One call as the inputs of a lease. Raises `TypeError` for a call the function cannot take, and `CodecError`
+        naming the argument that cannot be carried.
+        """
+        self.check_call(args, kwargs)
+        limit = settings().max_payload_bytes
+        try:
+            return codec.pack_list([[list(args), kwargs]], limit, lambda i: f"The arguments of {self.name}")
+        except CodecError:
+            named = [(str(i + 1), value) for i, value in enumerate(args)] + [(f"{k}=", v) for k, v in kwargs.items()]
+            for name, value in named:
+                shown = f"Argument {name} of {self.name}"
+                codec.pack_list([value], limit, functools.partial(_constant, shown))
+            raise
+
+    def check_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Raises `TypeError` now, and not on a replica, for arguments the function does not take."""
+        if self._positional is None or len(args) != self._positional or kwargs:
+            self._signature.bind(*args, **kwargs)
 
     def head(self, mode: int, kwargs: Mapping[str, Any]) -> Head:
         """What a replica needs to know of a map of this task. Raises `CodecError` naming an argument."""
+        try:
+            self._signature.bind_partial(**kwargs)
+        except TypeError as error:
+            raise DeclarationError(f"kwargs= of a map over {self.name}: {error}.") from None
         for name, value in kwargs.items():
             try:
                 codec.pack(value)
@@ -181,9 +205,7 @@ class MapMethod(Generic[R]):
             progress: True shows a line on stderr, None does where stderr is a terminal and
                 ACTORQ_PROGRESS is set.
         """
-        from actorq.environment import ActorEnvironment, TaskEnvironment
         from actorq.maps.options import MapOptions
-        from actorq.pool.regular import concurrency_of
         from actorq.runtime import runtime
 
         task = self._task
@@ -194,22 +216,19 @@ class MapMethod(Generic[R]):
             if len(iterables) != 1:
                 raise DeclarationError("starmap() takes one iterable of argument tuples.")
             sources = (_listed(iterables[0]),)
-        warm = isinstance(task.environment, ActorEnvironment)
-        if isinstance(task.environment, TaskEnvironment):
-            concurrency = concurrency_of(task.environment, concurrency)
         options = MapOptions(
             environment=task.environment.name,
             head=task.head(mode, kwargs or {}),
             retries=task.options.retries,
             retry_delay=task.options.retry_delay,
-            max_crashes=getattr(task.environment, "max_crashes", 0),
+            max_crashes=task.environment.max_crashes,
             ordered=order_outputs,
             return_exceptions=return_exceptions,
             min_success_ratio=min_success_ratio,
             min_successes=min_successes,
             max_failures=max_failures,
-            single=not warm,
-            concurrency=concurrency,
+            single=not task.environment.warm,
+            concurrency=task.environment.concurrency_of(concurrency),
             max_outstanding=max_outstanding,
             timeout=timeout,
         )
@@ -228,14 +247,43 @@ class MapMethod(Generic[R]):
 
     def aio(self, *iterables: Iterable[Any], **options: Any) -> AsyncIterator[Any]:
         """The same, for `async for`. Takes the options of `map`."""
-        from actorq.maps.handle import outputs_async
+        from actorq.maps.aio import outputs_async
 
-        return outputs_async(self(*iterables, **options))
+        return outputs_async(lambda: self(*iterables, **options))
 
 
+def _constant(text: str, _position: int) -> str:
+    return text
+
+
+def _required(signature: inspect.Signature) -> int | None:
+    """How many arguments every call has, if all are positional and none has a default."""
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = signature.parameters.values()
+    if all(p.kind in plain and p.default is p.empty for p in parameters):
+        return len(parameters)
+    return None
+
+
+@overload
 def map_(
-    target: Task[..., R, Any] | functools.partial[R], *iterables: Iterable[Any], **options: Unpack[MapArguments]
-) -> MapHandle[R]:
+    target: Task[..., R, Any] | functools.partial[R],
+    *iterables: Iterable[Any],
+    return_exceptions: Literal[False] = ...,
+    **options: Unpack[MapArguments],
+) -> MapHandle[R]: ...
+
+
+@overload
+def map_(
+    target: Task[..., R, Any] | functools.partial[R],
+    *iterables: Iterable[Any],
+    return_exceptions: Literal[True],
+    **options: Unpack[MapArguments],
+) -> MapHandle[R | Exception]: ...
+
+
+def map_(target: Any, *iterables: Iterable[Any], **options: Any) -> MapHandle[Any]:
     """`target.map(*iterables, **options)`, where `target` may be a `functools.partial` of a task with keywords bound.
 
     Raises `DeclarationError` for anything else.
@@ -244,7 +292,7 @@ def map_(
         if target.args:
             raise DeclarationError("map() takes a partial with keyword arguments only: bind positions by name.")
         options["kwargs"] = {**target.keywords, **(options.get("kwargs") or {})}
-        target = cast("Task[..., R, Any]", target.func)
+        target = target.func
     if not isinstance(target, Task):
         raise DeclarationError(f"map() needs a task (@env.task), not a {type(target).__name__}.")
     return target.map(*iterables, **options)

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ chosen: set[int] = {1}
 raw = bytearray(b"abc")
 recent: deque[int] = deque([1], maxlen=5)
 counts: Counter[str] = Counter(a=1)
+ordered: OrderedDict[str, int] = OrderedDict(a=1)
 
 
 @dataclass
@@ -47,7 +48,13 @@ class Registry:
         self.seen = 0
 
 
+@dataclass(slots=True)
+class Slotted:
+    value: int = 1
+
+
 settings = Settings()
+slotted = Slotted()
 registry = Registry()
 
 
@@ -90,6 +97,8 @@ def _observe() -> dict[str, Any]:
         "raw": bytes(raw),
         "recent": list(recent),
         "counts": dict(counts),
+        "ordered": list(ordered.items()),
+        "slots": slotted.value,
         "settings": (settings.level, list(settings.tags)),
         "class": (Registry.total, list(Registry.members), registry.seen, hasattr(Registry, "extra")),
         "default": len(remembers(0)),
@@ -127,6 +136,8 @@ def _spoil() -> None:
     raw.extend(b"d")
     recent.append(2)
     counts["b"] += 1
+    ordered["b"] = 2
+    slotted.value += 1
     settings.level = 2
     settings.tags.append("y")
     Registry.total += 1

@@ -178,3 +178,43 @@ def fresh_sleeps(seconds: float) -> float:
 @regular.task
 def fresh_dies(_: int) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@plain.task(timeout=0.3)
+async def dawdles(path: str, seconds: float) -> float:
+    """Notes when it wakes, which a stopped coroutine must not."""
+    await asyncio.sleep(seconds)
+    if seconds:
+        Path(path).touch()
+    return seconds
+
+
+@plain.task
+def exits_once(flag: str, status: int) -> int:
+    if not Path(flag).exists():
+        Path(flag).touch()
+        os._exit(status)
+    return status
+
+
+@plain.task
+def notes(path: str, seconds: float) -> str:
+    with Path(path).open("a") as file:
+        file.write("x")
+    time.sleep(seconds)
+    return Path(path).read_text()
+
+
+short_lived = ActorEnvironment("short-lived", isolation="none", max_tasks_per_child=10, lease_seconds=2)
+spawning = ActorEnvironment("spawning", replica_count=2, start_method="spawn", lease_seconds=2)
+
+
+@short_lived.task
+def short_lived_pid(_: int) -> int:
+    time.sleep(0.003)
+    return os.getpid()
+
+
+@spawning.task
+def spawned_double(x: int) -> int:
+    return 2 * x

@@ -6,6 +6,7 @@ from actorq import ActorEnvironment
 from actorq.environment import Environment
 from tests import tasks
 
+del Environment._declared["plain"]  # two environments of one name are refused
 _elsewhere = ActorEnvironment("plain")
 
 

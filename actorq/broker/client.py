@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 
-from actorq.broker import keys
 from actorq.broker.serverinfo import check_server
 from actorq.broker.wire import Link
-from actorq.settings import masked, settings
 
 
 class Client:
@@ -26,7 +23,6 @@ class Client:
         self._free: list[Link] = []
         self._lock = threading.Lock()
         self._checked = False
-        self._lonely: dict[str, int] = {}
         self._pid = os.getpid()
 
     def borrow(self) -> Link:
@@ -58,25 +54,3 @@ class Client:
             links, self._free = self._free, []
         for link in links:
             link.close()
-
-    def prefix(self, env: str) -> tuple[str, str, str]:
-        """The first arguments of every script."""
-        return keys.RQ, keys.AQ, env
-
-    def nested_in(self, env: str) -> bool:
-        """Whether this process is a replica of `env`: a call to it could wait for itself."""
-        return settings().replica_of == env
-
-    def watch(self, env: str, live: int) -> None:
-        """Warns once when a map has waited a while and no replica serves its environment."""
-        if live > 0:
-            self._lonely[env] = 0
-            return
-        beats = self._lonely[env] = self._lonely.get(env, 0) + 1
-        if beats == 10:
-            warnings.warn(
-                f"No replica serves environment {env!r} on {masked(self.url)} yet; the map waits. "
-                f"Start one with: actorq worker MODULE:ENVIRONMENT",
-                RuntimeWarning,
-                stacklevel=2,
-            )

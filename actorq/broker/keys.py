@@ -16,7 +16,7 @@ prefixes; the table at the head of each script says which.
     rq:failed:<env>                  ZSET     inputs that failed, for RQ's tools               FAILURE_TTL_SECONDS
     rq:results:<id>                  STREAM   traceback of a failed input                      FAILURE_TTL_SECONDS
     aq:idle:<env>                    ZSET     idle replicas -> when to stop believing it       while any is idle
-    aq:mail:<w>                      LIST     what a submitter handed to an idle replica       LEASE_MAIL_TTL
+    aq:mail:<w>                      LIST     what a submitter handed to an idle replica       until it is taken
     aq:map:<m>                       HASH     a live map: serial of its newest lease           MAP_TTL_SECONDS
     aq:out:<m>                       STREAM   result frames not yet read                       MAP_TTL_SECONDS
     aq:blob:<lease>                  STRING   a large payload, beside its job                  until its last result
@@ -31,24 +31,26 @@ RQ = os.environ.get("RQ_KEY_PREFIX", "rq")
 #: with RQ's default prefix ours is plain `aq`; a user who moved RQ's keys gets ours beside them
 AQ = "aq" if RQ == "rq" else f"{RQ}:aq"
 
-#: a map is renewed every HEARTBEAT_SECONDS by its submitter; three missed renewals and replicas drop it, keys and all
+#: a map that its submitter has not renewed for so long is dropped by the replicas, keys and all. Maps are renewed every
+#: second; a lane of single calls, which has no thread, every HEARTBEAT_SECONDS by the calls themselves
 MAP_TTL_SECONDS = 15
 HEARTBEAT_SECONDS = 4.0
-#: a failed input stays visible to RQ's tools for a day
+#: a failed input stays visible to RQ's tools for a day; `lua/_lib.lua` has the same number
 FAILURE_TTL_SECONDS = 86_400
-#: a lease that nobody claims (submitter and replicas gone) must not stay for ever
+#: a large payload of a lease that nobody claims (submitter and replicas gone) must not stay for ever
 LEASE_TTL_SECONDS = 86_400
 
 QUEUES = f"{RQ}:queues"
 SUSPENDED = f"{RQ}:suspended"
 
 
+def prefix(env: str) -> tuple[str, str, str]:
+    """The first arguments of every script."""
+    return RQ, AQ, env
+
+
 def queue(env: str) -> str:
     return f"{RQ}:queue:{env}"
-
-
-def wip(env: str) -> str:
-    return f"{RQ}:wip:{env}"
 
 
 def failed(env: str) -> str:
@@ -59,8 +61,12 @@ def workers(env: str) -> str:
     return f"{RQ}:workers:{env}"
 
 
-def idle(env: str) -> str:
-    return f"{AQ}:idle:{env}"
+def worker(name: str) -> str:
+    return f"{RQ}:worker:{name}"
+
+
+def executions(worker_name: str) -> str:
+    return f"{RQ}:worker:{worker_name}:executions"
 
 
 def mail(worker: str) -> str:
@@ -73,10 +79,6 @@ def map_(map_id: str) -> str:
 
 def out(map_id: str) -> str:
     return f"{AQ}:out:{map_id}"
-
-
-def job(lease: str) -> str:
-    return f"{RQ}:job:{lease}"
 
 
 def blob(name: str) -> str:

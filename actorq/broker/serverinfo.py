@@ -6,7 +6,7 @@ from actorq.broker.wire import Link
 from actorq.errors import BrokerError
 from actorq.settings import masked
 
-#: LMOVE and XTRIM MINID came with 6.2
+#: XTRIM MINID came with 6.2
 _OLDEST = (6, 2)
 
 

@@ -111,10 +111,15 @@ class Link:
         url: server address.
         patience: seconds to keep trying when the server cannot be reached; 0 fails at once.
         reply_timeout: seconds to wait for a reply; longer than any command may block.
+        stubborn: also try again when the server answers with a refusal that may pass (full, busy, not in sync).
     """
 
-    def __init__(self, url: str, *, patience: float, reply_timeout: float = REPLY_TIMEOUT) -> None:
+    def __init__(
+        self, url: str, *, patience: float, reply_timeout: float = REPLY_TIMEOUT, stubborn: bool = False
+    ) -> None:
         self.url = url
+        self._stubborn = stubborn
+        self._reply_timeout = reply_timeout
         self.patience = patience
         self._connection: Any = connection_pool(url, reply_timeout).make_connection()
         self._sock: Any = None
@@ -145,6 +150,24 @@ class Link:
         """
         return self._patiently(lambda: self._call_once(script, keys, args, stores))
 
+    def call_quickly(
+        self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store], seconds: float
+    ) -> Any:
+        """The same, once, and within `seconds`. Raises `BrokerError`."""
+        try:
+            self._open()
+            self._sock.settimeout(seconds)
+            return self._call_once(script, keys, args, stores)
+        except RedisError as error:
+            self.drop()
+            raise explain(error, self.url) from error
+        except BaseException:
+            self.drop()
+            raise
+        finally:
+            if self._sock is not None:
+                self._sock.settimeout(self._reply_timeout)
+
     def command(self, *args: Argument) -> Any:
         """Runs one plain command, safe to repeat, and returns its reply."""
 
@@ -161,6 +184,7 @@ class Link:
             self._open()
             self._write(b"".join([_packed(tuple(command)) for command in commands]))
         except RedisError as error:
+            self.drop()
             raise explain(error, self.url) from error
 
     def read(self) -> Any:
@@ -259,6 +283,11 @@ class Link:
         except OSError as error:
             raise redis.ConnectionError(str(error)) from error
 
+    def _worth_retrying(self, error: RedisError) -> bool:
+        if isinstance(error, (AuthenticationError, NoPermissionError)):
+            return False
+        return self._stubborn or isinstance(error, _TRANSIENT)
+
     def _call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store]) -> Any:
         self._open()
         packed = _packed(("EVALSHA", script.sha, len(keys), *keys, *args))
@@ -269,7 +298,7 @@ class Link:
         for _ in stores:
             try:
                 self.read()
-            except OutOfMemoryError as error:
+            except redis.ResponseError as error:
                 refused = error
         if refused is not None:
             self.drop()  # the script refers to what was not stored: its reply does not matter
@@ -289,10 +318,10 @@ class Link:
                 return attempt()
             except RedisError as error:
                 refused = explain(error, self.url)
-                final = isinstance(error, AuthenticationError) or not isinstance(error, _TRANSIENT)
-                if final or time.monotonic() >= deadline:
+                if not isinstance(error, redis.ResponseError):
+                    self.drop()  # a reply may still come: it must not be taken for that of the next command
+                if not self._worth_retrying(error) or time.monotonic() >= deadline:
                     raise refused from error
-                self.drop()
             except BaseException:
                 self.drop()  # interrupted between a command and its reply
                 raise

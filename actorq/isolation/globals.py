@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from operator import is_
 from typing import Any
@@ -89,6 +89,34 @@ class _Mapping(_Saved):
         what, copy = self.what, self.copy
         if len(what) != len(copy) or not all(map(is_, dict.values(what), copy.values())):
             self.restore()
+
+
+class _Ordered(_Mapping):
+    """An OrderedDict keeps its order beside the dict: it must be filled by its own methods."""
+
+    __slots__ = ()
+
+    def restore(self) -> None:
+        OrderedDict.clear(self.what)
+        OrderedDict.update(self.what, self.copy)
+
+
+class _Attributes(_Saved):
+    """The slots of an instance."""
+
+    __slots__ = ("names",)
+
+    def take(self) -> Any:
+        self.names = [name for name in _slots_of(type(self.what)) if hasattr(self.what, name)]
+        return [getattr(self.what, name) for name in self.names]
+
+    def changed(self) -> bool:
+        now = [getattr(self.what, name, self) for name in self.names]
+        return not all(map(is_, now, self.copy))
+
+    def restore(self) -> None:
+        for name, value in zip(self.names, self.copy, strict=True):
+            object.__setattr__(self.what, name, value)
 
 
 class _Set(_Saved):
@@ -252,7 +280,7 @@ class GlobalState:
             self._note(_Sequence, value)
             return list(value)
         if isinstance(value, dict):
-            self._note(_Mapping, value)
+            self._note(_Ordered if isinstance(value, OrderedDict) else _Mapping, value)
             return [*value, *value.values()]
         if isinstance(value, set):
             self._note(_Set, value)
@@ -280,9 +308,8 @@ class GlobalState:
                 return None
             self._note(_Class, value)
             return [v for k, v in vars(value).items() if k not in _CLASS_INTERNALS]
-        if kind.__module__ in self._names and hasattr(value, "__dict__"):
-            self._note(_Mapping, vars(value))
-            return list(vars(value).values())
+        if kind.__module__ in self._names:
+            return self._visit_instance(value, kind)
         if not isinstance(value, types.ModuleType) and hasattr(value, "__dict__") and kind.__module__ != "typing":
             if not callable(value) and vars(value):
                 self.unrestored.append(name)
@@ -290,6 +317,17 @@ class GlobalState:
             self.unrestored.append(name)
         inner = getattr(value, "function", None) if kind.__module__.startswith("actorq") else None
         return None if inner is None else [inner]
+
+    def _visit_instance(self, value: Any, kind: type) -> list[Any]:
+        found: list[Any] = []
+        if hasattr(value, "__dict__"):
+            self._note(_Mapping, vars(value))
+            found += vars(value).values()
+        names = _slots_of(kind)
+        if names:
+            self._note(_Attributes, value)
+            found += [getattr(value, name) for name in names if hasattr(value, name)]
+        return found
 
     def _visit_function(self, function: types.FunctionType) -> list[Any]:
         self._note(_Function, function)
@@ -304,6 +342,14 @@ class GlobalState:
                 continue
             self._note(_Cell, cell)
         return found
+
+
+def _slots_of(kind: type) -> list[str]:
+    names: list[str] = []
+    for base in kind.__mro__:
+        slots = vars(base).get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else [s for s in slots if s not in ("__dict__", "__weakref__")]
+    return names
 
 
 _ATOMIC = frozenset(

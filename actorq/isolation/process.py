@@ -33,9 +33,13 @@ _SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL
 
 
 class ProcessState:
-    """The process as it was when this was made."""
+    """The process as it was when this was made.
 
-    def __init__(self) -> None:
+    Args:
+        scratch: folder for temporary files; made anew.
+    """
+
+    def __init__(self, scratch: Path) -> None:
         self._happened: set[str] = set()
         self._flags: set[str] = set()
         self._environment = dict(os.environ)
@@ -52,9 +56,13 @@ class ProcessState:
         self._collecting = gc.isenabled()
         self._locale = locale.setlocale(locale.LC_ALL)
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-        self._temporary = Path(tempfile.mkdtemp(prefix="actorq-"))
+        shutil.rmtree(scratch, ignore_errors=True)
+        self._scratch = scratch
+        self._temporary, self._kept = scratch / "input", scratch / "kept"
+        for folder in (self._temporary, self._kept):
+            folder.mkdir(parents=True, mode=0o700)
+        self._keeping = 0
         self._temporary_fd = -1
-        self._kept = Path(tempfile.mkdtemp(prefix="actorq-kept-"))
         self._begin_watching()
 
     def restore(self) -> None:
@@ -115,11 +123,14 @@ class ProcessState:
         What the load puts into the environment or on sys.path belongs to the replica, and its temporary files stay.
         """
         before, path_before = dict(os.environ), list(sys.path)
+        self._keeping += 1
         self._point_to(self._kept)
         try:
             yield
         finally:
-            self._point_to(self._temporary)
+            self._keeping -= 1
+            if not self._keeping:  # a load may need another one
+                self._point_to(self._temporary)
             for name in before.keys() | os.environ.keys():
                 if name != "TMPDIR" and before.get(name) != os.environ.get(name):
                     if name in os.environ:
@@ -129,9 +140,8 @@ class ProcessState:
             self._path += [entry for entry in sys.path if entry not in path_before]
 
     def end(self) -> None:
-        """Removes the temporary folders."""
-        for folder in (self._temporary, self._kept):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Removes the temporary files."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _restore_interpreter(self) -> None:
         if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
@@ -210,6 +220,7 @@ class ProcessState:
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(self._temporary_fd), self._temporary.stat()):
                 return
+            os.close(self._temporary_fd)
         self._temporary_fd = os.open(self._temporary, os.O_RDONLY | os.O_DIRECTORY)
 
 

@@ -22,9 +22,11 @@ class Isolation:
     Args:
         environment: whose tasks run here.
         level: "none" or "reset".
+        scratch: folder for temporary files, not yet there.
     """
 
-    def __init__(self, environment: ActorEnvironment, level: str) -> None:
+    def __init__(self, environment: ActorEnvironment, level: str, scratch: Path) -> None:
+        self._scratch = scratch
         self._environment = environment
         self._level = level
         #: name of the task that runs, for reports
@@ -38,7 +40,7 @@ class Isolation:
             return
         own = own_modules(self._environment)
         self._globals = GlobalState(own, (cache.ActorCached, Environment, MapMethod))
-        self._process = ProcessState()
+        self._process = ProcessState(self._scratch)
         self._leaks = Leaks(self._report, own)
         self._loaded_modules = len(sys.modules)
         if self._globals.unrestored:

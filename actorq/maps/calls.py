@@ -6,10 +6,8 @@ in one go, and reads both replies: no thread, no hand-over, one round trip for t
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -18,28 +16,23 @@ from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
+from actorq.broker.stream import after, parse_report, submit_keys
 from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
 from actorq.clock import iso_now
-from actorq.errors import BrokerError, CodecError, PoolError, ReplicaLostError
-from actorq.frames import CALL, Head, join_parts
-from actorq.maps.redis_transport import after, parse_report, submit_keys
-from actorq.maps.transport import HandedBack, Lost, Report, Results
+from actorq.errors import BrokerError, ReplicaLostError
+from actorq.frames import CALL, join_parts
+from actorq.maps.lease import NONE_RAN, HandedBack, Lost, Report, Results
+from actorq.maps.pools import Pool, no_replica_free
 from actorq.names import new_id
-from actorq.settings import settings
 
 if TYPE_CHECKING:
     from actorq.environment import ActorEnvironment
-    from actorq.pool.local import LocalPool
     from actorq.task import Task
 
 #: one wait for a result lasts this long; then the map is renewed and asked for again
 _BLOCK_SECONDS = 1.0
 #: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
 _TRIM_FRAMES = 32
-
-
-def _constant(text: str, _position: int) -> str:
-    return text
 
 
 class _Lane:
@@ -70,35 +63,41 @@ class _Lane:
         return after(self.last)
 
 
+class _Raised:
+    """The outcome of a call whose task raised: the lane is as good as new."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 class Caller:
     """Runs single calls of one task. Any thread may use it."""
 
-    def __init__(self, client: Client, task: Task[Any, Any, Any], pool: LocalPool | None) -> None:
+    def __init__(self, client: Client, task: Task[Any, Any, Any], environment: ActorEnvironment, pool: Pool) -> None:
         self._client = client
-        self._pool = pool
+        self.pool = pool
         self._task = task
-        self._environment: ActorEnvironment = task.environment  # type: ignore[assignment]  # checked by the runtime
+        self._environment = environment
         head = task.head(CALL, {})
         self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
-        self._plain: Head = head
         self._lanes: list[_Lane] = []
-        self._lock = threading.Lock()
-
-    @property
-    def usable(self) -> bool:
-        return self._pool is None or self._pool.serves(self._environment)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The output of one call. Raises what the task raised, or a `TaskError`."""
-        inputs = self._pack(args, kwargs)
-        lane = self._lanes.pop() if self._lanes else _Lane(self._client.borrow(), self._environment.name)
+        inputs = self._task.pack_call(args, kwargs)
         try:
-            output = self._attempts(lane, inputs)
+            lane = self._lanes.pop()
+        except IndexError:
+            lane = _Lane(self._client.borrow(), self._environment.name)
+        try:
+            outcome = self._attempts(lane, inputs)
         except BaseException:
             self._abandon(lane)
             raise
         self._lanes.append(lane)
-        return output
+        if isinstance(outcome, _Raised):
+            raise outcome.error
+        return outcome
 
     def close(self) -> None:
         """Removes the lanes' keys."""
@@ -106,16 +105,6 @@ class Caller:
             self._abandon(self._lanes.pop())
 
     # -- parts ---------------------------------------------------------------------------------------------------------
-
-    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        try:
-            return codec.pack_list([[list(args), kwargs]], settings().max_payload_bytes, lambda i: "The arguments")
-        except CodecError:
-            named = [(str(i + 1), value) for i, value in enumerate(args)] + [(f"{k}=", v) for k, v in kwargs.items()]
-            for name, value in named:
-                shown = f"Argument {name} of {self._task.name}"
-                codec.pack_list([value], settings().max_payload_bytes, partial(_constant, shown))
-            raise
 
     def _attempts(self, lane: _Lane, inputs: bytes) -> Any:
         """Submits until the call has a result: retries of the task, and deaths of replicas."""
@@ -128,21 +117,18 @@ class Caller:
                     return codec.unpack_list(frame.outputs)[0]
                 case Results(frame=frame):
                     data, replica = frame.errors[0], frame.replica
-                case HandedBack():
+                case HandedBack() | Lost(position=-1):  # NONE_RAN: it never began
                     continue
                 case Lost(reason=failure.TIMEOUT, replica=replica):
                     data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {options.timeout} s")
                 case Lost(reason=reason, replica=replica):
                     crashes += 1
                     if crashes > self._environment.max_crashes:
-                        raise ReplicaLostError(
-                            f"{self._task.name}: {crashes} replicas died while they ran it; the last one {reason}",
-                            attempt=crashes,
-                            replica=replica,
-                        )
+                        message = f"{self._task.name}: {crashes} replicas died while they ran it; the last one {reason}"
+                        return _Raised(ReplicaLostError(message, attempt=crashes, replica=replica))
                     continue
             if final or data.get("final"):
-                raise failure.rebuild(data, index=0, attempt=attempt, replica=replica)
+                return _Raised(failure.rebuild(data, index=0, attempt=attempt, replica=replica))
             time.sleep(options.retry_delay.delay(attempt))
             attempt += 1
 
@@ -154,11 +140,11 @@ class Caller:
         suspect = False
         while True:
             for report in self._receive(lane):
-                if report.lease == lease:
+                if report.lease == lease and not (isinstance(report, HandedBack) and report.end > 0):
                     return report
             if self._vanished(lane, lease):
                 if suspect:
-                    return Lost(lease=lease, reason="vanished from the server", position=None, replica="?")
+                    return Lost(lease=lease, reason="vanished from the server", position=NONE_RAN, replica="?")
                 suspect = True
                 self._submit(lane, lease, payload, with_reply=True)  # skipped, or tells why it was refused
             else:
@@ -167,11 +153,10 @@ class Caller:
     def _submit(self, lane: _Lane, lease: str, parts: Parts, *, with_reply: bool = False) -> None:
         """Sends the lease and, behind it, the wait for its result."""
         env = self._environment
-        nested = "1" if self._client.nested_in(env.name) else ""
-        prefix = self._client.prefix(env.name)
-        args: list[Argument] = [*prefix, lane.ttl(), env.lease_seconds, iso_now(), lane.trim(), nested]
+        nested = "1" if self.pool.is_own else ""
+        args: list[Argument] = [*keys.prefix(env.name), lane.ttl(), env.lease_seconds, iso_now(), lane.trim(), nested]
         payload, stores = blobs.send(keys.blob(lease), parts, lives=keys.LEASE_TTL_SECONDS)
-        args += [lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
+        args += [lane.id, lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
         if lane.link.connected and not (nested or with_reply or stores):
             try:
                 lane.link.send(NO_REPLY, evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
@@ -180,18 +165,19 @@ class Caller:
                 lane.link.drop()
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
         if not lane.link.call(scripts.SUBMIT, lane.keys, args, stores)[1]:
-            raise PoolError(
-                f"A task of environment {env.name!r} calls its own environment, and no replica is free: it would wait "
-                "for itself. Use another environment for the inner call, or more replicas."
-            )
+            raise no_replica_free(env.name)
         self._ask(lane)
 
     def _read_command(self, lane: _Lane) -> list[Argument]:
         return ["XREAD", "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", lane.keys[1], lane.last]
 
     def _ask(self, lane: _Lane) -> None:
-        lane.link.connect()
-        lane.link.send(self._read_command(lane))
+        try:
+            lane.link.connect()
+            lane.link.send(self._read_command(lane))
+        except BrokerError:  # the server has closed the connection meanwhile: a new one, with patience
+            lane.link.connect()
+            lane.link.send(self._read_command(lane))
 
     def _receive(self, lane: _Lane) -> list[Report]:
         try:
@@ -208,12 +194,9 @@ class Caller:
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:
         """Renews the call and tells whether the server still knows its lease."""
-        args: list[Argument] = [*self._client.prefix(self._environment.name), keys.MAP_TTL_SECONDS, lease]
+        args: list[Argument] = [*keys.prefix(self._environment.name), keys.MAP_TTL_SECONDS, lane.id, lease]
         reply = lane.link.call(scripts.CHECK, lane.keys, args)
-        if self._pool is not None:
-            self._pool.check()
-        else:
-            self._client.watch(self._environment.name, int(reply[0]))
+        self.pool.check(int(reply[0]))
         return len(reply) > 2
 
     def _abandon(self, lane: _Lane) -> None:
@@ -221,7 +204,7 @@ class Caller:
         lane.link.drop()
         lane.link.patience = 1.0
         try:
-            args: list[Argument] = [*self._client.prefix(self._environment.name), f"{lane.id}-{lane.serial}"]
+            args: list[Argument] = [*keys.prefix(self._environment.name), lane.id, f"{lane.id}-{lane.serial}"]
             lane.link.call(scripts.CLOSE, lane.keys, args)
         except BrokerError:
             return  # the keys expire

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from actorq import codec
-from actorq.environment import Environment, TaskEnvironment
 from actorq.errors import CodecError, PoolError
-from actorq.frames import CALL
 from actorq.maps.ledger import Ledger, Segment
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
+from actorq.maps.transport import Transport
 from actorq.names import new_id
-from actorq.pool.regular import concurrency_of
 
 if TYPE_CHECKING:
-    from actorq.runtime import Runtime
     from actorq.task import Task
 
 
@@ -31,11 +29,11 @@ class _CallSource:
     def __init__(self) -> None:
         self.total: int | None = None
         self.error: Exception | None = None
+        self.exhausted = False
         self._waiting: deque[tuple[Future[Any], Any]] = deque()
         #: index -> the future of a call that was drawn
         self.drawn: dict[int, Future[Any]] = {}
         self._next = 0
-        self.exhausted = False
 
     def add(self, future: Future[Any], call: Any) -> None:
         self._waiting.append((future, call))
@@ -50,6 +48,9 @@ class _CallSource:
                 calls.append(call)
         return calls
 
+    def close(self) -> None:
+        self.exhausted = True
+
     def fail_all(self, error: Exception) -> None:
         """No result will come any more."""
         while self._waiting:
@@ -60,41 +61,34 @@ class _CallSource:
             self.drawn.popitem()[1].set_exception(error)
 
 
-def _concurrency(environment: Environment) -> int | None:
-    return concurrency_of(environment, None) if isinstance(environment, TaskEnvironment) else None
-
-
 class Submitter:
-    """The futures of one task."""
+    """The futures of one task.
 
-    def __init__(self, runtime: Runtime, task: Task[Any, Any, Any]) -> None:
+    Args:
+        task: what the calls run.
+        options: of the map; unordered, and failures are returned.
+        transport: makes the transport for a map id and owner.
+        start: starts the pump.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any, Any, Any],
+        options: MapOptions,
+        transport: Callable[[str, str], Transport],
+        start: Callable[[Pump], None],
+    ) -> None:
         self._source = _CallSource()
         self._task = task
         self._lock = threading.Lock()
         self.over = False
-        map_id = f"submit-{new_id()}"
-        options = MapOptions(
-            environment=task.environment.name,
-            head=task.head(CALL, {}),
-            retries=task.options.retries,
-            retry_delay=task.options.retry_delay,
-            max_crashes=getattr(task.environment, "max_crashes", 0),
-            ordered=False,
-            single=isinstance(task.environment, TaskEnvironment),
-            concurrency=_concurrency(task.environment),
-            return_exceptions=True,
-        )
-        ledger = Ledger(map_id, self._source, options)
-        transport = runtime.transport(task.environment, map_id, options)
-        self._pump = Pump(ledger, transport, deliver=self._deliver, on_end=self._ended)
-        runtime.start(self._pump)
+        ledger = Ledger(f"submit-{new_id()}", self._source, options)
+        self._pump = Pump(ledger, transport(ledger.map_id, ledger.owner), deliver=self._deliver, on_end=self._ended)
+        start(self._pump)
 
     def submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         call = [list(args), kwargs]
-        try:
-            codec.pack(call)  # told here, to the caller, and not to every other future of the map
-        except CodecError as error:
-            raise CodecError(f"An argument of {self._task.name} cannot be carried: {error}") from error
+        self._task.pack_call(args, kwargs)  # refused here, to this caller, and not to every future of the map
         future: Future[Any] = Future()
         with self._lock:
             if self.over:
@@ -107,10 +101,9 @@ class Submitter:
         self._pump.close()
 
     def _deliver(self, segment: Segment) -> None:
-        values = codec.unpack_list(segment.outputs)
-        for offset, value in enumerate(values):
+        for offset, value in enumerate(codec.unpack_each(segment.outputs)):
             future = self._source.drawn.pop(segment.lo + offset)
-            error = segment.errors.get(offset)
+            error = segment.errors.get(offset) or (value if isinstance(value, CodecError) else None)
             if error is None:
                 future.set_result(value)
             else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar, cast
 
 from actorq import codec
+from actorq.errors import CodecError
 from actorq.maps.ledger import Counters, Ledger, Segment
+from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
 
 R = TypeVar("R")
@@ -48,8 +50,9 @@ class MapHandle(Iterator[R], Generic[R]):
 
     def close(self) -> None:
         """Cancels what has not finished; returns when nothing of the map is left."""
-        self._outputs.close()
         self._pump.close()
+        with contextlib.suppress(ValueError):  # another thread waits in it: it is told that the map was closed
+            self._outputs.close()
 
     cancel = close
 
@@ -76,10 +79,7 @@ def _outputs(
     try:
         yield None
         while (segment := pump.take()) is not None:
-            if segment.errors:
-                yield from _with_errors(segment, ledger)
-            else:
-                yield from codec.unpack_list(segment.outputs)
+            yield from values_of(segment, ledger.options)
             if on_progress is not None:
                 on_progress(ledger.counters, False)
     finally:
@@ -88,10 +88,21 @@ def _outputs(
             on_progress(ledger.counters, True)
 
 
-def _with_errors(segment: Segment, ledger: Ledger) -> Iterator[Any]:
-    options = ledger.options
-    for offset, value in enumerate(codec.unpack_list(segment.outputs)):
+def values_of(segment: Segment, options: MapOptions) -> Iterable[Any]:
+    """The outputs of a segment, or what stands for those that failed."""
+    if not segment.errors:
+        try:
+            return codec.unpack_list(segment.outputs)
+        except CodecError:  # of one of them: the others are fine
+            pass
+    return _one_by_one(segment, options)
+
+
+def _one_by_one(segment: Segment, options: MapOptions) -> Iterator[Any]:
+    for offset, value in enumerate(codec.unpack_each(segment.outputs)):
         error = segment.errors.get(offset)
+        if error is None and isinstance(value, CodecError):
+            error = CodecError(f"The output of input {segment.lo + offset} cannot be read: {value}")
         if error is None:
             yield value
         elif options.return_exceptions:
@@ -100,19 +111,3 @@ def _with_errors(segment: Segment, ledger: Ledger) -> Iterator[Any]:
             yield None
         else:
             raise error
-
-
-async def outputs_async(handle: MapHandle[R]) -> AsyncIterator[R]:
-    """The outputs of `handle` without blocking the event loop: the wait is in a thread, the unpacking here."""
-    pump = handle._pump
-    loop = asyncio.get_running_loop()
-    try:
-        while (segment := await loop.run_in_executor(None, pump.take)) is not None:
-            if segment.errors:
-                for value in _with_errors(segment, handle._ledger):
-                    yield value
-            else:
-                for value in codec.unpack_list(segment.outputs):
-                    yield value
-    finally:
-        await loop.run_in_executor(None, handle.close)

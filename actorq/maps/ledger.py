@@ -22,33 +22,21 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import MapFailedError
 from actorq.frames import Frame
+from actorq.maps.lease import NONE_RAN, GivenUp, Lease
 from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
+from actorq.names import new_id
 from actorq.settings import settings
 
 #: a lease whose replica vanished without saying at which input is split into this many, again and again, until the
 #: input that kills is alone
 _SPLIT = 16
-#: leases in flight per replica: one that runs and one that waits, so that no replica waits for a round trip
-_LEASES_PER_REPLICA = 2
-
-
-@dataclass(kw_only=True)
-class Lease:
-    """Inputs `lo` … `lo + count - 1`, offered to one replica."""
-
-    serial: int
-    id: str
-    lo: int
-    count: int
-    inputs: bytes
-    #: to be run before leases that wait
-    front: bool = False
-    #: an input that fails now has failed for good
-    last_try: bool = True
-    #: results have come for the inputs before this one
-    done: int = 0
+#: leases in flight per replica: one that runs and two that wait, so that no replica waits for a round trip, nor for a
+#: pump that waits for the interpreter's lock (up to 5 ms, as long as a lease of tiny inputs takes)
+_LEASES_PER_REPLICA = 3
+#: exceptions kept for `failures`
+_KEPT_FAILURES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +80,15 @@ class Ledger:
     """The state of one map. Not thread-safe: its owner holds a lock.
 
     Args:
-        map_id: prefix of the lease ids.
+        map_id: name of the map.
         source: the inputs.
         options: what to do.
-        first_serial: serial of the first lease; a lane that serves many maps counts on.
     """
 
     def __init__(self, map_id: str, source: Source, options: MapOptions) -> None:
         self.map_id = map_id
+        #: tells this map from another one of the same id, also in the ids of its leases
+        self.owner = new_id()[:6]
         self.options = options
         self.counters = Counters(total=source.total)
         self.outstanding: dict[str, Lease] = {}
@@ -110,7 +99,9 @@ class Ledger:
         self._sizer = LeaseSizer()
         self._serial = 0
         self._drawn = 0  # inputs drawn: index of the next new one
-        self._yielded = 0  # outputs the consumer has taken
+        self._taken = 0  # outputs handed to the consumer
+        self._consumed = 0  # outputs the consumer is done with: all it took before its last segment
+        self.given_up: list[GivenUp] = []  # for the transport to record
         self._again: list[tuple[float, int, _Again]] = []  # heap: not before, lo, what
         self._attempts: dict[int, int] = {}  # index -> tries that raised
         self._crashes: dict[int, int] = {}  # index -> replicas it was running on when they died
@@ -154,6 +145,10 @@ class Ledger:
             return False
         return self._source.exhausted or self._stop_at is not None
 
+    def close(self) -> None:
+        """No input will be drawn any more."""
+        self._source.close()
+
     def _next_again(self, now: float) -> Lease | None:
         while self._again and self._again[0][0] <= now:
             _, lo, again = heapq.heappop(self._again)
@@ -184,7 +179,7 @@ class Ledger:
 
     def _room(self, window: int, count: int) -> int:
         """How many more inputs may be drawn before the consumer takes outputs."""
-        ahead = self._drawn - self._yielded
+        ahead = self._drawn - self._consumed
         if self.options.max_outstanding is not None:
             return self.options.max_outstanding - ahead
         if self._buffered >= MAX_BUFFERED_BYTES:
@@ -196,7 +191,7 @@ class Ledger:
         self.counters.leases += 1
         return Lease(
             serial=self._serial,
-            id=f"{self.map_id}-{self._serial}",
+            id=f"{self.map_id}-{self.owner}-{self._serial}",
             lo=lo,
             count=count,
             inputs=inputs,
@@ -256,8 +251,11 @@ class Ledger:
         parts = codec.split_list(lease.inputs)[lease.done :]
         lo = lease.lo + lease.done
         self.counters.recovered += len(parts)
+        if position == NONE_RAN:
+            self._lease_again(lo, len(parts), codec.join_list(parts), 0.0)
+            return
         if len(parts) == 1:
-            position = lease.done
+            position = lease.done  # there is no other it could have been
         if position is None or not lease.done <= position < lease.count:
             step = -(-len(parts) // _SPLIT)
             for i in range(0, len(parts), step):
@@ -268,21 +266,24 @@ class Ledger:
         for begin, end in ((0, at), (at + 1, len(parts))):
             if begin < end:
                 self._lease_again(lo + begin, end - begin, codec.join_list(parts[begin:end]), 0.0)
-        self._crashed(lo + at, parts[at], reason, replica, now)
+        self._crashed(GivenUp(index=lo + at, lease=lease_id, input=parts[at], reason=reason, replica=replica), now)
         self._judge()
 
-    def _crashed(self, index: int, part: bytes, reason: str, replica: str, now: float) -> None:
-        inputs = codec.join_list([part])
-        if reason == failure.TIMEOUT:
+    def _crashed(self, victim: GivenUp, now: float) -> None:
+        """An input took its replica down, or was killed with it for its timeout."""
+        index, failed = victim.index, self.counters.failed
+        if victim.reason == failure.TIMEOUT:
             data = failure.described(failure.TIMEOUT, "stopped after its timeout; its replica had to be replaced")
-            self._failed(index, part, data, replica, now)
-            return
-        crashes = self._crashes[index] = self._crashes.get(index, 0) + 1
-        if crashes <= self.options.max_crashes:
-            self._lease_again(index, 1, inputs, now)
-            return
-        message = f"{crashes} replicas died while they ran it; the last one {reason}"
-        self._give_up(index, failure.described(failure.LOST, message), replica)
+            self._failed(index, victim.input, data, victim.replica, now)
+        else:
+            crashes = self._crashes[index] = self._crashes.get(index, 0) + 1
+            if crashes <= self.options.max_crashes:
+                self._lease_again(index, 1, codec.join_list([victim.input]), now)
+                return
+            message = f"{crashes} replicas died while they ran it; the last one {victim.reason}"
+            self._give_up(index, failure.described(failure.LOST, message), victim.replica)
+        if self.counters.failed > failed:
+            self.given_up.append(victim)
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
@@ -317,7 +318,7 @@ class Ledger:
         attempt = max(self._attempts.get(index, 0), 1)
         error = failure.rebuild(data, index=index, attempt=attempt, replica=replica)
         self.counters.failed += 1
-        if not self.options.return_exceptions:
+        if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(error)
         if not self.options.tolerant:
             self._stop_at = index if self._stop_at is None else min(self._stop_at, index)
@@ -336,7 +337,7 @@ class Ledger:
             total = self._drawn
         if total is not None:
             possible = total - counters.failed
-            if possible < options.min_success_ratio * total and options.min_success_ratio < 1:
+            if possible < options.min_success_ratio * total - 1e-6 and options.min_success_ratio < 1:
                 problem = f"{counters.failed} of {total} inputs failed; min_success_ratio={options.min_success_ratio}"
             if options.min_successes is not None and possible < options.min_successes:
                 problem = f"{counters.failed} of {total} inputs failed; min_successes={options.min_successes}"
@@ -349,18 +350,19 @@ class Ledger:
     def take(self) -> Segment | None:
         """The next finished segment, in index order unless the map is unordered; None when it is not there yet."""
         if self.options.ordered:
-            segment = self._finished.pop(self._yielded, None)
+            segment = self._finished.pop(self._taken, None)
         else:
             segment = self._arrived.popleft() if self._arrived else None
+        self._consumed = self._taken
         if segment is not None:
-            self._yielded += segment.count
+            self._taken += segment.count
             self._buffered -= len(segment.outputs)
         return segment
 
     @property
     def waiting(self) -> bool:
         """Whether `take` would return a segment."""
-        return self._yielded in self._finished if self.options.ordered else bool(self._arrived)
+        return self._taken in self._finished if self.options.ordered else bool(self._arrived)
 
     def ending(self) -> Exception | None:
         """What to raise after the last output: the error of the user's own iterator, or nothing."""
@@ -376,9 +378,10 @@ class Ledger:
 
     def _finish(self, segment: Segment) -> None:
         self._buffered += len(segment.outputs)
-        for index in range(segment.lo, segment.lo + segment.count) if self._attempts or self._crashes else ():
-            self._attempts.pop(index, None)
-            self._crashes.pop(index, None)
+        for notes in (self._attempts, self._crashes):
+            if notes:
+                for index in [i for i in notes if segment.lo <= i < segment.lo + segment.count]:
+                    del notes[index]
         if self.options.ordered:
             self._finished[segment.lo] = segment
         else:

@@ -5,21 +5,21 @@
                        │      ▲                        ▲           │
               take ────┘      └──── condition ◀── ledger ◀─ wait ──┘
 
-The pump draws inputs, submits leases and books reports, so a slow consumer does not idle the replicas before the bound
+The pump takes inputs, submits leases and books reports, so a slow consumer does not idle the replicas before the bound
 on finished outputs is reached; the consumer unpacks what it takes. They share the ledger under one lock. Whatever ends
 the map (last output, an error, a `break`, Ctrl-C, the end of the program), the pump is the one that tells Redis.
 """
 
 from __future__ import annotations
 
-import contextvars
 import threading
 import time
 from collections.abc import Callable
 
-from actorq.errors import ActorqError, MapTimeoutError
+from actorq.errors import ActorqError, MapTimeoutError, PoolError
+from actorq.maps.lease import HandedBack, Lease, Lost, Report, Results
 from actorq.maps.ledger import Ledger, Segment
-from actorq.maps.transport import HandedBack, Lost, Report, Results, Transport
+from actorq.maps.transport import Transport
 
 #: pause between two heartbeats of a map, seconds; also bounds how late a lost replica is noticed beyond its lease
 BEAT_SECONDS = 1.0
@@ -50,12 +50,11 @@ class Pump:
         self._condition = threading.Condition()
         self._closed = False
         self._over = False
-        self._wants_room = False
+        self._listener: Callable[[], None] | None = None
         timeout = ledger.options.timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        context = contextvars.copy_context()  # the user's iterator runs in the pump: give it the caller's context
-        self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"actorq-{ledger.map_id}")
-        self._thread.daemon = True  # a map nobody closed must not keep the program alive; `close_all` ends it properly
+        # a daemon: a map nobody closed must not keep the program alive; the runtime ends it properly at exit
+        self._thread = threading.Thread(target=self._run, name=f"actorq-{ledger.map_id}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -63,20 +62,39 @@ class Pump:
     def take(self) -> Segment | None:
         """The next finished segment; waits for it. None after the last one. Raises what ended the map."""
         with self._condition:
-            while True:
-                if self.ledger.fatal is not None:
-                    raise self.ledger.fatal
-                segment = self.ledger.take()
-                if segment is not None:
-                    if self._wants_room:
-                        self._transport.wake()
-                    return segment
-                if self._over:
-                    ending = self.ledger.ending()
-                    if ending is not None:
-                        raise ending
-                    return None
+            while (segment := self._poll()) is None and not self._over:
                 self._condition.wait()
+        return segment
+
+    def poll(self) -> tuple[Segment | None, bool]:
+        """The next finished segment if it is there, and whether the map is over. Never waits; see `listen`."""
+        with self._condition:
+            return self._poll(), self._over
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Calls `callback`, in the pump's thread, whenever `poll` may find something new."""
+        with self._condition:
+            self._listener = callback
+
+    def _poll(self) -> Segment | None:
+        if self.ledger.fatal is not None:
+            raise self.ledger.fatal
+        segment = self.ledger.take()
+        if segment is not None:
+            self._transport.wake()  # there is room for more
+        elif self._over:
+            if not self.ledger.finished:
+                raise PoolError("The map was closed before it was finished.")
+            ending = self.ledger.ending()
+            if ending is not None:
+                raise ending
+        return segment
+
+    def _tell(self) -> None:
+        """Wakes the consumer. Called with the lock held."""
+        self._condition.notify_all()
+        if self._listener is not None:
+            self._listener()
 
     def close(self) -> None:
         """Ends the map now and waits until nothing of it is left."""
@@ -85,6 +103,10 @@ class Pump:
         self._transport.wake()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    @property
+    def runs(self) -> bool:
+        return not self._over
 
     def nudge(self) -> None:
         """New inputs have come, or there is room for more."""
@@ -102,6 +124,7 @@ class Pump:
             if error is not None:
                 self.ledger.fail(error)
             outstanding = list(self.ledger.outstanding.values())
+            self.ledger.close()
         try:
             self._transport.finish(outstanding)
         except ActorqError as caught:
@@ -109,7 +132,7 @@ class Pump:
         finally:
             with self._condition:
                 self._over = True
-                self._condition.notify_all()
+                self._tell()
             if self._on_end is not None:
                 self._on_end(error or self.ledger.fatal)
 
@@ -122,18 +145,25 @@ class Pump:
             with self._condition:
                 if self._closed or self.ledger.finished:
                     return
+                alone = not self.ledger.outstanding
                 leases = self.ledger.offer(self._transport.replicas, now)
-                self._wants_room = True
+                given_up, self.ledger.given_up = self.ledger.given_up, []
             if leases:
-                accepted = self._transport.offer(leases)
-                if accepted < len(leases):
-                    with self._condition:
-                        for lease in leases[accepted:]:
-                            self.ledger.withdraw(lease)
-            if now >= next_beat:
-                next_beat = now + BEAT_SECONDS
-                self._book(self._transport.beat(list(self.ledger.outstanding.values())))
+                self._submit(leases, alone=alone)
+            if given_up:
+                self._transport.record(given_up)
+            # Read first, then ask what vanished: a lease whose result waits to be read is not lost.
             self._book(self._transport.wait(self._pause(next_beat), expecting=bool(self.ledger.outstanding)))
+            if time.monotonic() >= next_beat:
+                self._book(self._transport.beat(list(self.ledger.outstanding.values())))
+                next_beat = time.monotonic() + BEAT_SECONDS
+
+    def _submit(self, leases: list[Lease], *, alone: bool) -> None:
+        accepted = self._transport.offer(leases, alone=alone)
+        if accepted < len(leases):
+            with self._condition:
+                for lease in leases[accepted:]:
+                    self.ledger.withdraw(lease)
 
     def _pause(self, next_beat: float) -> float:
         until = next_beat
@@ -159,7 +189,7 @@ class Pump:
                         self.ledger.lost(report.lease, report.reason, report.position, report.replica, now)
             if self._deliver is None:
                 if self.ledger.waiting or self.ledger.fatal is not None:
-                    self._condition.notify_all()
+                    self._tell()
                 return
             segments = []
             while (segment := self.ledger.take()) is not None:

@@ -1,8 +1,15 @@
-"""Where a map's inputs come from: drawn only as far as leases need them."""
+"""Where a map's inputs come from: drawn only as far as leases need them.
+
+A sequence in memory is drawn by the pump itself. Any other iterator may take its time, or block for ever, so it runs in
+a feeder thread of its own that draws what it was asked for and no more; the pump takes what is there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any, Protocol
 
@@ -20,43 +27,124 @@ class Source(Protocol):
     error: Exception | None
 
     def draw(self, count: int) -> list[Any]:
-        """At most `count` inputs; fewer, or none, when that is all there is now."""
+        """At most `count` inputs; fewer, or none, when that is all there is now. Does not block."""
+
+    def close(self) -> None:
+        """No input is wanted any more."""
 
 
-class IterableSource:
-    """Inputs from iterables that advance together. Unequal lengths are an error, at once where lengths are known."""
+#: iterating these runs no code of the user's
+_IN_MEMORY = (list, tuple, range, str, bytes, dict, set, frozenset, deque)
 
-    def __init__(self, iterables: tuple[Iterable[Any], ...]) -> None:
-        if not iterables:
-            raise DeclarationError("map() needs at least one iterable of inputs.")
-        for position, iterable in enumerate(iterables):
-            if not isinstance(iterable, Iterable):
-                raise DeclarationError(
-                    f"map() argument {position + 1} is a {type(iterable).__name__}, not an iterable: "
-                    "constant arguments go into kwargs= or functools.partial."
-                )
-        lengths = {len(it) for it in iterables if isinstance(it, Sized)}
-        if len(lengths) > 1:
-            raise DeclarationError(f"map() got iterables of unequal lengths {sorted(lengths)}: make them equal.")
-        self.total = lengths.pop() if len(lengths) == 1 else None
-        self.exhausted = self.total == 0
+
+def source_of(iterables: tuple[Iterable[Any], ...], on_input: Callable[[], None]) -> Source:
+    """The inputs of a map over `iterables` that advance together.
+
+    Unequal lengths are an error, at once where lengths are known. `on_input` is called, in another thread, when a draw
+    that found too little can find more.
+    """
+    if not iterables:
+        raise DeclarationError("map() needs at least one iterable of inputs.")
+    for position, iterable in enumerate(iterables):
+        if not isinstance(iterable, Iterable):
+            raise DeclarationError(
+                f"map() argument {position + 1} is a {type(iterable).__name__}, not an iterable: "
+                "constant arguments go into kwargs= or functools.partial."
+            )
+    lengths = {len(it) for it in iterables if isinstance(it, Sized)}
+    if len(lengths) > 1:
+        raise DeclarationError(f"map() got iterables of unequal lengths {sorted(lengths)}: make them equal.")
+    total = lengths.pop() if lengths and all(isinstance(it, Sized) for it in iterables) else None
+    iterator: Iterator[Any]
+    iterator = iter(iterables[0]) if len(iterables) == 1 else map(list, zip(*iterables, strict=True))
+    if all(type(it) in _IN_MEMORY for it in iterables):
+        return MemorySource(iterator, total)
+    return FedSource(iterator, total, on_input)
+
+
+class MemorySource:
+    """Inputs that are in memory."""
+
+    def __init__(self, iterator: Iterator[Any], total: int | None) -> None:
+        self.total = total
+        self.exhausted = total == 0
         self.error: Exception | None = None
-        self._iterator: Iterator[Any]
-        if len(iterables) == 1:
-            self._iterator = iter(iterables[0])
-        else:
-            self._iterator = map(list, zip(*iterables, strict=True))
+        self._iterator = iterator
 
     def draw(self, count: int) -> list[Any]:
         items: list[Any] = []
         try:
             items.extend(islice(self._iterator, count))  # keeps what came before an exception
-        except Exception as error:
-            self.exhausted = True
-            self.error = error
-            if isinstance(error, ValueError) and str(error).startswith("zip() argument"):
-                self.error = DeclarationError(f"map() got iterables of unequal lengths: {error}.")
-            return items
+        except Exception as error:  # a dict that changed meanwhile
+            self.error, self.exhausted = error, True
         if len(items) < count:
             self.exhausted = True
         return items
+
+    def close(self) -> None:
+        self.exhausted = True
+
+
+class FedSource:
+    """Inputs of any iterator, drawn by a thread of its own.
+
+    pump: draw(n) ── takes what is there, asks for n ──▶ feeder: next(iterator) until n are there ──▶ on_input
+    """
+
+    def __init__(self, iterator: Iterator[Any], total: int | None, on_input: Callable[[], None]) -> None:
+        self.total = total
+        self.exhausted = total == 0
+        self.error: Exception | None = None
+        self._iterator = iterator
+        self._on_input = on_input
+        self._buffer: deque[Any] = deque()
+        self._changed = threading.Condition()
+        self._wanted = 0  # inputs that may be in the buffer
+        self._hungry = False  # the pump found too little and waits
+        self._ended = False  # the iterator has nothing more
+        self._closed = False
+        context = contextvars.copy_context()  # the user's code sees the context variables of the caller
+        self._thread = threading.Thread(target=context.run, args=(self._feed,), name="actorq-inputs", daemon=True)
+        self._started = False
+
+    def draw(self, count: int) -> list[Any]:
+        if not self._started:
+            self._started = True
+            self._thread.start()
+        with self._changed:
+            items = [self._buffer.popleft() for _ in range(min(count, len(self._buffer)))]
+            if self._ended and not self._buffer:
+                self.exhausted = True
+            elif len(items) < count:
+                self._hungry = True
+                self._wanted = count
+                self._changed.notify()
+        return items
+
+    def close(self) -> None:
+        """The feeder ends at the next input. It cannot be interrupted in the user's code, and nobody waits for it."""
+        with self._changed:
+            self._closed = self.exhausted = True
+            self._changed.notify()
+
+    def _feed(self) -> None:
+        try:
+            for item in self._iterator:
+                with self._changed:
+                    self._buffer.append(item)
+                    hungry, self._hungry = self._hungry, False
+                if hungry:
+                    self._on_input()
+                with self._changed:
+                    while len(self._buffer) >= self._wanted and not self._closed:
+                        self._changed.wait()
+                    if self._closed:
+                        return
+        except Exception as error:  # the user's code: the consumer raises it after the outputs before it
+            if isinstance(error, ValueError) and str(error).startswith("zip() argument"):
+                error = DeclarationError(f"map() got iterables of unequal lengths: {error}.")
+            self.error = error
+        finally:
+            with self._changed:
+                self._ended = True
+            self._on_input()

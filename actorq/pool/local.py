@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import subprocess
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from actorq.environment import ActorEnvironment
 from actorq.errors import PoolError
 from actorq.replica.importing import module_target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
+from actorq.waiting import ready
 
 #: how long a pool that is told to end may take, seconds
 _STOP_TIMEOUT = 5.0
@@ -32,7 +33,7 @@ class LocalPool:
         self.replicas = environment.replica_count
         self.modules = frozenset(task.function.__module__ for task in environment.tasks.values())
         self._failure: str | None = None
-        self._ready = False
+        self._lock = threading.Lock()
         self._buffer = b""
         spec = SupervisorSpec(
             url=url,
@@ -40,7 +41,6 @@ class LocalPool:
             zygote=ZygoteSpec(
                 environment=environment.name,
                 targets=[module_target(module) for module in sorted(self.modules)],
-                start_method=environment.start_method,
                 path=sys.path,
                 argv=sys.argv,
             ),
@@ -56,21 +56,20 @@ class LocalPool:
         )
         os.close(status)
 
+    is_own = False  # a replica does not start its own pool
+
+    @property
+    def alive(self) -> bool:
+        return self._failure is None and self._process.poll() is None
+
     def serves(self, environment: ActorEnvironment) -> bool:
         """Whether the pool has imported every module that declares a task of `environment`."""
         return {task.function.__module__ for task in environment.tasks.values()} <= self.modules
 
-    def check(self) -> None:
+    def check(self, live: int = 0) -> None:
         """Raises `PoolError` when the replicas cannot start or have stopped. Never waits."""
-        while self._failure is None and select.select([self._status], [], [], 0)[0]:
-            data = os.read(self._status, 65536)
-            if not data:
-                break
-            *lines, self._buffer = (self._buffer + data).split(b"\n")
-            for line in lines:
-                message: dict[str, Any] = json.loads(line)
-                self._ready = self._ready or "ready" in message
-                self._failure = message.get("failed", self._failure)
+        with self._lock:
+            self._hear()
         if self._failure is not None:
             raise PoolError(
                 f"The replicas of {self.environment!r} cannot import its tasks:\n\n{self._failure.rstrip()}"
@@ -80,6 +79,16 @@ class LocalPool:
                 f"The pool of {self.environment!r} has stopped (exit status {self._process.returncode}); "
                 "what it said is on stderr above."
             )
+
+    def _hear(self) -> None:
+        while self._failure is None and ready([self._status], 0):
+            data = os.read(self._status, 65536)
+            if not data:
+                return
+            *lines, self._buffer = (self._buffer + data).split(b"\n")
+            for line in lines:
+                message: dict[str, Any] = json.loads(line)
+                self._failure = message.get("failed", self._failure)
 
     def stop(self) -> None:
         """Ends all replicas now."""

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import socket
+import struct
 import sys
 
 from actorq import codec, failure
@@ -48,8 +49,9 @@ def _main() -> None:
     os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here: a call to any environment is a call from outside
     payload = sys.stdin.buffer.read()
     frame = _run(spec, payload, f"{socket.gethostname()}-{os.getpid()}")
+    message = frame.packed()
     with os.fdopen(result, "wb") as pipe:
-        pipe.write(frame.packed())
+        pipe.write(struct.pack(">Q", len(message)) + message)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,14 +22,18 @@ from actorq import failure
 from actorq.environment import TaskEnvironment
 from actorq.errors import CodecError
 from actorq.frames import join, parse_frame
-from actorq.maps.ledger import Lease
+from actorq.maps.lease import GivenUp, Lease, Lost, Report, Results
 from actorq.maps.options import MapOptions
-from actorq.maps.transport import Lost, Report, Results
 from actorq.replica.importing import module_target
 from actorq.replica.spec import ZygoteSpec
+from actorq.waiting import Waker, ready
 
 #: bytes read from a result pipe at once
 _CHUNK = 1 << 20
+#: how often the end of a process is looked for beside the end of its pipe, seconds
+_EXIT_LOOK = 0.2
+#: in front of the result
+_LENGTH = struct.Struct(">Q")
 
 
 @dataclass(kw_only=True)
@@ -39,7 +43,12 @@ class _Running:
     pipe: int
     deadline: float | None
     timed_out: bool = False
-    data: list[bytes] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
+
+    def kill(self) -> None:
+        """Ends the process and what it started; it leads a session of its own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class ProcessTransport:
@@ -62,9 +71,9 @@ class ProcessTransport:
                 )
             )
         )
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._waker = Waker()
 
-    def offer(self, leases: Sequence[Lease]) -> int:
+    def offer(self, leases: Sequence[Lease], *, alone: bool) -> int:
         for lease in leases:
             self._start(lease)
         return len(leases)
@@ -74,13 +83,14 @@ class ProcessTransport:
         for running in self._running.values():
             if running.deadline is not None:
                 timeout = min(timeout, max(0.0, running.deadline - now))
-        ready, _, _ = select.select([*self._running, self._wake_read], [], [], timeout)
-        if self._wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
-                while os.read(self._wake_read, 4096):
-                    pass
+        timeout = min(timeout, _EXIT_LOOK if self._running else timeout)
+        found = ready([*self._running, self._waker], timeout)
+        self._waker.clear()
         self._stop_overdue()
-        reports = [self._read(pipe) for pipe in ready if pipe != self._wake_read]
+        reports = [self._read(pipe) for pipe in found if pipe in self._running]
+        # a child that the task forked may hold the pipe open: the end of the process itself counts too
+        ended = [p for p, r in self._running.items() if p not in found and r.process.poll() is not None]
+        reports += [self._report(pipe) for pipe in ended if not ready([pipe], 0)]
         return [report for report in reports if report is not None]
 
     def beat(self, outstanding: Sequence[Lease]) -> list[Report]:
@@ -88,18 +98,17 @@ class ProcessTransport:
 
     def finish(self, outstanding: Sequence[Lease]) -> None:
         for running in self._running.values():
-            running.process.kill()
+            running.kill()
             running.process.wait()
             os.close(running.pipe)
         self._running.clear()
-        write, self._wake_write = self._wake_write, -1
-        os.close(write)
-        os.close(self._wake_read)
+        self._waker.close()
 
     def wake(self) -> None:
-        if self._wake_write >= 0:
-            with contextlib.suppress(OSError):  # full: it is awake already
-                os.write(self._wake_write, b"\0")
+        self._waker.wake()
+
+    def record(self, given_up: Sequence[GivenUp]) -> None:
+        """Nobody to tell: there is no server."""
 
     def _start(self, lease: Lease) -> None:
         pipe, theirs = os.pipe()
@@ -122,31 +131,34 @@ class ProcessTransport:
         for running in self._running.values():
             if running.deadline is not None and now >= running.deadline:
                 running.timed_out, running.deadline = True, None
-                running.process.send_signal(signal.SIGKILL)
+                running.kill()
 
     def _read(self, pipe: int) -> Report | None:
         """What a process said, once it has said all: at the end of its pipe."""
         running = self._running[pipe]
         data = os.read(pipe, _CHUNK)
         if data:
-            running.data.append(data)
-            return None
-        del self._running[pipe]
+            running.data += data
+            if (
+                len(running.data) < _LENGTH.size
+                or len(running.data) < _LENGTH.size + _LENGTH.unpack_from(running.data)[0]
+            ):
+                return None
+        return self._report(pipe)
+
+    def _report(self, pipe: int) -> Report:
+        """What became of a process that has said all, or ended."""
+        running = self._running.pop(pipe)
         os.close(pipe)
+        running.kill()  # with what it started
         status = running.process.wait()
         if running.timed_out:
             return self._lost(running, failure.TIMEOUT)
         try:
-            return Results(lease=running.lease, frame=parse_frame(b"".join(running.data)))
+            return Results(lease=running.lease, frame=parse_frame(running.data[_LENGTH.size :]))
         except CodecError:
             reason = f"killed by signal {-status}" if status < 0 else f"exited with status {status}"
             return self._lost(running, reason)
 
     def _lost(self, running: _Running, reason: str) -> Report:
         return Lost(lease=running.lease, reason=reason, position=0, replica=f"process {running.process.pid}")
-
-
-def concurrency_of(environment: TaskEnvironment, asked: int | None) -> int:
-    """Processes of one map at the same time."""
-    most = environment.concurrency or os.cpu_count() or 1
-    return min(most, asked) if asked else most

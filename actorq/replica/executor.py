@@ -13,11 +13,13 @@ import asyncio
 import base64
 import os
 import random
+import resource
 import signal
 import sys
 import time
 import zlib
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -30,6 +32,7 @@ from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError, PoolError
 from actorq.frames import Frame, join, parse_head, split
 from actorq.isolation import Isolation
+from actorq.log import logger
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
@@ -62,13 +65,17 @@ class Executor:
         environment = ActorEnvironment.declared(spec.environment)
         self._spec = spec
         self._slot = slot
-        worker = f"{keys.RQ}:worker:{spec.worker}"
-        self._keys = [keys.queue(spec.environment), worker, f"{worker}:executions", keys.mail(spec.worker)]
+        worker, executions = keys.worker(spec.worker), keys.executions(spec.worker)
+        self._keys = [keys.queue(spec.environment), worker, executions, keys.mail(spec.worker)]
         self._keys += [keys.SUSPENDED, keys.failed(spec.environment)]
+        self._environment = environment
+        self._inputs_done = 0
+        self._syncing = False
+        self._missed_wake = False
         self._tasks = environment.tasks
-        self._link = Link(spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS)
+        self._link = Link(spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
-        self._isolation = Isolation(environment, spec.isolation)
+        self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
         self._lease = ""
@@ -82,7 +89,7 @@ class Executor:
     def serve(self) -> None:
         """Takes leases until drained or worn out."""
         signal.signal(WAKE_SIGNAL, self._on_wake)
-        signal.siginterrupt(WAKE_SIGNAL, False)
+        self._draining = self._slot.draining  # asked while this process started
         _reseed()
         self._isolation.begin()
         done: _Done | None = None
@@ -96,8 +103,19 @@ class Executor:
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._isolation.after_lease()
-            if self._isolation.worn_out:
+            if self._isolation.worn_out or self._used_up():
                 self._draining = self.worn_out = True
+
+    def end(self) -> None:
+        """Removes what the executor keeps on disk."""
+        self._isolation.end()
+
+    def _used_up(self) -> bool:
+        """Whether the environment asks for a new process by now."""
+        tasks, memory = self._environment.max_tasks_per_child, self._environment.max_memory_per_child
+        if tasks is not None and self._inputs_done >= tasks:
+            return True
+        return memory is not None and resident_bytes() > memory
 
     # -- taking and committing -----------------------------------------------------------------------------------------
 
@@ -208,28 +226,36 @@ class Executor:
 
     def _work(self, member: str, payload: bytes | bytearray) -> _Done:
         """Runs one lease and returns what to commit."""
-        self._slot.begin_lease(member, 1, time.monotonic_ns(), None)
-        self._slot.end_lease()
+        self._slot.hold(member)
         try:
             head, packed = split(payload)
             prepared = self._prepare(head)
-            inputs = codec.unpack_list(packed)
+            inputs = codec.unpack_each(packed)
         except ActorqError as error:
             return member, self._refused(payload, error), payload
         run = Run(prepared, inputs, self._slot, self._isolation.after_input)
-        self._slot.begin_lease(member, len(inputs), time.monotonic_ns(), prepared.head.timeout)
+        self._slot.begin_lease(len(inputs), time.monotonic_ns(), prepared.head.timeout)
         self._run, self._lease = run, member
         self._isolation.task = prepared.head.task
         try:
             run.run(self._event_loop)
         except Stop as stop:  # arrived in our own loop, between two inputs
             run.stopped = stop.kind == failure.CANCELLED
+        if run.spoilt is not None:
+            self._spoilt(run)
         self._run = None
         self._slot.end_lease()
+        self._inputs_done += run.count
         _flush_streams()
         if run.stopped:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
         return member, run.take(self._spec.worker), payload
+
+    def _spoilt(self, run: Run) -> None:
+        """The state could not be restored after an input: nothing more may run in this process."""
+        logger().error("reset_failed", task=run.prepared.head.task, error=run.spoilt)
+        self._draining = self.worn_out = True
+        self._sync(run)
 
     def _prepare(self, head: bytes) -> Prepared:
         prepared = self._prepared.get(head)
@@ -267,6 +293,9 @@ class Executor:
 
     def _on_wake(self, signum: int, frame: object) -> None:
         """The signal handler. Runs between two bytecodes of whatever this thread does."""
+        if self._syncing:  # a second wake while the first one talks to the server
+            self._missed_wake = True
+            return
         request, run = self._slot.request, self._run
         draining = self._slot.draining and not self._draining
         if draining:
@@ -289,27 +318,41 @@ class Executor:
 
     def _sync(self, run: Run) -> None:
         """In the middle of a lease: sends what is finished, hands back what has not begun."""
-        end = run.cut()
-        frame = run.take(self._spec.worker) if run.pending_results else None
-        args: list[Argument] = [keys.RQ, keys.AQ, self._spec.environment, self._lease]
-        stores: list[Store] = []
-        if frame is None:
-            args += (0, 0, b"", end)
-        else:
-            message, stores = blobs.send(keys.blob(f"{self._lease}:{frame.start}"), frame.parts())
-            args += (frame.start, frame.start + frame.count, message, end)
-        patience, self._link.patience = self._link.patience, _FLUSH_PATIENCE
+        self._syncing = True
+        frame = None
         try:
-            mine = self._link.call(scripts.SYNC, [], args, stores)
-        except BrokerError:
+            end = run.cut()
+            frame = run.take(self._spec.worker) if run.pending_results else None
+            mine = self._send_sync(frame, end)
+            frame = None
+        except (BrokerError, ActorqError) as error:
+            logger().warning("flush_failed", error=str(error))
+            mine = True
+        finally:
             if frame is not None:
                 run.untake(frame)  # goes with the next one; the ledger knows what it has seen
-            return
-        finally:
-            self._link.patience = patience
+            self._syncing = False
+        if self._missed_wake:
+            self._missed_wake = False
+            self._on_wake(WAKE_SIGNAL, None)
         if not mine and run.armed:
+            run.stopped = True
             run.armed = False
             raise Stop(failure.CANCELLED)
+
+    def _send_sync(self, frame: Frame | None, end: int | None) -> bool:
+        """False when the lease is not ours any more."""
+        if frame is None and end is None:
+            return True
+        args: list[Argument] = [*keys.prefix(self._spec.environment), self._lease]
+        stores: list[Store] = []
+        if frame is None:
+            args += (0, 0, b"")
+        else:
+            message, stores = blobs.send(keys.blob(f"{self._lease}:{frame.start}"), frame.parts())
+            args += (frame.start, frame.start + frame.count, message)
+        args.append("" if end is None else end)
+        return bool(self._link.call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
 
 
 def _reseed() -> None:
@@ -328,6 +371,15 @@ def _flush_streams() -> None:
             continue
 
 
+def resident_bytes() -> int:
+    """Resident memory of this process; the peak where the system does not tell the present."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def main(spec: ExecutorSpec, slot: Slot) -> None:
     """Runs an executor in this process and ends the process."""
     status = 1
@@ -335,7 +387,10 @@ def main(spec: ExecutorSpec, slot: Slot) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # the supervisor decides when an executor ends
         executor = Executor(spec, slot)
-        executor.serve()
+        try:
+            executor.serve()
+        finally:
+            executor.end()
         status = WORN_OUT if executor.worn_out else 0
     except BaseException:  # the process boundary: say why, then end without running the parent's exit handlers
         import traceback

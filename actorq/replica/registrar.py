@@ -24,9 +24,12 @@ from actorq.broker.wire import Argument, Link, connection_pool
 from actorq.clock import iso_now
 from actorq.errors import BrokerError
 from actorq.log import logger
+from actorq.maps.lease import NONE_RAN
 
-#: RQ's own maintenance (registries of plain jobs), seconds between two runs
+#: RQ's record of a replica outlives this many leases without a heartbeat
 _TTL_FACTOR = 4
+#: pause before a death that could not be told is told again, seconds
+_RETRY_SECONDS = 0.5
 
 
 class Watched(Protocol):
@@ -34,6 +37,7 @@ class Watched(Protocol):
 
     def held(self) -> list[str]: ...
     def idle_workers(self) -> list[str]: ...
+    def busy_workers(self) -> list[str]: ...
     def cancel(self, member: str) -> None: ...
     def command(self, worker: str, command: dict[str, Any]) -> None: ...
     def buried(self, slot: int) -> None: ...
@@ -82,6 +86,8 @@ class Registrar(threading.Thread):
         self._workers: list[ReplicaWorker] = []
         self._pubsub_thread: Any = None
         self._stopped = threading.Event()
+        self._ending = False
+        self._next_renewal = 0.0
 
     # -- any thread ----------------------------------------------------------------------------------------------------
 
@@ -91,37 +97,55 @@ class Registrar(threading.Thread):
 
     def stop(self, timeout: float) -> None:
         """Unregisters the replicas and ends the thread."""
+        self._ending = True
         self._inbox.put(None)
         self.join(timeout)
 
     # -- the thread ----------------------------------------------------------------------------------------------------
 
+    def retire(self, worker: str) -> None:
+        """One replica has left for good."""
+        self._inbox.put(partial(self._retire, worker))
+
     def run(self) -> None:
-        next_renewal = 0.0
         while True:
             try:
-                item = self._inbox.get(timeout=max(0.0, next_renewal - time.monotonic()))
+                item = self._inbox.get(timeout=max(0.0, self._next_renewal - time.monotonic()))
             except queue.Empty:
-                item = self._renew
-                next_renewal = time.monotonic() + self._lease_seconds / 3
+                item = None if self._ending else self._nothing
+            if time.monotonic() >= self._next_renewal:  # by the clock: a flood of deaths must not stop the renewals
+                self._next_renewal = time.monotonic() + self._lease_seconds / 3
+                self._surviving(self._renew)
             if item is None:
                 break
-            self._surviving(partial(self._bury, item) if isinstance(item, Death) else item, item)
-        self._surviving(self._unregister, None)
+            if isinstance(item, Death):
+                if not self._surviving(partial(self._bury, item)):
+                    time.sleep(_RETRY_SECONDS)
+                    self._inbox.put(item)
+            else:
+                self._surviving(item)
+        self._surviving(self._unregister)
         self._link.close()
         self._client.close()
 
-    def _surviving(self, action: Callable[[], None], item: object) -> None:
-        """Runs `action`; an unreachable server is reported, and a death is told again when it is back."""
+    def _nothing(self) -> None:
+        return
+
+    def _surviving(self, action: Callable[[], None]) -> bool:
+        """Whether `action` was done. What goes wrong is reported and must not end the thread: leases need it."""
         try:
             action()
         except (BrokerError, redis.RedisError) as error:
             logger().warning("broker_unreachable", error=str(error))
-            if isinstance(item, Death):
-                self._inbox.put(item)
+            return False
+        except Exception:  # the boundary of the thread
+            logger().exception("registrar_failed")
+            self._link.drop()
+            return False
+        return True
 
     def _renew(self) -> None:
-        if not self._workers:
+        if self._pubsub_thread is None:
             self._register()
         held = self._watched.held()
         args: list[Argument] = [keys.RQ, keys.AQ, self._environment, self._lease_seconds, iso_now(), len(held), *held]
@@ -129,12 +153,15 @@ class Registrar(threading.Thread):
         for member in stop:
             self._watched.cancel(member.decode())
         ttl = int(self._lease_seconds * _TTL_FACTOR)
+        if not self._workers:
+            return  # all have left
         with self._client.pipeline(transaction=False) as pipeline:
             for worker in self._workers:
-                worker.heartbeat(timeout=max(ttl, 10), pipeline=pipeline)
                 pipeline.hget(worker.key, "birth")
+            for worker in self._workers:
+                worker.heartbeat(timeout=max(ttl, 10), pipeline=pipeline)
             replies = pipeline.execute()
-        if not all(replies[3::4]):  # the server lost us: it was flushed, or restarted empty
+        if not all(replies[: len(self._workers)]):  # the server lost us: it was flushed, or restarted empty
             self._register()
         worker_registration.clean_worker_registry(self._workers[0].queues[0])
 
@@ -144,11 +171,12 @@ class Registrar(threading.Thread):
             self._workers = [
                 ReplicaWorker([self._environment], name=name, connection=self._client) for name in self._names
             ]
+        busy = self._watched.busy_workers()
         for worker in self._workers:
             self._client.delete(worker.key)
             worker.register_birth()
             worker.heartbeat(timeout=max(int(self._lease_seconds * _TTL_FACTOR), 10))
-            worker.set_state("idle")
+            worker.set_state("busy" if worker.name in busy else "idle")
         if self._pubsub_thread is None:
             self._subscribe()
 
@@ -175,16 +203,23 @@ class Registrar(threading.Thread):
             thread.stop()
 
     def _bury(self, death: Death) -> None:
-        position = "" if death.position is None else death.position
+        position: Argument = "" if death.position is None else death.position
+        if position == NONE_RAN:
+            position = "-"
         args: list[Argument] = [keys.RQ, keys.AQ, self._environment, death.worker, death.reason, death.member, position]
         self._link.call(scripts.LOST, [], args)
         self._watched.buried(death.slot)
 
+    def _retire(self, name: str) -> None:
+        for worker in [w for w in self._workers if w.name == name]:
+            self._link.call(scripts.LOST, [], [keys.RQ, keys.AQ, self._environment, name, "stopped", "", ""])
+            worker.register_death()
+            self._workers.remove(worker)
+
     def _unregister(self) -> None:
         self._stopped.set()
-        for worker in self._workers:
-            self._link.call(scripts.LOST, [], [keys.RQ, keys.AQ, self._environment, worker.name, "stopped", "", ""])
-            worker.register_death()
+        for worker in list(self._workers):
+            self._retire(worker.name)
         if self._pubsub_thread is not None:
             self._pubsub_thread.stop()
             self._pubsub_thread.join(timeout=1.0)

@@ -26,6 +26,8 @@ from actorq.settings import settings
 
 #: inputs that take less than this, seconds, run in the tight loop
 _TIGHT_SECONDS = 50e-6
+#: how long coroutines that an input left behind may take to be cancelled, seconds
+_CANCEL_SECONDS = 1.0
 
 
 class Stop(BaseException):
@@ -41,6 +43,8 @@ class Prepared:
 
     def __init__(self, function: Callable[..., Any], head: Head) -> None:
         kwargs = codec.unpack(head.kwargs) if head.kwargs else {}
+        if not isinstance(kwargs, dict):
+            raise CodecError("The constant arguments of the map are not a dict.")
         self.head = head
         self.function = partial(function, **kwargs) if kwargs else function
         self.is_async = inspect.iscoroutinefunction(function)
@@ -73,6 +77,8 @@ class Run:
         self._flushed = 0
         self._since = self._begun = time.perf_counter()
         self.stopped = False
+        #: why the state could not be restored after an input; the rest must run elsewhere
+        self.spoilt: str | None = None
         #: the handler may raise `Stop` now
         self.armed = False
 
@@ -84,15 +90,18 @@ class Run:
 
     @property
     def count(self) -> int:
+        """Inputs of the lease, those cut off not counted."""
         return len(self._inputs)
 
     @property
     def pending_results(self) -> bool:
         return len(self._outputs) > self._flushed
 
-    def cut(self) -> int:
-        """Drops the inputs that have not begun; returns where the lease ends now."""
+    def cut(self) -> int | None:
+        """Drops the inputs that have not begun; returns where the lease ends now, None when that has not changed."""
         end = self.fetched
+        if end == len(self._inputs):
+            return None
         del self._inputs[end:]
         self._slot.shorten(end)
         return end
@@ -101,14 +110,12 @@ class Run:
         """Runs what is left. Returns early only after `Stop("cancelled")`."""
         prepared = self.prepared
         tight = prepared.tight and self._reset is None and prepared.head.timeout is None and not prepared.is_async
-        if tight and prepared.head.mode != CALL:
+        if tight and prepared.head.mode != CALL and not self._undecoded():
             self._run_tight()
+        elif prepared.is_async:
+            self._run_published(partial(_run_coroutine, event_loop(), prepared.call))
         else:
-            call = prepared.call
-            if prepared.is_async:
-                loop = event_loop()
-                call = lambda value: loop.run_until_complete(prepared.call(value))  # noqa: E731 - one line, two uses
-            self._run_published(call)
+            self._run_published(prepared.call)
         done = len(self._outputs)
         if done:
             prepared.observe(done, time.perf_counter() - self._begun)
@@ -135,6 +142,9 @@ class Run:
             self._errors[position] = failure.described(failure.CANCELLED, why, final=True)
             self._outputs.append(None)
 
+    def _undecoded(self) -> bool:
+        return CodecError in map(type, self._inputs)
+
     # -- loops ---------------------------------------------------------------------------------------------------------
 
     def _run_tight(self) -> None:
@@ -158,6 +168,8 @@ class Run:
         for value in self._iterator:
             slot.begin_input(len(outputs), now())
             try:
+                if type(value) is CodecError:
+                    raise value  # an input that cannot be decoded fails alone
                 self.armed = True
                 output = call(value)
                 self.armed = False
@@ -171,7 +183,11 @@ class Run:
             slot.end_input()
             if reset is not None:
                 del value
-                reset()
+                try:
+                    reset()
+                except Exception as error:  # an object of the task's that refuses to be put back
+                    self.spoilt = f"{type(error).__name__}: {error}"
+                    return
 
     def _caught(self, error: BaseException) -> bool:
         """Books an exception of the input that was running; False when the lease is over."""
@@ -212,3 +228,15 @@ class Run:
             errors[position] = failure.describe(problem) | {"final": True}
             outputs[position] = None
         return codec.pack(outputs)
+
+
+def _run_coroutine(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], value: Any) -> Any:
+    """Runs one input of a coroutine task, and ends what it leaves on the loop, so that the next finds it empty."""
+    try:
+        return loop.run_until_complete(call(value))
+    finally:
+        left = asyncio.all_tasks(loop)
+        if left:
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left, timeout=_CANCEL_SECONDS))

@@ -74,12 +74,16 @@ class Slot:
 
     # -- written by the executor ---------------------------------------------------------------------------------------
 
-    def begin_lease(self, name: str, count: int, since: int, timeout: float | None) -> None:
-        """The executor holds lease `name` ("<lease>:<attempt>") since `since` (monotonic ns)."""
+    def hold(self, name: str) -> None:
+        """The executor holds lease `name`, "<lease>:<attempt>"."""
         cells, data = self.cells, name.encode()
         cells[_NAME_LENGTH] = 0
         self._page[_NAME_AT : _NAME_AT + len(data)] = data
         cells[_NAME_LENGTH] = len(data)
+
+    def begin_lease(self, count: int, since: int, timeout: float | None) -> None:
+        """The inputs of the lease it holds run, since `since` (monotonic ns)."""
+        cells = self.cells
         cells[_COUNT] = count
         cells[_POSITION] = UNKNOWN
         cells[_INPUT_SINCE] = 0
@@ -134,11 +138,6 @@ class Slot:
     @property
     def lease_since(self) -> int:
         return self.cells[_LEASE_SINCE]
-
-    @property
-    def left(self) -> int:
-        """Inputs of the lease that may not have begun."""
-        return self.cells[_COUNT] - 1 - max(self.cells[_POSITION], 0)
 
     @property
     def count(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 
 from actorq.replica.importing import Target, import_target
 from actorq.replica.slots import Slots
@@ -12,7 +12,7 @@ from actorq.replica.zygote import die_with_parent, prepare_process
 
 
 def _main() -> None:
-    job = json.loads(sys.argv[1])
+    job = json.loads(os.environ.pop("ACTORQ_SPAWN_JOB"))
     die_with_parent()
     targets = [Target(**target) for target in job["zygote"].pop("targets")]
     prepare_process(ZygoteSpec(targets=targets, **job["zygote"]))

@@ -25,6 +25,8 @@ class ExecutorSpec:
     worker: str
     lease_seconds: float
     isolation: str
+    #: folder for its temporary files; the supervisor removes it
+    scratch: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,6 @@ class ZygoteSpec:
     #: name of the environment, or, from the command line, the attribute of the last target that holds it
     environment: str | None = None
     attribute: str | None = None
-    start_method: str = "fork"
     path: list[str] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
 
@@ -56,5 +57,6 @@ class Served:
     environment: str
     tasks: list[str]
     isolation: str
+    start_method: str
     lease_seconds: float
     drain_seconds: float

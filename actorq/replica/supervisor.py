@@ -7,11 +7,13 @@ the registrar's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
-import select
+import shutil
 import signal
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -21,9 +23,11 @@ from typing import Any
 from actorq import failure
 from actorq.errors import PoolError
 from actorq.log import logger
+from actorq.maps.lease import NONE_RAN
 from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot, Slots
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
+from actorq.waiting import Waker, ready
 
 #: how often slots are looked at while any runs, and while all are idle, seconds
 _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
@@ -35,6 +39,8 @@ _KILL_GRACE = 1.0
 #: pause before an executor that died young is replaced, seconds; doubles up to the longest
 _RESPAWN_FIRST, _RESPAWN_LONGEST = 0.05, 5.0
 _YOUNG_SECONDS = 5.0
+#: how long the zygote may take to end, seconds
+_END_SECONDS = 1.0
 
 
 class _Replica:
@@ -47,6 +53,7 @@ class _Replica:
         self.pid = 0
         self.started = 0.0
         self.pause = _RESPAWN_FIRST
+        self.forking = False  # asked of the zygote, no answer yet
         self.draining = False
         self.gone = False
         self.lease = -1
@@ -84,7 +91,8 @@ class Supervisor:
         self._registrar: Any = None
         self._served: Served | None = None
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._waker = Waker()
+        self._scratch = tempfile.mkdtemp(prefix="actorq-pool-")
         self._stopping_since: float | None = None
         self._delayed: list[tuple[float, _Replica]] = []
         self._failed = False
@@ -92,7 +100,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serves until drained; returns the exit status."""
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._waker.write_fd, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._calls.put(self._stop))
         try:
@@ -112,6 +120,9 @@ class Supervisor:
 
     def idle_workers(self) -> list[str]:
         return [r.worker for r in self._replicas if not r.slot.held and not r.gone and not r.draining]
+
+    def busy_workers(self) -> list[str]:
+        return [r.worker for r in self._replicas if r.slot.held]
 
     def cancel(self, member: str) -> None:
         self._soon(lambda: self._cancel(member))
@@ -145,10 +156,7 @@ class Supervisor:
 
     def _soon(self, action: Callable[[], None]) -> None:
         self._calls.put(action)
-        try:
-            os.write(self._wake_write, b"\0")
-        except OSError:  # full: it wakes anyway
-            return
+        self._waker.wake()
 
     def _start_zygote(self) -> Channel:
         """Forks the zygote now, while this process has one thread and has imported nothing heavy."""
@@ -158,8 +166,7 @@ class Supervisor:
             ours.close()
             if self._lifeline is not None:
                 os.close(self._lifeline)
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+            self._waker.close()
             run_zygote(self._spec.zygote, self._slots, Channel(theirs))
         theirs.close()
         self._zygote_pid = pid
@@ -170,19 +177,20 @@ class Supervisor:
         timeout = _BUSY_TICK if busy or self._stopping_since is not None else _IDLE_TICK
         if self._delayed:
             timeout = min(timeout, max(0.0, self._delayed[0][0] - time.monotonic()))
-        sources: list[Any] = [self._channel, self._wake_read]
+        sources: list[Any] = [self._channel, self._waker]
         if self._lifeline is not None:
             sources.append(self._lifeline)
-        ready, _, _ = select.select(sources, [], [], timeout)
-        if self._wake_read in ready:
-            os.read(self._wake_read, 4096)
-        if self._channel in ready:
+        found = ready(sources, timeout)
+        self._waker.clear()
+        if self._channel.fileno() in found:
             for message in self._channel.receive():
                 self._hear(message)
             if self._channel.closed and not self._failed and not self._all_gone():
-                self._lost_zygote()
-        if self._lifeline is not None and self._lifeline in ready and not os.read(self._lifeline, 1):
+                raise PoolError("The zygote died (out of memory, or killed), and executors cannot start without it.")
+        if self._lifeline is not None and self._lifeline in found and not os.read(self._lifeline, 1):
             self._abandon()
+        if self._registrar is not None and not self._registrar.is_alive():
+            raise PoolError("The registrar thread died: leases would not be renewed.")
 
     def _hear(self, message: dict[str, Any]) -> None:
         """A message of the zygote."""
@@ -200,7 +208,9 @@ class Supervisor:
             self._on_failed(message["failed"])
         elif "forked" in message:
             replica = self._replicas[message["forked"]]
-            replica.pid, replica.started = message["pid"], time.monotonic()
+            replica.pid, replica.started, replica.forking = message["pid"], time.monotonic(), False
+            if replica.draining:
+                self._ask(replica, NOTHING)
             logger().info("executor_started", worker=replica.worker, pid=replica.pid)
         elif "exited" in message:
             self._exited(self._replicas[message["exited"]], message["status"])
@@ -216,13 +226,14 @@ class Supervisor:
 
     def _fork(self, replica: _Replica) -> None:
         replica.slot.clear()
-        replica.pid, replica.lease, replica.killed_for = 0, -1, None
+        replica.pid, replica.lease, replica.killed_for, replica.forking = 0, -1, None, True
         spec = ExecutorSpec(
             url=self._spec.url,
             environment=self._environment.environment,
             worker=replica.worker,
             lease_seconds=self._environment.lease_seconds,
             isolation=self._environment.isolation,
+            scratch=f"{self._scratch}/{replica.index}",
         )
         self._channel.send({"slot": replica.index, "executor": asdict(spec)})
 
@@ -231,18 +242,17 @@ class Supervisor:
 
         slot, replica.pid = replica.slot, 0
         if status == 0 and replica.draining:
-            replica.gone = True
             logger().info("replica_drained", worker=replica.worker)
+            self._gone(replica)
             return
-        if os.waitstatus_to_exitcode(status) == WORN_OUT and not replica.draining:
+        if os.waitstatus_to_exitcode(status) == WORN_OUT and not replica.draining and not slot.held:
             logger().info("executor_recycled", worker=replica.worker)
             self._fork(replica)
             return
         reason = replica.killed_for or failure.exit_reason(status)
         logger().warning("executor_lost", worker=replica.worker, reason=reason, lease=slot.held)
-        death = Death(
-            slot=replica.index, worker=replica.worker, reason=reason, member=slot.held, position=slot.position
-        )
+        position = slot.position if slot.running else NONE_RAN
+        death = Death(slot=replica.index, worker=replica.worker, reason=reason, member=slot.held, position=position)
         slot.clear()
         if self._registrar is None:
             self._respawn(replica)
@@ -252,7 +262,7 @@ class Supervisor:
     def _respawn(self, replica: _Replica) -> None:
         """Starts a new executor, after a pause when the last one died young."""
         if replica.draining or self._stopping_since is not None:
-            replica.gone = True
+            self._gone(replica)
             return
         if time.monotonic() - replica.started > _YOUNG_SECONDS:
             replica.pause = _RESPAWN_FIRST
@@ -265,7 +275,9 @@ class Supervisor:
     def _watch(self) -> None:
         now = time.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
-            self._fork(self._delayed.pop(0)[1])
+            replica = self._delayed.pop(0)[1]
+            if not replica.gone:
+                self._fork(replica)
         for replica in self._replicas:
             if replica.pid and replica.slot.running:
                 self._watch_lease(replica, now)
@@ -340,11 +352,17 @@ class Supervisor:
 
     def _drain(self, replica: _Replica) -> None:
         replica.draining = True
-        if replica.pid:
+        if replica.pid or replica.forking:
             replica.slot.drain()
             self._ask(replica, NOTHING)
         else:
-            replica.gone = True
+            self._gone(replica)
+
+    def _gone(self, replica: _Replica) -> None:
+        """No executor will run in this slot any more."""
+        replica.gone = True
+        if self._registrar is not None:
+            self._registrar.retire(replica.worker)
 
     def _all_gone(self) -> bool:
         return all(r.gone for r in self._replicas)
@@ -357,15 +375,16 @@ class Supervisor:
         self._end_zygote()
         os._exit(0)
 
-    def _lost_zygote(self) -> None:
-        raise PoolError("The zygote died: out of memory, or killed. The supervisor cannot start executors without it.")
-
     def _end_zygote(self) -> None:
+        """Closes the zygote's channel, which makes it kill its executors and end; kills it if it does not."""
         self._channel.sock.close()
-        try:
-            os.waitpid(self._zygote_pid, 0)
-        except ChildProcessError:
-            return
+        deadline = time.monotonic() + _END_SECONDS
+        with contextlib.suppress(ChildProcessError):
+            while not os.waitpid(self._zygote_pid, os.WNOHANG)[0]:
+                if time.monotonic() > deadline:
+                    _signal(self._zygote_pid, signal.SIGKILL)
+                time.sleep(0.005)
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _end(self) -> None:
         self._end_zygote()

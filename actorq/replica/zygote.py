@@ -15,10 +15,10 @@ import ctypes
 import gc
 import json
 import os
-import select
 import signal
 import socket
 import sys
+import threading
 import traceback
 from dataclasses import asdict
 from typing import Any
@@ -27,8 +27,11 @@ from actorq.errors import DeclarationError
 from actorq.replica.importing import import_target
 from actorq.replica.slots import Slots
 from actorq.replica.spec import ExecutorSpec, Served, ZygoteSpec
+from actorq.waiting import Waker, ready
 
 _PR_SET_PDEATHSIG = 1
+#: longest wait; a signal or a message ends it
+_LOOK_SECONDS = 60.0
 
 
 class Channel:
@@ -77,7 +80,10 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if _import(spec, channel):
-            Zygote(spec, slots, channel).serve()
+            from actorq.environment import ActorEnvironment
+
+            environment = ActorEnvironment.declared(os.environ["ACTORQ_REPLICA_OF"])
+            Zygote(spec, slots, channel, environment.start_method).serve()
         status = 0
     except BaseException:  # the process boundary
         traceback.print_exc()
@@ -95,6 +101,7 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
             import_target(target)
         environment = ActorEnvironment.declared(spec.environment or _named(spec))
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
+        os.environ.update(environment.environment)
         from actorq.replica import executor as _warm  # noqa: F401 - imported here once, not in every executor
     except BaseException:
         channel.send({"failed": traceback.format_exc()})
@@ -103,10 +110,16 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
         from actorq.isolation import leaks
 
         leaks.take_baseline()
+    if threading.active_count() > 1 and environment.start_method == "fork":
+        from actorq.log import logger
+
+        names = [thread.name for thread in threading.enumerate()][1:]
+        logger().warning("threads_at_import", threads=names, advice='declare start_method="spawn"')
     served = Served(
         environment=environment.name,
         tasks=sorted(environment.tasks),
         isolation=environment.isolation,
+        start_method=environment.start_method,
         lease_seconds=environment.lease_seconds,
         drain_seconds=environment.drain_seconds,
     )
@@ -143,8 +156,9 @@ def prepare_process(spec: ZygoteSpec) -> None:
 class Zygote:
     """Forks executors on request and reports how they ended."""
 
-    def __init__(self, spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
+    def __init__(self, spec: ZygoteSpec, slots: Slots, channel: Channel, start_method: str) -> None:
         self._spec = spec
+        self._start_method = start_method
         self._slots = slots
         self._channel = channel
         self._children: dict[int, int] = {}  # pid -> slot
@@ -152,22 +166,20 @@ class Zygote:
     def serve(self) -> None:
         gc.collect()
         gc.freeze()  # the collector must not write to pages that executors share with us
-        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        waker = Waker()
+        signal.set_wakeup_fd(waker.write_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while not self._channel.closed:
-            sources: list[Any] = [self._channel, wake_read]
-            ready, _, _ = select.select(sources, [], [])
-            if wake_read in ready:
-                os.read(wake_read, 4096)
-                self._reap()
-            if self._channel in ready:
+            found = ready([self._channel, waker], _LOOK_SECONDS)
+            waker.clear()
+            self._reap()
+            if self._channel.fileno() in found:
                 for message in self._channel.receive():
-                    self._fork(message["slot"], message["executor"], (wake_read, wake_write))
+                    self._fork(message["slot"], message["executor"], waker)
         for pid in self._children:
             _kill_group(pid)
 
-    def _fork(self, slot: int, executor: dict[str, Any], own: tuple[int, int]) -> None:
+    def _fork(self, slot: int, executor: dict[str, Any], waker: Waker) -> None:
         pid = os.fork()
         if pid:
             self._children[pid] = slot
@@ -180,10 +192,9 @@ class Zygote:
         os.setpgid(0, 0)  # with what its tasks start, so that it can be ended with them
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for fd in own:
-            os.close(fd)
+        waker.close()
         self._channel.sock.close()
-        if self._spec.start_method == "spawn":
+        if self._start_method == "spawn":
             _exec_executor(self._spec, slot, self._slots, executor)
         from actorq.replica.executor import main
 
@@ -213,4 +224,6 @@ def _exec_executor(spec: ZygoteSpec, slot: int, slots: Slots, executor: dict[str
     """Replaces this process with a new interpreter that imports everything itself."""
     os.set_inheritable(slots.fileno, True)
     job = json.dumps({"zygote": asdict(spec), "slot": slot, "slots": [slots.count, slots.fileno], "executor": executor})
-    os.execv(sys.executable, [sys.executable, "-m", "actorq.replica.spawned", job])
+    # by the environment, not as an argument: the server's address may hold a password, and arguments are public
+    os.environ["ACTORQ_SPAWN_JOB"] = job
+    os.execv(sys.executable, [sys.executable, "-m", "actorq.replica.spawned"])

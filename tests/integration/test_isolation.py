@@ -14,7 +14,7 @@ import pytest
 from tests import isolated
 
 _GLOBALS = ["counter", "items", "table", "chosen", "raw", "recent", "counts", "settings", "class", "default"]
-_GLOBALS += ["closure", "new_global"]
+_GLOBALS += ["closure", "new_global", "ordered", "slots"]
 _PROCESS = ["environ", "cwd", "path", "umask", "signal", "locale", "filters", "decimal", "stdout", "recursion"]
 
 

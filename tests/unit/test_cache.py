@@ -158,6 +158,18 @@ def test_new_code_does_not_see_what_old_code_loaded() -> None:
     assert namespace["f"].cache_info().currsize == 1  # the same code again finds its value
 
 
+def _factory(name: str) -> Any:
+    @actor_cache
+    def made() -> str:
+        return name
+
+    return made
+
+
+def test_functions_made_by_one_factory_have_values_of_their_own() -> None:
+    assert (_factory("a")(), _factory("b")()) == ("a", "b")
+
+
 @actor_cache
 def endless(x: int) -> int:
     return endless(x)

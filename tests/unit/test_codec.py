@@ -184,6 +184,27 @@ def test_an_unsupported_type_is_a_named_error(value: Any) -> None:
         pack(value)
 
 
+@dataclasses.dataclass(slots=True)
+class Half:
+    x: int
+    y: int
+
+
+def test_an_object_that_cannot_be_read_is_a_named_error() -> None:
+    with pytest.raises(CodecError, match="AttributeError"):
+        pack(object.__new__(Half))
+    with pytest.raises(CodecError):
+        pack(Point)  # the class itself
+
+
+def test_nesting_has_the_same_limit_both_ways() -> None:
+    value: Any = 1
+    for _ in range(150):
+        value = (value,)
+    with pytest.raises(CodecError, match="100 deep"):
+        pack(value)
+
+
 def test_a_local_class_cannot_travel_and_says_why() -> None:
     @dataclasses.dataclass
     class Local:

@@ -93,7 +93,7 @@ def test_functions_a_replica_could_not_find_are_refused() -> None:
 
 def test_map_needs_a_task() -> None:
     with pytest.raises(DeclarationError, match="needs a task"):
-        actorq.map(len, [1])  # type: ignore[arg-type]  # on purpose
+        actorq.map(len, [1])  # type: ignore[call-overload]  # on purpose
     with pytest.raises(DeclarationError, match="keyword arguments only"):
         actorq.map(functools.partial(tasks.add, 1), [1])
 

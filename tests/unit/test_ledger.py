@@ -12,9 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actorq import MapFailedError, ReplicaLostError, TaskTimeoutError, codec, failure
 from actorq.frames import Frame, Head
-from actorq.maps.ledger import Lease, Ledger
+from actorq.maps.lease import Lease
+from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
-from actorq.maps.sources import IterableSource
+from actorq.maps.sources import MemorySource
 
 
 def options(**changes: Any) -> MapOptions:
@@ -22,7 +23,8 @@ def options(**changes: Any) -> MapOptions:
 
 
 def ledger_of(inputs: Any, **changes: Any) -> Ledger:
-    return Ledger("m", IterableSource((inputs,)), options(**changes))
+    total = len(inputs) if hasattr(inputs, "__len__") else None
+    return Ledger("m", MemorySource(iter(inputs), total), options(**changes))
 
 
 def frame(lease: Lease, start: int, end: int, errors: dict[int, Any] | None = None, busy: float = 1e-5) -> Frame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -118,10 +117,19 @@ def test_another_protocol_version_is_refused() -> None:
         parse_head(msgpack.packb([99, "something", "new"]))
 
 
-@pytest.mark.parametrize("url", ["redis://:secret@h/0", "rediss://user:secret@h:1", "x redis://u:secret@h y"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:secret@h/0",
+        "rediss://user:secret@h:1",
+        "x redis://u:secret@h y",
+        "redis://:p@secret@h",
+        "unix:///x.sock?password=secret&db=1",
+    ],
+)
 def test_passwords_are_masked(url: str) -> None:
     assert "secret" not in masked(url)
-    assert re.search(r":\*\*\*@h", masked(url))
+    assert "***" in masked(url)
 
 
 def test_settings_refuse_what_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:

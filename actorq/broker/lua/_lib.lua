@@ -12,7 +12,7 @@
 -- A frame on aq:out is one of
 --   l <lease> f <bytes>                    results (a final or a partial frame)
 --   l <lease> c <n>                        handed back: the lease now ends before its input n
---   l <lease> x <reason> p <pos|""> w <w>  lost: its replica died while it ran input pos (unknown: "")
+--   l <lease> x <reason> p <pos> w <w>     lost: its replica died while it ran input pos; "" unknown, "-" none
 --
 -- A call costs about 2 us on the server beside its own work, and two of these scripts are on the path of every remote
 -- call, so they make no call that can be left to a renewal: the keys of a running lease get their TTL there.
@@ -65,6 +65,39 @@ local function start(j, x, w, t, lease_s)
   call('SADD', RQ .. ':worker:' .. w .. ':executions', member)
 end
 
+-- Puts a failed input into RQ's registry, as a job of its own, so that `rq info` and dashboards show it and `rq requeue`
+-- can run it. The registry is bounded: a map of a million failures must not fill the server with their tracebacks.
+local function record_failure(id, description, trace, payload, w, stamp, t)
+  local failed = RQ .. ':failed:' .. ENV
+  if call('ZCARD', failed) >= 10000 then return end
+  local job, results = RQ .. ':job:' .. id, RQ .. ':results:' .. id
+  call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'started_at', stamp, 'ended_at', stamp, 'origin', ENV,
+    'status', 'failed', 'description', description, 'worker_name', w, 'timeout', '-1', 'result_ttl', '0',
+    'failure_ttl', FAILURE_TTL, 'data', JOB_DATA, 'aq_map', '', 'aq', payload)
+  call('EXPIRE', job, FAILURE_TTL)
+  call('XADD', results, '*', 'type', 2, 'worker_name', w, 'exc_string', trace)
+  call('EXPIRE', results, FAILURE_TTL)
+  call('ZADD', failed, t + FAILURE_TTL, id)
+  call('EXPIRE', failed, FAILURE_TTL)
+end
+
+-- Takes a running lease from worker w and tells its map by the frame that follows (see the head). An input that
+-- `rq requeue` brought back has no map: it returns to the failed registry.
+local function take_away(j, x, w, t, ...)
+  call('ZREM', WIP, j .. ':' .. x)
+  local job = RQ .. ':job:' .. j
+  local map = call('HGET', job, 'aq_map')
+  if map == '' then
+    call('HSET', job, 'status', 'failed')
+    call('ZADD', RQ .. ':failed:' .. ENV, t + FAILURE_TTL, j)
+    call('DEL', RQ .. ':execution:' .. j .. ':' .. x)
+    if w ~= '' then call('SREM', RQ .. ':worker:' .. w .. ':executions', j .. ':' .. x) end
+    return
+  end
+  if map then emit(map, 'l', j, ...) end
+  forget(j, x, w)
+end
+
 -- The idle replica that was seen last, or nil. Entries a supervisor stopped renewing are not believed.
 local function take_idle(t)
   local top = call('ZPOPMAX', IDLE)
@@ -81,11 +114,9 @@ local function reap(t)
   local lapsed = call('ZRANGEBYSCORE', WIP, '-inf', t, 'LIMIT', 0, 32)
   for _, member in ipairs(lapsed) do
     local j, x = split(member)
-    call('ZREM', WIP, member)
-    local f = call('HMGET', RQ .. ':job:' .. j, 'aq_map', 'worker_name')
-    if f[1] then emit(f[1], 'l', j, 'x', 'lapsed', 'p', '', 'w', f[2] or '') end
-    if f[2] then call('DEL', AQ .. ':mail:' .. f[2]) end
-    forget(j, x, f[2])
+    local w = call('HGET', RQ .. ':job:' .. j, 'worker_name') or ''
+    if w ~= '' then call('DEL', AQ .. ':mail:' .. w) end
+    take_away(j, x, w, t, 'x', 'lapsed', 'p', '', 'w', w)
   end
   return #lapsed
 end

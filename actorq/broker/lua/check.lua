@@ -1,10 +1,10 @@
 -- A submitter's heartbeat: keeps its map alive, reports lapsed leases, and asks which of its leases are gone.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>
--- ARGV  4 map TTL s   then the ids of the leases it waits for
+-- ARGV  4 map TTL s   5 owner   then the ids of the leases it waits for
 -- Returns {live replicas, map was alive, ids without an unfinished job...}
 local alive = call('EXISTS', KEYS[1])
-if alive == 0 then call('HSET', KEYS[1], 'serial', 0) end
+if alive == 0 then call('HSET', KEYS[1], 'serial', 0, 'owner', ARGV[5]) end
 call('EXPIRE', KEYS[1], ARGV[4])
 call('EXPIRE', KEYS[2], ARGV[4])
 reap(now())
@@ -13,7 +13,7 @@ for _, worker in ipairs(call('SMEMBERS', workers)) do
   if call('EXISTS', worker) == 1 then live = live + 1 else call('SREM', workers, worker) end
 end
 local reply = {live, alive}
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   local status = call('HGET', RQ .. ':job:' .. ARGV[i], 'status')
   if status ~= 'queued' and status ~= 'started' then reply[#reply + 1] = ARGV[i] end
 end

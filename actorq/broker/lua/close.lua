@@ -1,11 +1,11 @@
 -- Ends a map: nothing of it stays. Replicas that run one of its leases are told through RQ's own command channel.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>
--- ARGV  4.. ids of the leases that are not finished
+-- ARGV  4 owner   5.. ids of the leases that are not finished
 -- Returns how many were running.
-call('DEL', KEYS[1], KEYS[2])
+if call('HGET', KEYS[1], 'owner') == ARGV[4] then call('DEL', KEYS[1], KEYS[2]) end
 local running = 0
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   local j = ARGV[i]
   local job = RQ .. ':job:' .. j
   local f = call('HMGET', job, 'status', 'worker_name', 'aq_attempt')
@@ -13,6 +13,7 @@ for i = 4, #ARGV do
     running = running + 1
     call('ZREM', WIP, j .. ':' .. f[3])
     forget(j, f[3], f[2])
+    call('DEL', AQ .. ':mail:' .. f[2]) -- a replica has one lease at most: if there is a mail, it is this one
     call('PUBLISH', RQ .. ':pubsub:' .. f[2], cjson.encode({command = 'stop-job', job_id = j}))
   elseif f[1] then
     call('LREM', RQ .. ':queue:' .. ENV, 1, j)

@@ -15,23 +15,9 @@
 local w, lease_s, stamp, want, member = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7] ~= '', ARGV[8]
 local t = now()
 
--- A failed input becomes an RQ job of its own, so that `rq info` and dashboards show it and `rq requeue` can run it.
--- The registry is bounded: a map of a million failures must not fill the server with their tracebacks.
 local function record_failures()
-  local i = 14
-  for _ = 1, tonumber(ARGV[13]) do
-    if call('ZCARD', KEYS[6]) >= 10000 then return end
-    local job = RQ .. ':job:' .. ARGV[i]
-    call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'started_at', stamp, 'ended_at', stamp,
-      'origin', ENV, 'status', 'failed', 'description', ARGV[i + 1], 'worker_name', w, 'timeout', '-1', 'result_ttl', '0',
-      'failure_ttl', FAILURE_TTL, 'data', JOB_DATA, 'aq_map', '', 'aq', ARGV[i + 3])
-    call('EXPIRE', job, FAILURE_TTL)
-    local results = RQ .. ':results:' .. ARGV[i]
-    call('XADD', results, '*', 'type', 2, 'worker_name', w, 'exc_string', ARGV[i + 2])
-    call('EXPIRE', results, FAILURE_TTL)
-    call('ZADD', KEYS[6], t + FAILURE_TTL, ARGV[i])
-    call('EXPIRE', KEYS[6], FAILURE_TTL)
-    i = i + 4
+  for i = 14, 13 + 4 * tonumber(ARGV[13]), 4 do
+    record_failure(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], w, stamp, t)
   end
 end
 
@@ -60,28 +46,33 @@ end
 
 for _, own in ipairs(call('SMEMBERS', KEYS[3])) do
   local j, x = split(own)
-  local f = call('HMGET', RQ .. ':job:' .. j, 'aq', 'aq_map')
+  local payload = call('HGET', RQ .. ':job:' .. j, 'aq')
   call('DEL', KEYS[4]) -- if it was handed over by mail, the mail is this one
-  if f[1] and call('ZSCORE', WIP, own) then
-    if want then return answer('busy', j, x, f[1]) end
-    call('ZREM', WIP, own) -- handed over while this replica was leaving: nothing of it has begun
-    emit(f[2], 'l', j, 'c', '0')
-    forget(j, x, w)
+  if payload and call('ZSCORE', WIP, own) then
+    if want then
+      call('ZREM', IDLE, w)
+      return answer('busy', j, x, payload)
+    end
+    take_away(j, x, w, t, 'c', '0') -- handed over while this replica was leaving: nothing of it has begun
   end
   call('SREM', KEYS[3], own)
 end
 
-if not want or call('EXISTS', KEYS[5]) == 1 then
+if not want then
   call('ZREM', IDLE, w)
-  return answer(want and 'suspended' or 'idle', '', '', '')
+  return answer('idle', '', '', '')
+end
+if call('EXISTS', KEYS[5]) == 1 then -- it counts as idle, so that `rq resume` finds it; nothing is handed over meanwhile
+  call('ZADD', IDLE, t + lease_s, w)
+  return answer('suspended', '', '', '')
 end
 while true do
   local j = call('LPOP', KEYS[1])
   if not j then break end
   local job = RQ .. ':job:' .. j
   local f = call('HMGET', job, 'aq', 'aq_map', 'status')
-  if not f[1] then
-    if f[3] then -- a job that plain RQ put here: it is not ours to run, and must not vanish
+  if not f[1] or f[1] == '' then
+    if f[3] then -- a job that plain RQ put here, or a failed input that was too large to keep: it is not ours to run, and must not vanish
       call('HSET', job, 'status', 'failed', 'ended_at', stamp)
       call('ZADD', KEYS[6], t + FAILURE_TTL, j)
     end
@@ -91,6 +82,7 @@ while true do
     local x = call('HINCRBY', job, 'aq_attempt', 1)
     call('HSET', job, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', w)
     start(j, x, w, t, lease_s)
+    call('ZREM', IDLE, w) -- it may have come here after a wait that found nothing
     return answer('busy', j, tostring(x), f[1])
   end
 end

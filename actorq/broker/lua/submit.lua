@@ -3,13 +3,15 @@
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>   3 rq:queues   4 rq:queue:<env>   5 rq:workers:<env>   6 rq:suspended
 -- ARGV  4 map TTL s ("" = not now)   5 lease s   6 ISO stamp   7 drop frames before this id ("" = none)
---       8 "1": only to idle replicas   9 map id
+--       8 "1": only to idle replicas   9 map id   10 owner of the map: who made it, a random word
 --       then per lease: serial, id, description, "1" = at the front, payload
--- Returns {replicas, leases accepted}
+-- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else
 -- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
 local map, ttl, lease_s, stamp, only_idle = KEYS[1], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[8] == '1'
-local seen = tonumber(call('HGET', map, 'serial') or '-1')
-call('HSET', map, 'serial', only_idle and math.max(seen, 0) or math.max(seen, tonumber(ARGV[#ARGV - 4])))
+local f = call('HMGET', map, 'serial', 'owner')
+if f[2] and f[2] ~= ARGV[10] then return {-1, 0} end
+local seen = tonumber(f[1] or '-1')
+call('HSET', map, 'owner', ARGV[10], 'serial', only_idle and math.max(seen, 0) or math.max(seen, tonumber(ARGV[#ARGV - 4])))
 if ttl ~= '' or seen < 0 then
   call('EXPIRE', map, ttl ~= '' and ttl or OUT_TTL)
   call('EXPIRE', KEYS[2], OUT_TTL)
@@ -19,7 +21,7 @@ if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local t = now()
 local may_hand_over = call('EXISTS', KEYS[6]) == 0
 local accepted = 0
-for i = 10, #ARGV, 5 do
+for i = 11, #ARGV, 5 do
   local serial, j, payload = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 4]
   if serial > seen then
     local w = may_hand_over and take_idle(t)

@@ -1,5 +1,6 @@
 -- A replica in the middle of a late lease sends what it has finished and gives back what it has not started.
--- Safe to send twice: `from` must be where the lease's results ended before.
+-- Safe to send twice, also with more results the second time: what goes beyond the known end of results is sent on, and
+-- the submitter takes no input twice.
 --
 -- ARGV  4 "<lease>:<attempt>"   5 from   6 to   7 frame ("" = none)   8 new end of the lease ("" = unchanged)
 -- Returns 1, or 0 when the lease is no longer this replica's or its map is gone: stop working on it.
@@ -9,7 +10,8 @@ local j = split(member)
 local job = RQ .. ':job:' .. j
 local f = call('HMGET', job, 'aq_map', 'aq_done', 'aq_end')
 if not f[1] then return 0 end
-if ARGV[7] ~= '' and (f[2] or '0') == ARGV[5] then
+local done = tonumber(f[2] or '0')
+if ARGV[7] ~= '' and tonumber(ARGV[5]) <= done and done < tonumber(ARGV[6]) then
   if not emit(f[1], 'l', j, 'f', ARGV[7]) then return 0 end
   call('HSET', job, 'aq_done', ARGV[6])
 end

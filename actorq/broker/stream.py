@@ -1,0 +1,35 @@
+"""The result stream of a map: its keys and its entries."""
+
+from __future__ import annotations
+
+from actorq.broker import blobs, keys
+from actorq.broker.wire import Link
+from actorq.errors import CodecError
+from actorq.frames import parse_frame
+from actorq.maps.lease import NONE_RAN, HandedBack, Lost, Report, Results
+
+
+def submit_keys(map_id: str, env: str) -> list[str]:
+    """The keys of submit.lua; the first two are those of check.lua and close.lua."""
+    return [keys.map_(map_id), keys.out(map_id), keys.QUEUES, keys.queue(env), keys.workers(env), keys.SUSPENDED]
+
+
+def after(entry_id: str) -> str:
+    """The least stream id after `entry_id`."""
+    milliseconds, _, number = entry_id.partition("-")
+    return f"{milliseconds}-{int(number) + 1}"
+
+
+def parse_report(fields: list[bytes], link: Link) -> Report:
+    """An entry as a report; the layouts are at the head of `lua/_lib.lua`. `link` fetches a large frame."""
+    lease, kind, value = fields[1].decode(), fields[2], fields[3]
+    if kind == b"f":
+        try:
+            return Results(lease=lease, frame=parse_frame(blobs.receive(link, value)))
+        except CodecError as error:
+            return Lost(lease=lease, reason=str(error), position=NONE_RAN, replica="?")
+    if kind == b"c":
+        return HandedBack(lease=lease, end=int(value))
+    at = fields[5]
+    position = NONE_RAN if at == b"-" else int(at) if at else None
+    return Lost(lease=lease, reason=value.decode(), position=position, replica=fields[7].decode())

@@ -1,0 +1,41 @@
+"""`async for v in task.map.aio(xs)`: a map's outputs without a thread that waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+from actorq.maps.handle import MapHandle, values_of
+
+R = TypeVar("R")
+
+
+async def outputs_async(start: Callable[[], MapHandle[R]]) -> AsyncIterator[R]:
+    """The outputs of the map that `start` makes, without blocking the event loop, and without a thread that waits."""
+    loop = asyncio.get_running_loop()
+    news = asyncio.Event()
+    handle = await loop.run_in_executor(None, start)  # may start a server and replicas
+    pump, options = handle._pump, handle._ledger.options
+
+    def tell() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(news.set)
+
+    pump.listen(tell)
+    try:
+        while True:
+            news.clear()
+            segment, over = pump.poll()
+            if segment is None:
+                if over:
+                    return
+                await news.wait()
+                continue
+            for value in values_of(segment, options):
+                yield value
+            if handle._on_progress is not None:
+                handle._on_progress(handle.stats(), False)
+    finally:
+        await loop.run_in_executor(None, handle.close)

@@ -1,0 +1,60 @@
+"""What a map knows of the replicas that serve it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Protocol
+
+from actorq.errors import PoolError
+from actorq.settings import masked, settings
+
+#: seconds without a replica after which a map says so
+_LONELY_SECONDS = 10
+
+
+class Pool(Protocol):
+    """The replicas of one environment."""
+
+    #: at least so many will be there
+    replicas: int
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process is one of them: a call to it could wait for itself."""
+
+    def check(self, live: int) -> None:
+        """Called about every second with the number of replicas seen. Raises `PoolError` when no result can come."""
+
+
+class RemotePool:
+    """Replicas that somebody else has started, or will."""
+
+    replicas = 1
+
+    def __init__(self, environment: str, url: str) -> None:
+        self._environment = environment
+        self._url = url
+        self._lonely = 0
+
+    @property
+    def is_own(self) -> bool:
+        return settings().replica_of == self._environment
+
+    def check(self, live: int) -> None:
+        """Warns once when a map has waited a while and no replica serves its environment."""
+        self._lonely = 0 if live > 0 else self._lonely + 1
+        if self._lonely == _LONELY_SECONDS:
+            warnings.warn(
+                f"No replica serves environment {self._environment!r} on {masked(self._url)} yet; the map waits. "
+                "Start one with: actorq worker MODULE:ENVIRONMENT",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def no_replica_free(environment: str) -> PoolError:
+    """For a task that calls its own environment while all its replicas are taken."""
+    return PoolError(
+        f"A task of environment {environment!r} calls its own environment, and no replica is free: it would wait for "
+        "itself. Use another environment for the inner call, or more replicas."
+    )

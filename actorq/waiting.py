@@ -1,0 +1,59 @@
+"""Waiting for several descriptors, and waking a wait from another thread or a signal handler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+class Waker:
+    """A pipe whose read end becomes ready after `wake`. Any thread, and a signal handler, may call `wake`."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        for fd in (self._read, self._write):
+            os.set_blocking(fd, False)
+
+    def fileno(self) -> int:
+        return self._read
+
+    @property
+    def write_fd(self) -> int:
+        """For `signal.set_wakeup_fd`."""
+        return self._write
+
+    def wake(self) -> None:
+        write = self._write
+        if write >= 0:
+            with contextlib.suppress(OSError):  # full: it is awake already
+                os.write(write, b"\0")
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._read, 4096):
+                pass
+
+    def close(self) -> None:
+        """`wake` does nothing afterwards."""
+        write, self._write = self._write, -1
+        if write >= 0:
+            os.close(write)
+            os.close(self._read)
+
+
+def ready(sources: Iterable[HasFileno | int], timeout: float) -> set[int]:
+    """The descriptors among `sources` that can be read, after at most `timeout` seconds.
+
+    By poll, not select: a program may have more than 1,024 files open.
+    """
+    poller = select.poll()
+    for source in sources:
+        poller.register(source if isinstance(source, int) else source.fileno(), select.POLLIN)
+    return {fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)}

@@ -1,0 +1,169 @@
+"""Orders of events that once went wrong, or nearly did."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actorq import CodecError, DeclarationError, MapTimeoutError, PoolError, TaskTimeoutError
+from tests import tasks
+from tests.conftest import ROOT, Worker, eventually
+
+
+def test_two_maps_cannot_share_an_id() -> None:
+    first = tasks.wait.map([0.1] * 20, map_id="shared")
+    next(first)
+    with pytest.raises(DeclarationError, match="in use"):
+        list(tasks.double.map([1, 2, 3], map_id="shared"))
+    assert len(list(first)) == 19
+
+
+def test_a_slow_iterator_delays_nobody() -> None:
+    def slow() -> Iterator[int]:
+        for x in range(4):
+            time.sleep(1.2)  # longer than a heartbeat
+            yield x
+
+    outputs = tasks.double.map(slow())
+    started = time.monotonic()
+    assert next(outputs) == 0
+    assert time.monotonic() - started < 2.2
+    assert list(outputs) == [2, 4, 6]
+    assert outputs.stats().recovered == 0
+
+
+def test_an_iterator_that_blocks_can_be_left() -> None:
+    release = threading.Event()
+
+    def blocked() -> Iterator[int]:
+        yield 1
+        release.wait()
+
+    with pytest.raises(MapTimeoutError):
+        list(tasks.double.map(blocked(), timeout=0.5))
+    outputs = tasks.double.map(blocked())
+    assert next(outputs) == 2
+    outputs.close()
+    release.set()
+
+
+def test_a_map_closed_by_another_thread_is_an_error_for_its_consumer() -> None:
+    outputs = tasks.wait.map([0.0, 30.0])
+    threading.Timer(0.3, outputs.close).start()
+    with pytest.raises(PoolError, match="closed"):
+        list(outputs)
+
+
+def test_a_timeout_ends_a_coroutine_for_good(tmp_path: Path) -> None:
+    with pytest.raises(TaskTimeoutError):
+        tasks.dawdles.remote(str(tmp_path / "woke"), 1.0)
+    assert tasks.dawdles.remote(str(tmp_path / "other"), 0.0) == 0.0
+    time.sleep(1.2)
+    tasks.dawdles.remote(str(tmp_path / "other"), 0.0)
+    assert not (tmp_path / "woke").exists()
+
+
+def test_an_exit_status_of_its_own_does_not_look_like_recycling(tmp_path: Path) -> None:
+    assert tasks.exits_once.remote(str(tmp_path / "flag"), 75) == 75
+
+
+def test_one_bad_call_does_not_fail_the_others() -> None:
+    good = [tasks.echo.submit(x) for x in range(5)]
+    with pytest.raises(CodecError):
+        tasks.echo.submit(object())
+    with pytest.raises(TypeError, match="missing"):
+        tasks.add.submit()  # type: ignore[call-arg]  # on purpose
+    good += [tasks.echo.submit(x) for x in range(5)]
+    assert [future.result(timeout=10) for future in good] == [*range(5), *range(5)]
+
+
+def test_a_drain_in_the_middle_of_a_call_does_not_run_it_twice(on_server: str, tmp_path: Path) -> None:
+    worker = Worker(on_server, replicas=1)
+    worker.wait_ready(1)
+    other: list[Worker] = []
+
+    def drain() -> None:
+        other.append(Worker(on_server, replicas=1))
+        other[0].wait_ready(2)
+        worker.process.send_signal(signal.SIGTERM)
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    assert tasks.notes.remote(str(tmp_path / "runs"), 4.0) == "x"
+    thread.join()
+    assert (tmp_path / "runs").read_text() == "x"
+    worker.stop()
+    other[0].stop()
+
+
+def test_a_replica_that_left_for_good_is_not_registered(worker: Worker) -> None:
+    import redis
+    from rq.command import send_shutdown_command
+    from rq.worker import Worker as StockWorker
+
+    with redis.Redis.from_url(worker.url) as client:
+        send_shutdown_command(client, StockWorker.all(connection=client)[0].name)
+        assert eventually(lambda: len(StockWorker.all(connection=client)) == 1, timeout=10)
+
+
+def test_a_replica_is_replaced_after_so_many_inputs() -> None:
+    pids = list(tasks.short_lived_pid.map(range(30)))
+    assert len(set(pids)) >= 3
+    assert len(pids) == 30
+
+
+def test_spawned_replicas_serve_like_forked_ones() -> None:
+    assert list(tasks.spawned_double.map(range(20))) == [2 * x for x in range(20)]
+
+
+def test_large_values_travel_whole() -> None:
+    values = [os.urandom(n) for n in (10, 40_000, 3_000_000, 1, 100_000)]
+    assert list(tasks.echo.map(values)) == values
+    assert tasks.echo.remote(values[2]) == values[2]
+
+
+def test_awaiting_outputs_can_be_given_up() -> None:
+    async def main() -> None:
+        outputs = tasks.wait.map.aio([0.0, 30.0])
+        assert await anext(outputs) == 0.0
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(anext(outputs), 0.3)
+
+    asyncio.run(main())
+
+
+def test_ctrl_c_reaches_a_script_whose_iterator_blocks(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+        import queue
+        from tests import tasks
+        def blocked():
+            yield 1
+            queue.Queue().get()
+        for y in tasks.double.map(blocked()):
+            print(y, flush=True)
+        """)
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "2\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert "KeyboardInterrupt" in err

@@ -15,7 +15,6 @@ from typing import Any
 
 from actorq import codec
 from actorq.errors import (
-    CodecError,
     NonRecoverableError,
     ReplicaLostError,
     TaskError,
@@ -42,18 +41,23 @@ def describe(error: BaseException) -> dict[str, Any]:
     try:
         args = codec.pack(_arguments(error))
         state = codec.pack({k: v for k, v in vars(error).items() if k != "__notes__"})
-    except CodecError:
+    except Exception:  # what cannot be carried, or a property that raises: the text has to do
         args = state = b""
     return {
         "kind": ERROR,
         "module": public_module(kind.__module__) if kind.__module__ == "__main__" else kind.__module__,
         "type": kind.__qualname__,
-        "message": message,
+        "message": _clean(message),
         "args": args if len(args) <= _ARGS_LIMIT else b"",
         "state": state if len(state) <= _ARGS_LIMIT else b"",
-        "traceback": _render(error),
+        "traceback": _clean(_render(error)),
         "final": isinstance(error, NonRecoverableError),
     }
+
+
+def _clean(text: str) -> str:
+    """Text that can be encoded: a file name that is not UTF-8 holds lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _arguments(error: BaseException) -> list[Any]:
@@ -100,6 +104,8 @@ def _original(data: dict[str, Any]) -> Exception | None:
         kind = getattr(builtins, str(name), None) if module == "builtins" else loaded_object(str(module), str(name))
         if not (isinstance(kind, type) and issubclass(kind, Exception)) or not data.get("args"):
             return None
+        if issubclass(kind, (StopIteration, StopAsyncIteration)):
+            return None  # raised out of a generator it would be something else
         args = codec.unpack_list(data["args"])
         state = codec.unpack(data["state"])
         error: Exception

@@ -23,6 +23,9 @@ PROTOCOL = 1
 
 _LENGTH = struct.Struct(">I")
 
+#: seconds; it travels as nanoseconds in 64 bits
+_LONGEST_TIMEOUT = 1e9
+
 #: how an input becomes a call: f(x), f(*x), f(*x[0], **x[1])
 ONE, STAR, CALL = 0, 1, 2
 
@@ -88,14 +91,19 @@ def parse_head(head: bytes) -> Head:
     """Raises `PoolError` for another protocol version and `CodecError` for bytes that are no head."""
     try:
         version, *rest = msgpack.unpackb(head)
+        if version == PROTOCOL:
+            task, mode, kwargs, timeout, record = rest
+            plain = (
+                isinstance(task, str) and isinstance(kwargs, bytes) and isinstance(timeout, (float, int, type(None)))
+            )
+            if not plain or mode not in (ONE, STAR, CALL) or not 0 <= (timeout or 0) <= _LONGEST_TIMEOUT:
+                raise ValueError("a field of another kind")
+            return Head(task=task, mode=mode, kwargs=kwargs, timeout=timeout, record=bool(record))
     except Exception as error:
         raise CodecError(f"The lease has no readable head: {error}") from error
-    if version != PROTOCOL:
-        raise PoolError(
-            f"The submitter speaks protocol {version} and this replica {PROTOCOL}: install the same actorq on both."
-        )
-    task, mode, kwargs, timeout, record = rest
-    return Head(task=task, mode=mode, kwargs=kwargs, timeout=timeout, record=record)
+    raise PoolError(
+        f"The submitter speaks protocol {version} and this replica {PROTOCOL}: install the same actorq on both."
+    )
 
 
 def parse_frame(message: bytes | bytearray) -> Frame:

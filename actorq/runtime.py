@@ -129,6 +129,8 @@ class Runtime:
         with self._lock:
             if self._closed:
                 raise PoolError("The program is ending: no map can start any more.")
+            if self._server is not None and self._client is not None and not self._server.answers():
+                self._drop_server()
             if self._client is None:
                 url = settings().redis_url
                 if url is None:
@@ -142,6 +144,23 @@ class Runtime:
             pool = self._local_pool(environment, self._client.url)
             self._server.wait_ready()
             return self._client, pool
+
+    def _drop_server(self) -> None:
+        """The embedded server has died, and what it held: the next map starts anew."""
+        for pool in self._pools.values():
+            pool.stop()
+        if self._client is not None:
+            self._client.close()
+        if self._server is not None:
+            self._server.stop()
+        self._pools, self._callers, self._client, self._server = {}, {}, None, None
+
+    def forget(self) -> None:
+        """In a forked child: the parent's pools and server are not ours to keep alive."""
+        for pool in self._pools.values():
+            pool.forget()
+        if self._server is not None:
+            self._server.forget()
 
     def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
         from actorq.pool.local import LocalPool
@@ -208,6 +227,8 @@ _current_lock = threading.Lock()
 def runtime() -> Runtime:
     """The runtime of this process; a forked child has its own."""
     global _current
+    if _ended:
+        raise PoolError("The program is ending: no map can start any more.")
     with _current_lock:
         if _current is None or _current.pid != os.getpid():
             _current = Runtime()
@@ -223,7 +244,23 @@ def shutdown() -> None:
         ending.close()
 
 
-atexit.register(shutdown)
+def _at_exit() -> None:
+    global _ended
+    _ended = True
+    shutdown()
+
+
+def _in_child() -> None:
+    global _current, _current_lock
+    _current_lock = threading.Lock()  # another thread of the parent may have held it
+    parents, _current = _current, None
+    if parents is not None:
+        parents.forget()
+
+
+_ended = False
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_in_child)
 
 
 def _refuse_while_imported() -> None:

@@ -215,3 +215,9 @@ def patches_json(_: int) -> None:
 @reset.task
 def nothing(x: int) -> int:
     return x
+
+
+@reset.task
+def spoil_and_wait(_: int) -> None:
+    _spoil()
+    time.sleep(60)

@@ -185,7 +185,7 @@ async def dawdles(path: str, seconds: float) -> float:
     """Notes when it wakes, which a stopped coroutine must not."""
     await asyncio.sleep(seconds)
     if seconds:
-        Path(path).touch()
+        await asyncio.to_thread(Path(path).touch)
     return seconds
 
 
@@ -218,3 +218,45 @@ def short_lived_pid(_: int) -> int:
 @spawning.task
 def spawned_double(x: int) -> int:
     return 2 * x
+
+
+class _SilentError(BaseException):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class _OddError(Exception):
+    @property
+    def args(self) -> Any:  # type: ignore[misc]  # on purpose
+        raise ZeroDivisionError
+
+
+class _Proxy:
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("working outside of a request")
+
+
+proxy = _Proxy()
+
+
+@plain.task
+def misbehaves(x: int, what: str = "") -> Any:
+    """Does something nasty on one input of many quick ones."""
+    if x != 150:
+        return x
+    if what == "surrogate":
+        raise ValueError("name \udcff")
+    if what == "base":
+        raise _SilentError
+    if what == "property":
+        raise _OddError
+    if what == "stop":
+        raise StopIteration("s")
+    if what == "stdout":
+        sys.stdout = None
+    if what == "fork":
+        os.fork()
+    if what == "class":
+        return _Proxy()
+    return x

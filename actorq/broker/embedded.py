@@ -7,7 +7,9 @@ folder: no port to collide, nobody else can reach it, gone with the program.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +20,8 @@ from actorq.errors import BrokerError
 
 #: seconds until a server that started must answer
 _START_TIMEOUT = 10.0
+#: seconds until it must have ended
+_STOP_TIMEOUT = 2.0
 
 
 def server_binary() -> str:
@@ -70,23 +74,37 @@ class EmbeddedServer:
         """Returns once the server answers. Raises `BrokerError` with the end of its log when it does not."""
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline:
-            try:
-                with socket.socket(socket.AF_UNIX) as probe:
-                    probe.settimeout(1.0)
-                    probe.connect(str(self._socket))
-                    probe.sendall(b"PING\r\n")
-                    if probe.recv(16).startswith(b"+PONG"):
-                        return
-            except OSError:
-                time.sleep(0.003)
+            if self.answers():
+                return
+            time.sleep(0.003)
         log = self._folder / "server.log"
         tail = log.read_text(errors="replace")[-1000:] if log.exists() else "(no log)"
         self.stop()
         raise BrokerError(f"The embedded server did not start:\n{tail}")
 
+    def answers(self) -> bool:
+        """Whether the server is there."""
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1.0)
+                probe.connect(str(self._socket))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def forget(self) -> None:
+        """In a forked child: lets go of the pipe that keeps the parent's server alive."""
+        if self._process.stdin:
+            self._process.stdin.close()
+
     def stop(self) -> None:
         """Ends the server and removes its folder."""
         if self._process.stdin:
             self._process.stdin.close()  # nothing to save: its data lives as long as the program
-        self._process.wait()
+        try:
+            self._process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:  # somebody else holds the other end: a child that was forked meanwhile
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)

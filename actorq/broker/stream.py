@@ -6,6 +6,7 @@ from actorq.broker import blobs, keys
 from actorq.broker.wire import Link
 from actorq.errors import CodecError
 from actorq.frames import parse_frame
+from actorq.log import logger
 from actorq.maps.lease import NONE_RAN, HandedBack, Lost, Report, Results
 
 
@@ -20,8 +21,19 @@ def after(entry_id: str) -> str:
     return f"{milliseconds}-{int(number) + 1}"
 
 
-def parse_report(fields: list[bytes], link: Link) -> Report:
-    """An entry as a report; the layouts are at the head of `lua/_lib.lua`. `link` fetches a large frame."""
+def parse_reports(entries: list[tuple[bytes, list[bytes]]], link: Link) -> list[Report]:
+    """The entries as reports, without those that nobody of ours can have written. `link` fetches a large frame."""
+    reports = []
+    for _, fields in entries:
+        try:
+            reports.append(_parse(fields, link))
+        except (ValueError, IndexError, TypeError, AttributeError):
+            logger().warning("report_unreadable")
+    return reports
+
+
+def _parse(fields: list[bytes], link: Link) -> Report:
+    """The layouts are at the head of `lua/_lib.lua`."""
     lease, kind, value = fields[1].decode(), fields[2], fields[3]
     if kind == b"f":
         try:

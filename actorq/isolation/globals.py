@@ -73,7 +73,7 @@ class _Mapping(_Saved):
     __slots__ = ()
 
     def take(self) -> Any:
-        return dict(self.what)
+        return dict(dict.items(self.what))  # whatever a subclass overrides
 
     def changed(self) -> bool:
         try:
@@ -259,12 +259,16 @@ class GlobalState:
         todo = [root]
         while todo:
             value = todo.pop()
-            if id(value) in self._seen or isinstance(value, self._opaque):
+            if id(value) in self._seen or issubclass(type(value), self._opaque):
                 continue
             if self._elements > _MOST_ELEMENTS:
                 self.unrestored.append(name)
                 return
-            found = self._visit(value, name)
+            try:
+                found = self._visit(value, name)
+            except Exception:  # a lazy proxy, a property that raises: it is left as it is
+                self.unrestored.append(name)
+                continue
             if found is not None:
                 self._seen.add(id(value))
                 self._keep.append(value)
@@ -281,7 +285,7 @@ class GlobalState:
             return list(value)
         if isinstance(value, dict):
             self._note(_Ordered if isinstance(value, OrderedDict) else _Mapping, value)
-            return [*value, *value.values()]
+            return [*dict.keys(value), *dict.values(value)]
         if isinstance(value, set):
             self._note(_Set, value)
             return list(value)

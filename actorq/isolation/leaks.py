@@ -67,7 +67,7 @@ class Leaks:
 
     def _look(self, name: str) -> None:
         module = sys.modules.get(name)
-        if not isinstance(module, types.ModuleType):
+        if module is None:
             return
         before = _baseline.get(name)
         if before is None:
@@ -107,8 +107,7 @@ _baseline: dict[str, dict[str, Any]] = {}
 def take_baseline() -> None:
     """Notes the functions and classes of every module imported so far."""
     for name, module in list(sys.modules.items()):
-        if isinstance(module, types.ModuleType):
-            _baseline[name] = _code_of(module)
+        _baseline[name] = _code_of(module)
 
 
 def ours(module: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,8 +116,11 @@ def ours(module: str, name: str, function: Callable[..., Any]) -> Callable[..., 
     return function
 
 
-def _code_of(module: types.ModuleType) -> dict[str, Any]:
-    return {name: value for name, value in list(vars(module).items()) if isinstance(value, _CODE)}
+def _code_of(module: types.ModuleType | None) -> dict[str, Any]:
+    if not issubclass(type(module), types.ModuleType):  # some packages put other objects among the modules
+        return {}
+    # by type(): a lazy proxy may raise when it is asked for its __class__
+    return {name: value for name, value in list(vars(module).items()) if issubclass(type(value), _CODE)}
 
 
 def _children() -> int:

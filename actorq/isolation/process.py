@@ -207,7 +207,7 @@ class ProcessState:
     def _empty_temporary(self) -> None:
         """Empties the folder an input may write to, and marks it: the next change gives it a time other than zero."""
         tempfile.tempdir = str(self._temporary)
-        self._temporary.mkdir(exist_ok=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
         self._reopen_temporary()
         for entry in list(self._temporary.iterdir()):
             if entry.is_dir() and not entry.is_symlink():

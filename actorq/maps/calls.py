@@ -16,7 +16,7 @@ from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
-from actorq.broker.stream import after, parse_report, submit_keys
+from actorq.broker.stream import after, parse_reports, submit_keys
 from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, ReplicaLostError
@@ -190,7 +190,7 @@ class Caller:
         entries = reply[0][1]
         lane.last = entries[-1][0].decode()
         lane.frames += len(entries)
-        return [parse_report(entry[1], lane.link) for entry in entries]
+        return parse_reports(entries, lane.link)
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:
         """Renews the call and tells whether the server still knows its lease."""

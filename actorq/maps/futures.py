@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorq import codec
 from actorq.errors import CodecError, PoolError
+from actorq.log import logger
 from actorq.maps.ledger import Ledger, Segment
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
@@ -28,14 +29,15 @@ class _CallSource:
 
     def __init__(self) -> None:
         self.total: int | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+        self.packed = True  # at submit: what the caller does to its arguments later must not travel
         self.exhausted = False
-        self._waiting: deque[tuple[Future[Any], Any]] = deque()
+        self._waiting: deque[tuple[Future[Any], bytes]] = deque()
         #: index -> the future of a call that was drawn
         self.drawn: dict[int, Future[Any]] = {}
         self._next = 0
 
-    def add(self, future: Future[Any], call: Any) -> None:
+    def add(self, future: Future[Any], call: bytes) -> None:
         self._waiting.append((future, call))
 
     def draw(self, count: int) -> list[Any]:
@@ -87,8 +89,8 @@ class Submitter:
         start(self._pump)
 
     def submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
-        call = [list(args), kwargs]
-        self._task.pack_call(args, kwargs)  # refused here, to this caller, and not to every future of the map
+        # what cannot travel is refused here, to this caller, and not to every future of the map
+        call = codec.split_list(self._task.pack_call(args, kwargs))[0]
         future: Future[Any] = Future()
         with self._lock:
             if self.over:
@@ -104,10 +106,13 @@ class Submitter:
         for offset, value in enumerate(codec.unpack_each(segment.outputs)):
             future = self._source.drawn.pop(segment.lo + offset)
             error = segment.errors.get(offset) or (value if isinstance(value, CodecError) else None)
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
+            try:
+                if error is None:
+                    future.set_result(value)
+                else:
+                    future.set_exception(error)
+            except BaseException:  # sys.exit in a callback of the user's: the other futures must not suffer
+                logger().exception("callback_failed", task=self._task.name)
 
     def _ended(self, error: Exception | None) -> None:
         with self._lock:

@@ -90,16 +90,20 @@ def _outputs(
 
 def values_of(segment: Segment, options: MapOptions) -> Iterable[Any]:
     """The outputs of a segment, or what stands for those that failed."""
-    if not segment.errors:
-        try:
-            return codec.unpack_list(segment.outputs)
-        except CodecError:  # of one of them: the others are fine
-            pass
-    return _one_by_one(segment, options)
+    try:
+        values = codec.unpack_list(segment.outputs)
+    except CodecError:  # of one of them: the others are fine
+        values = codec.unpack_each(segment.outputs)
+    else:
+        if not segment.errors and len(values) == segment.count:
+            return values
+    if len(values) != segment.count:
+        raise CodecError(f"A frame for {segment.count} inputs from {segment.lo} on holds {len(values)} outputs.")
+    return _one_by_one(values, segment, options)
 
 
-def _one_by_one(segment: Segment, options: MapOptions) -> Iterator[Any]:
-    for offset, value in enumerate(codec.unpack_each(segment.outputs)):
+def _one_by_one(values: list[Any], segment: Segment, options: MapOptions) -> Iterator[Any]:
+    for offset, value in enumerate(values):
         error = segment.errors.get(offset)
         if error is None and isinstance(value, CodecError):
             error = CodecError(f"The output of input {segment.lo + offset} cannot be read: {value}")

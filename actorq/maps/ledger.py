@@ -169,9 +169,12 @@ class Ledger:
         if not values:
             return None
         lo = self._drawn
-        inputs = codec.pack_list(
-            values, settings().max_payload_bytes, lambda i: f"Input {lo + i} of {self.options.head.task}"
-        )
+        if self._source.packed:
+            inputs = codec.join_list(values)
+        else:
+            inputs = codec.pack_list(
+                values, settings().max_payload_bytes, lambda i: f"Input {lo + i} of {self.options.head.task}"
+            )
         self._drawn += len(values)
         self.counters.submitted = self._drawn
         self._sizer.packed(len(values), len(inputs))
@@ -364,7 +367,7 @@ class Ledger:
         """Whether `take` would return a segment."""
         return self._taken in self._finished if self.options.ordered else bool(self._arrived)
 
-    def ending(self) -> Exception | None:
+    def ending(self) -> BaseException | None:
         """What to raise after the last output: the error of the user's own iterator, or nothing."""
         if self._source.error is not None:
             return self._source.error

@@ -120,6 +120,8 @@ class Pump:
             self._loop()
         except Exception as caught:  # the boundary of the thread: the consumer raises it
             error = caught
+        except BaseException as caught:  # nothing may end the thread without its consumer being told
+            error = PoolError(f"The map was ended by {type(caught).__name__}: {caught}")
         with self._condition:
             if error is not None:
                 self.ledger.fail(error)

@@ -7,6 +7,7 @@ long lease runs. A pipe wakes the wait when the consumer made room.
 from __future__ import annotations
 
 import base64
+import contextlib
 import time
 import zlib
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from redis.exceptions import RedisError
 from actorq import codec
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.client import Client
-from actorq.broker.stream import after, parse_report, submit_keys
+from actorq.broker.stream import after, parse_reports, submit_keys
 from actorq.broker.wire import Argument, ServerFullError, Store
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, DeclarationError
@@ -29,6 +30,8 @@ from actorq.waiting import Waker, ready
 
 #: one XREAD waits this long on the server; then it is asked again
 _BLOCK_SECONDS = 5.0
+#: pause before a full server is asked again, seconds
+_FULL_PAUSE = 0.25
 #: frames taken at once
 _COUNT = 64
 
@@ -73,7 +76,7 @@ class RedisTransport:
         except ServerFullError:
             if alone and self._full_for() > self._client.patience:
                 raise
-            time.sleep(0.05)
+            time.sleep(_FULL_PAUSE)
             return 0
         if live < 0:
             raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
@@ -139,7 +142,8 @@ class RedisTransport:
             description = f"{self._task}: {each.reason}"
             kept = payload if len(payload) < blobs.LARGE_BYTES else b""
             args += (f"{each.lease}-{each.index}", description, reason, kept, each.replica)
-        self._submit.call(scripts.FAIL, [], args)
+        with contextlib.suppress(BrokerError):  # for operators; the caller gets its errors either way
+            self._submit.call(scripts.FAIL, [], args)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -190,7 +194,7 @@ class RedisTransport:
         entries = reply[0][1]
         self._last = entries[-1][0].decode()
         self._trim = after(self._last)
-        return [parse_report(entry[1], self._submit) for entry in entries]
+        return parse_reports(entries, self._submit)
 
 
 def describe_lease(task: str, lease: Lease) -> str:

@@ -24,7 +24,9 @@ class Source(Protocol):
     #: length, if known from the start
     total: int | None
     #: what the user's iterator raised, after the inputs before it
-    error: Exception | None
+    error: BaseException | None
+    #: what is drawn is packed already
+    packed: bool
 
     def draw(self, count: int) -> list[Any]:
         """At most `count` inputs; fewer, or none, when that is all there is now. Does not block."""
@@ -68,7 +70,8 @@ class MemorySource:
     def __init__(self, iterator: Iterator[Any], total: int | None) -> None:
         self.total = total
         self.exhausted = total == 0
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+        self.packed = False
         self._iterator = iterator
 
     def draw(self, count: int) -> list[Any]:
@@ -94,7 +97,8 @@ class FedSource:
     def __init__(self, iterator: Iterator[Any], total: int | None, on_input: Callable[[], None]) -> None:
         self.total = total
         self.exhausted = total == 0
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+        self.packed = False
         self._iterator = iterator
         self._on_input = on_input
         self._buffer: deque[Any] = deque()
@@ -140,7 +144,7 @@ class FedSource:
                         self._changed.wait()
                     if self._closed:
                         return
-        except Exception as error:  # the user's code: the consumer raises it after the outputs before it
+        except BaseException as error:  # the user's code, sys.exit too: the consumer raises it after what came before
             if isinstance(error, ValueError) and str(error).startswith("zip() argument"):
                 error = DeclarationError(f"map() got iterables of unequal lengths: {error}.")
             self.error = error

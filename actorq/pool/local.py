@@ -72,13 +72,18 @@ class LocalPool:
             self._hear()
         if self._failure is not None:
             raise PoolError(
-                f"The replicas of {self.environment!r} cannot import its tasks:\n\n{self._failure.rstrip()}"
+                f"The replicas of {self.environment!r} cannot start:\n\n{self._failure.rstrip()}"
             )
         if self._process.poll() is not None:
             raise PoolError(
                 f"The pool of {self.environment!r} has stopped (exit status {self._process.returncode}); "
                 "what it said is on stderr above."
             )
+
+    def forget(self) -> None:
+        """In a forked child: lets go of the pipe that keeps the parent's pool alive."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _hear(self) -> None:
         while self._failure is None and ready([self._status], 0):

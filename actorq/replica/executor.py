@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import random
 import resource
@@ -198,7 +199,11 @@ class Executor:
             return None
         if not reply or not reply[1]:
             return None
-        return self._taken(reply[1].split(b"\0", 2))
+        try:
+            return self._taken(reply[1].split(b"\0", 2))
+        except (ValueError, IndexError):  # not one of ours
+            logger().warning("mail_unreadable")
+            return None
 
     def _failures(self, member: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:
         """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
@@ -241,6 +246,8 @@ class Executor:
             run.run(self._event_loop)
         except Stop as stop:  # arrived in our own loop, between two inputs
             run.stopped = stop.kind == failure.CANCELLED
+        if run.stopped and self._isolation.after_input is not None:
+            run.restore()
         if run.spoilt is not None:
             self._spoilt(run)
         self._run = None
@@ -365,10 +372,8 @@ def _reseed() -> None:
 
 def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(Exception):  # the reader is gone; the task closed it, or put something else there
             stream.flush()
-        except (OSError, ValueError):  # the reader is gone, or the task closed it
-            continue
 
 
 def resident_bytes() -> int:

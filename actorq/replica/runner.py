@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -150,21 +151,37 @@ class Run:
     def _run_tight(self) -> None:
         outputs, iterator, function = self._outputs, self._iterator, self.prepared.function
         star = self.prepared.head.mode == STAR
+        pid = os.getpid()
         while True:
             try:
                 self.armed = True
                 # keeps the outputs before an exception, so their number is the position of the input that raised
                 outputs.extend(starmap(function, iterator) if star else map(function, iterator))
                 self.armed = False
-                return
             except BaseException as error:
                 self.armed = False
+                if os.getpid() != pid:
+                    os._exit(1)
                 if not self._caught(error):
                     return
+                continue
+            if os.getpid() != pid:  # see below
+                os._exit(0)
+            if len(outputs) == self.fetched:
+                return
+            self._caught(StopIteration("the task raised StopIteration"))  # which `extend` took for the end of the map
+
+    def restore(self) -> None:
+        """Puts the process back. `spoilt` says when that failed."""
+        assert self._reset is not None
+        try:
+            self._reset()
+        except Exception as error:  # an object of the task's that refuses to be put back
+            self.spoilt = f"{type(error).__name__}: {error}"
 
     def _run_published(self, call: Callable[[Any], Any]) -> None:
         outputs, slot, reset = self._outputs, self._slot, self._reset
-        now = time.monotonic_ns
+        now, getpid, pid = time.monotonic_ns, os.getpid, os.getpid()
         for value in self._iterator:
             slot.begin_input(len(outputs), now())
             try:
@@ -175,18 +192,20 @@ class Run:
                 self.armed = False
             except BaseException as error:
                 self.armed = False
+                if getpid() != pid:
+                    os._exit(1)
                 if not self._caught(error):
                     return
             else:
+                if getpid() != pid:  # the task forked and came back in the child: only the parent is a replica
+                    os._exit(0)
                 outputs.append(output)
                 del output
             slot.end_input()
             if reset is not None:
                 del value
-                try:
-                    reset()
-                except Exception as error:  # an object of the task's that refuses to be put back
-                    self.spoilt = f"{type(error).__name__}: {error}"
+                self.restore()
+                if self.spoilt is not None:
                     return
 
     def _caught(self, error: BaseException) -> bool:
@@ -201,7 +220,7 @@ class Run:
             data = failure.describe(error)
         else:
             data = failure.describe(error)
-            data["message"] = f"the task raised {type(error).__name__}({error}), which would end the process"
+            data["message"] = f"the task raised {type(error).__name__}({data['message']}), which would end the process"
         self._errors[len(self._outputs)] = data
         self._outputs.append(None)
         error.__traceback__ = None  # frees the task's frames now, not with the next error

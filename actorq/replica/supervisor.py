@@ -39,6 +39,8 @@ _KILL_GRACE = 1.0
 #: pause before an executor that died young is replaced, seconds; doubles up to the longest
 _RESPAWN_FIRST, _RESPAWN_LONGEST = 0.05, 5.0
 _YOUNG_SECONDS = 5.0
+#: executors of one slot that may die in a row before they take any work
+_MOST_STILLBORN = 5
 #: how long the zygote may take to end, seconds
 _END_SECONDS = 1.0
 
@@ -52,6 +54,7 @@ class _Replica:
         self.slot = slot
         self.pid = 0
         self.started = 0.0
+        self.stillborn = 0  # executors in a row that died before their first lease
         self.pause = _RESPAWN_FIRST
         self.forking = False  # asked of the zygote, no answer yet
         self.draining = False
@@ -251,6 +254,11 @@ class Supervisor:
             return
         reason = replica.killed_for or failure.exit_reason(status)
         logger().warning("executor_lost", worker=replica.worker, reason=reason, lease=slot.held)
+        replica.stillborn = replica.stillborn + 1 if slot.lease == 0 else 0
+        if replica.stillborn >= _MOST_STILLBORN:
+            self._failed = True
+            self._on_failed(f"Its executors die before they take any work ({reason}); they say why on stderr.")
+            return
         position = slot.position if slot.running else NONE_RAN
         death = Death(slot=replica.index, worker=replica.worker, reason=reason, member=slot.held, position=position)
         slot.clear()

@@ -64,6 +64,109 @@ def test_a_map_closed_by_another_thread_is_an_error_for_its_consumer() -> None:
         list(outputs)
 
 
+def test_what_the_iterator_raises_reaches_the_consumer() -> None:
+    def leaves() -> Iterator[int]:
+        yield 1
+        sys.exit("done")
+
+    outputs = tasks.double.map(leaves())
+    assert next(outputs) == 2
+    with pytest.raises(SystemExit, match="done"):
+        next(outputs)
+
+
+def test_a_callback_that_exits_harms_no_other_future() -> None:
+    futures = [tasks.echo.submit(x) for x in range(4)]
+    futures[0].add_done_callback(lambda _: sys.exit("callback"))
+    assert [future.result(timeout=10) for future in futures] == [0, 1, 2, 3]
+    assert tasks.echo.submit(5).result(timeout=10) == 5
+
+
+def test_what_a_caller_changes_after_submit_does_not_travel() -> None:
+    values: list[list[object]] = [[x] for x in range(50)]
+    futures = []
+    for value in values:
+        futures.append(tasks.echo.submit(value))
+        value.append("later")
+    assert [future.result(timeout=10) for future in futures] == [[x] for x in range(50)]
+
+
+@pytest.mark.parametrize("what", ["surrogate", "base", "property", "stop", "stdout", "fork", "class"])
+def test_a_task_cannot_take_its_executor_down_by_its_errors(what: str) -> None:
+    outputs = tasks.misbehaves.map(range(300), kwargs={"what": what}, return_exceptions=True)
+    values = list(outputs)
+    assert [v for x, v in enumerate(values) if x != 150] == [x for x in range(300) if x != 150]
+    if what not in ("stdout", "fork"):
+        assert isinstance(values[150], Exception)
+        assert "replicas died" not in str(values[150])
+    assert outputs.stats().recovered == 0
+
+
+def test_a_program_with_many_open_files_can_map() -> None:
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert tasks.double.map([1, 2]).results() == [2, 4]
+        assert tasks.double.remote(3) == 6
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def test_a_forked_child_does_not_keep_the_pool_alive(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, time
+        from tests import tasks
+        assert tasks.double.remote(1) == 2
+        if os.fork() == 0:
+            os.close(1), os.close(2)
+            time.sleep(30)
+            os._exit(0)
+        """)
+    )
+    started = time.monotonic()
+    subprocess.run([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=25)
+    assert time.monotonic() - started < 20
+
+
+def test_the_next_map_starts_a_new_pool_when_the_old_one_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+        import psutil
+        from tests import tasks
+        from actorq.runtime import runtime
+        for name in ("actorq.replica.host", "--unixsocket"):
+            assert tasks.double.map([1]).results() == [2]
+            for process in psutil.Process().children(recursive=True):
+                if name in " ".join(process.cmdline()):
+                    process.kill()
+            psutil.wait_procs(psutil.Process().children(recursive=True), timeout=1)
+        print(tasks.double.map([3]).results(), tasks.double.remote(4))
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=40,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "[6] 8\n"
+
+
+def test_a_cancelled_input_is_reset_too() -> None:
+    from tests import isolated
+
+    before = isolated.observe.remote(0)
+    outputs = isolated.spoil_and_wait.map([0])
+    time.sleep(0.5)
+    outputs.close()
+    assert isolated.observe.remote(0) == before
+
+
 def test_a_timeout_ends_a_coroutine_for_good(tmp_path: Path) -> None:
     with pytest.raises(TaskTimeoutError):
         tasks.dawdles.remote(str(tmp_path / "woke"), 1.0)

@@ -4,6 +4,7 @@
 -- ARGV  4 map TTL s   5 owner   then the ids of the leases it waits for
 -- Returns {live replicas, map was alive, ids without an unfinished job...}
 local alive = call('EXISTS', KEYS[1])
+call('ZREM', WIP, '') -- so that a full server takes it: see renew.lua
 if alive == 0 then call('HSET', KEYS[1], 'serial', 0, 'owner', ARGV[5]) end
 call('EXPIRE', KEYS[1], ARGV[4])
 call('EXPIRE', KEYS[2], ARGV[4])

@@ -6,6 +6,8 @@
 local lease_s, stamp, held = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local t = now()
 local stop = {}
+call('ZREM', WIP, '') -- a full server lets a script write whose first write takes no memory: renewals must go through
+for _, key in ipairs({WIP, IDLE, RQ .. ':queue:' .. ENV, RQ .. ':workers:' .. ENV}) do call('EXPIRE', key, 86400) end
 for i = 7, 6 + held do
   local member = ARGV[i]
   local j = split(member)

@@ -10,6 +10,7 @@ local j = split(member)
 local job = RQ .. ':job:' .. j
 local f = call('HMGET', job, 'aq_map', 'aq_done', 'aq_end')
 if not f[1] then return 0 end
+call('ZREM', WIP, '') -- so that a full server takes the results: see renew.lua
 local done = tonumber(f[2] or '0')
 if ARGV[7] ~= '' and tonumber(ARGV[5]) <= done and done < tonumber(ARGV[6]) then
   if not emit(f[1], 'l', j, 'f', ARGV[7]) then return 0 end

@@ -227,12 +227,12 @@ class _SilentError(BaseException):
 
 class _OddError(Exception):
     @property
-    def args(self) -> Any:  # type: ignore[misc]  # on purpose
+    def args(self) -> Any:  # type: ignore[override]  # on purpose
         raise ZeroDivisionError
 
 
 class _Proxy:
-    @property
+    @property  # type: ignore[misc]  # on purpose
     def __class__(self) -> Any:
         raise RuntimeError("working outside of a request")
 

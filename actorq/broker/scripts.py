@@ -11,7 +11,6 @@ from hashlib import sha1
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "lua"
-_LIBRARY = (_FOLDER / "_lib.lua").read_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +22,26 @@ class Script:
     sha: str
 
 
+def _library() -> tuple[str, dict[str, tuple[list[str], str]]]:
+    """What every script needs, and the parts by name: (parts they need, text)."""
+    head, *parts = (_FOLDER / "_lib.lua").read_text(encoding="utf-8").split("\n--@ ")
+    named = {}
+    for part in parts:
+        title, _, text = part.partition("\n")
+        name, _, needs = title.partition(" < ")
+        named[name] = (needs.split(), text)
+    return head, named
+
+
 def _load(name: str) -> Script:
-    text = _LIBRARY + b"\n" + (_FOLDER / f"{name}.lua").read_bytes()
+    """Reads a script and puts the parts of the library before it that its first line asks for."""
+    head, parts = _library()
+    body = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    wanted = body.partition("\n")[0].removeprefix("-- uses: ").split()
+    for part in wanted:
+        wanted += [need for need in parts[part][0] if need not in wanted]
+    pieces = [head, *(text for part, (_, text) in parts.items() if part in wanted), body]
+    text = "\n".join(pieces).encode()
     return Script(name=name, text=text, sha=sha1(text, usedforsecurity=False).hexdigest())
 
 

@@ -23,6 +23,8 @@ from actorq.maps.transport import Transport
 
 #: pause between two heartbeats of a map, seconds; also bounds how late a lost replica is noticed beyond its lease
 BEAT_SECONDS = 1.0
+#: how long frames may gather, seconds: a twentieth of the lease that the sizer aims at
+_GATHER_SECONDS = 0.001
 
 
 class Pump:
@@ -156,9 +158,18 @@ class Pump:
                 self._transport.record(given_up)
             # Read first, then ask what vanished: a lease whose result waits to be read is not lost.
             self._book(self._transport.wait(self._pause(next_beat), expecting=bool(self.ledger.outstanding)))
+            self._gather()
             if time.monotonic() >= next_beat:
                 self._book(self._transport.beat(list(self.ledger.outstanding.values())))
                 next_beat = time.monotonic() + BEAT_SECONDS
+
+    def _gather(self) -> None:
+        """Lets a few frames come together while every replica has a lease that runs and one that waits.
+
+        When many replicas finish at once, a pump that wakes for each of them takes the processor from them.
+        """
+        if len(self.ledger.outstanding) > 2 * self._transport.replicas:
+            time.sleep(_GATHER_SECONDS)
 
     def _submit(self, leases: list[Lease], *, alone: bool) -> None:
         accepted = self._transport.offer(leases, alone=alone)

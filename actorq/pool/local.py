@@ -71,9 +71,7 @@ class LocalPool:
         with self._lock:
             self._hear()
         if self._failure is not None:
-            raise PoolError(
-                f"The replicas of {self.environment!r} cannot start:\n\n{self._failure.rstrip()}"
-            )
+            raise PoolError(f"The replicas of {self.environment!r} cannot start:\n\n{self._failure.rstrip()}")
         if self._process.poll() is not None:
             raise PoolError(
                 f"The pool of {self.environment!r} has stopped (exit status {self._process.returncode}); "

@@ -1,4 +1,6 @@
--- Shared by all scripts: put before each of them when it is loaded.
+-- Shared by the scripts. What stands before the first `--@` is put before each of them when it is loaded; a part marked
+-- `--@ name < parts it needs` only where the first line of the script, `-- uses: …`, asks for it: making a function takes
+-- 0.4 us in every call.
 --
 -- Every script gets   ARGV[1] RQ's prefix   ARGV[2] our prefix   ARGV[3] environment
 -- Redis TIME is the only clock of a lease; the ISO stamps are for people.
@@ -24,20 +26,24 @@ local FAILURE_TTL = 86400
 -- What RQ's tools unpickle to describe a job; replicas never read it. Protocol 0 of ('…run_lease', None, (), {}).
 local JOB_DATA = '(Vactorq.replica.stock.run_lease\nN(t(dt.'
 
+--@ now
 local function now()
   local t = call('TIME')
   return tonumber(t[1]) + tonumber(t[2]) / 1000000
 end
 
+--@ split
 local function split(member)
   return string.match(member, '^(.*):([^:]*)$')
 end
 
+--@ alive
 -- Map "" is that of an input which `rq requeue` brought back: nobody waits for its result.
 local function alive(map)
   return map == '' or call('EXISTS', AQ .. ':map:' .. map) == 1
 end
 
+--@ emit < alive
 -- Sends a frame to a map that still lives; a dead map's stream is removed. True when it was sent.
 local function emit(map, ...)
   if map == '' then return true end
@@ -51,12 +57,14 @@ local function emit(map, ...)
   return true
 end
 
+--@ forget
 -- Forgets a lease that is no longer run by worker w.
 local function forget(j, x, w)
   call('DEL', RQ .. ':job:' .. j, RQ .. ':execution:' .. j .. ':' .. x, AQ .. ':blob:' .. j)
   if w and w ~= '' then call('SREM', RQ .. ':worker:' .. w .. ':executions', j .. ':' .. x) end
 end
 
+--@ start
 -- Notes that w runs attempt x of lease j. The attempt is also the fence.
 local function start(j, x, w, t, lease_s)
   local member = j .. ':' .. x
@@ -65,6 +73,7 @@ local function start(j, x, w, t, lease_s)
   call('SADD', RQ .. ':worker:' .. w .. ':executions', member)
 end
 
+--@ record_failure
 -- Puts a failed input into RQ's registry, as a job of its own, so that `rq info` and dashboards show it and `rq requeue`
 -- can run it. The registry is bounded: a map of a million failures must not fill the server with their tracebacks.
 local function record_failure(id, description, trace, payload, w, stamp, t)
@@ -81,6 +90,7 @@ local function record_failure(id, description, trace, payload, w, stamp, t)
   call('EXPIRE', failed, FAILURE_TTL)
 end
 
+--@ take_away < emit forget
 -- Takes a running lease from worker w and tells its map by the frame that follows (see the head). An input that
 -- `rq requeue` brought back has no map: it returns to the failed registry.
 local function take_away(j, x, w, t, ...)
@@ -98,6 +108,7 @@ local function take_away(j, x, w, t, ...)
   forget(j, x, w)
 end
 
+--@ take_idle
 -- The idle replica that was seen last, or nil. Entries a supervisor stopped renewing are not believed.
 local function take_idle(t)
   local top = call('ZPOPMAX', IDLE)
@@ -109,6 +120,7 @@ local function take_idle(t)
   return top[1]
 end
 
+--@ reap < split take_away
 -- Turns leases that were not renewed into `lost` frames; their submitter decides what runs again. At most 32 a call.
 local function reap(t)
   local lapsed = call('ZRANGEBYSCORE', WIP, '-inf', t, 'LIMIT', 0, 32)

@@ -1,3 +1,4 @@
+-- uses: now reap
 -- A submitter's heartbeat: keeps its map alive, reports lapsed leases, and asks which of its leases are gone.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>

@@ -1,3 +1,4 @@
+-- uses: forget
 -- Ends a map: nothing of it stays. Replicas that run one of its leases are told through RQ's own command channel.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>

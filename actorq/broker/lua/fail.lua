@@ -1,3 +1,4 @@
+-- uses: now record_failure
 -- A submitter gives up inputs whose replicas died: they become failed jobs, as those that raised do on their replica.
 --
 -- ARGV  4 ISO stamp   then per input: id, description, zlib+base64 reason, payload, worker

@@ -1,3 +1,4 @@
+-- uses: now split forget take_away
 -- A supervisor reports that its executor ended: what that executor held goes back to its submitter at once.
 --
 -- ARGV  4 worker   5 reason   6 "<lease>:<attempt>" it held, or ""   7 position of the running input, "" unknown, "-" none

@@ -1,3 +1,4 @@
+-- uses: now split alive emit forget start record_failure take_away
 -- A replica commits the lease it ran, if any, and gets the next one: the only round trip of a busy replica.
 -- Safe to send twice: a commit whose attempt is no longer in rq:wip changes nothing, and a replica that already owns a
 -- lease is given that one again instead of a new one.
@@ -70,7 +71,7 @@ while true do
   local j = call('LPOP', KEYS[1])
   if not j then break end
   local job = RQ .. ':job:' .. j
-  local f = call('HMGET', job, 'aq', 'aq_map', 'status')
+  local f = call('HMGET', job, 'aq', 'aq_map', 'status', 'aq_attempt')
   if not f[1] or f[1] == '' then
     if f[3] then -- a job that plain RQ put here, or a failed input that was too large to keep: it is not ours to run, and must not vanish
       call('HSET', job, 'status', 'failed', 'ended_at', stamp)
@@ -79,8 +80,8 @@ while true do
   elseif not alive(f[2]) then
     call('DEL', job, AQ .. ':out:' .. f[2], AQ .. ':blob:' .. j) -- its submitter is gone
   else
-    local x = call('HINCRBY', job, 'aq_attempt', 1)
-    call('HSET', job, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', w)
+    local x = tonumber(f[4] or '0') + 1
+    call('HSET', job, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', w, 'aq_attempt', x)
     start(j, x, w, t, lease_s)
     call('ZREM', IDLE, w) -- it may have come here after a wait that found nothing
     return answer('busy', j, tostring(x), f[1])

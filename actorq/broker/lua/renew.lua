@@ -1,3 +1,4 @@
+-- uses: now split alive take_idle reap
 -- A supervisor says what its executors hold and which of them are idle; lapsed leases of anyone are reported as lost.
 --
 -- ARGV  4 lease s   5 ISO stamp   6 count of held members, then per member "<lease>:<attempt>"   then idle workers

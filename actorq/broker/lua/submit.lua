@@ -1,3 +1,4 @@
+-- uses: now start take_idle
 -- Offers leases of one map: each goes straight to an idle replica's mailbox, or waits in the queue. Keeps the map alive.
 -- Safe to send twice: a lease whose serial the map has already seen is skipped.
 --

@@ -146,7 +146,7 @@ class Runtime:
             return self._client, pool
 
     def _drop_server(self) -> None:
-        """The embedded server has died, and what it held: the next map starts anew."""
+        """Lets go of the server, and of the pools that serve it: a later map starts anew."""
         for pool in self._pools.values():
             pool.stop()
         if self._client is not None:
@@ -191,12 +191,7 @@ class Runtime:
             pump.close()
         for caller in self._callers.values():
             caller.close()
-        for pool in self._pools.values():
-            pool.stop()
-        if self._client is not None:
-            self._client.close()
-        if self._server is not None:
-            self._server.stop()
+        self._drop_server()
 
     def _caller(self, task: Task[Any, Any, Any]) -> Caller:
         caller = self._callers.get((task.environment.name, task.name))

@@ -6,8 +6,8 @@ from actorq.broker import blobs, keys
 from actorq.broker.wire import Link
 from actorq.errors import CodecError
 from actorq.frames import parse_frame
+from actorq.lease import NONE_RAN, HandedBack, Lost, Report, Results
 from actorq.log import logger
-from actorq.maps.lease import NONE_RAN, HandedBack, Lost, Report, Results
 
 
 def submit_keys(map_id: str, env: str) -> list[str]:

@@ -21,7 +21,7 @@ from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, ReplicaLostError
 from actorq.frames import CALL, join_parts
-from actorq.maps.lease import NONE_RAN, HandedBack, Lost, Report, Results
+from actorq.lease import NONE_RAN, HandedBack, Lost, Report, Results
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.names import new_id
 

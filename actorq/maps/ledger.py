@@ -22,7 +22,7 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import MapFailedError
 from actorq.frames import Frame
-from actorq.maps.lease import NONE_RAN, GivenUp, Lease
+from actorq.lease import NONE_RAN, GivenUp, Lease
 from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from actorq.errors import ActorqError, MapTimeoutError, PoolError
-from actorq.maps.lease import HandedBack, Lease, Lost, Report, Results
+from actorq.lease import HandedBack, Lease, Lost, Report, Results
 from actorq.maps.ledger import Ledger, Segment
 from actorq.maps.transport import Transport
 

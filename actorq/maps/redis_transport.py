@@ -23,7 +23,7 @@ from actorq.broker.wire import Argument, ServerFullError, Store
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, DeclarationError
 from actorq.frames import join, join_parts
-from actorq.maps.lease import NONE_RAN, GivenUp, Lease, Lost, Report
+from actorq.lease import NONE_RAN, GivenUp, Lease, Lost, Report
 from actorq.maps.options import MapOptions
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.waiting import Waker, ready

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from actorq.maps.lease import GivenUp, Lease, Report
+from actorq.lease import GivenUp, Lease, Report
 
 
 class Transport(Protocol):

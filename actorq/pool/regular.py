@@ -22,7 +22,7 @@ from actorq import failure
 from actorq.environment import TaskEnvironment
 from actorq.errors import CodecError
 from actorq.frames import join, parse_frame
-from actorq.maps.lease import GivenUp, Lease, Lost, Report, Results
+from actorq.lease import GivenUp, Lease, Lost, Report, Results
 from actorq.maps.options import MapOptions
 from actorq.replica.importing import module_target
 from actorq.replica.spec import ZygoteSpec

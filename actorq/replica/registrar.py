@@ -23,8 +23,8 @@ from actorq.broker import keys, scripts
 from actorq.broker.wire import Argument, Link, connection_pool
 from actorq.clock import iso_now
 from actorq.errors import BrokerError
+from actorq.lease import NONE_RAN
 from actorq.log import logger
-from actorq.maps.lease import NONE_RAN
 
 #: RQ's record of a replica outlives this many leases without a heartbeat
 _TTL_FACTOR = 4

@@ -22,8 +22,8 @@ from typing import Any
 
 from actorq import failure
 from actorq.errors import PoolError
+from actorq.lease import NONE_RAN
 from actorq.log import logger
-from actorq.maps.lease import NONE_RAN
 from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot, Slots
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote

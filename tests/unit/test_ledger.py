@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actorq import MapFailedError, ReplicaLostError, TaskTimeoutError, codec, failure
 from actorq.frames import Frame, Head
-from actorq.maps.lease import Lease
+from actorq.lease import Lease
 from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource

@@ -260,3 +260,9 @@ def misbehaves(x: int, what: str = "") -> Any:
     if what == "class":
         return _Proxy()
     return x
+
+
+@plain.task
+def sturdy(x: int) -> int:
+    time.sleep(0.002)
+    return x

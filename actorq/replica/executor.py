@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import os
 import random
 import resource
@@ -372,8 +371,10 @@ def _reseed() -> None:
 
 def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # the reader is gone; the task closed it, or put something else there
+        try:
             stream.flush()
+        except Exception:  # noqa: S112 - the reader is gone; the task closed it, or put something else there
+            continue
 
 
 def resident_bytes() -> int:

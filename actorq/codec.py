@@ -49,7 +49,7 @@ def pack(value: Any) -> bytes:
     except RecursionError:
         raise CodecError("The value is nested too deeply, or contains itself.") from None
     except Exception as error:  # a property or an unset slot of the user's object may raise anything
-        raise CodecError(_why(error)) from error
+        raise CodecError(_why(error)) from None
 
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
@@ -81,7 +81,7 @@ def pack_list(values: list[Any], limit: int, what: Callable[[int], str]) -> byte
             try:
                 pack(value)
             except CodecError as error:
-                raise CodecError(f"{what(position)} cannot be carried: {error}") from error
+                raise CodecError(f"{what(position)} cannot be carried: {error}") from None
         raise
     if len(data) > limit:
         for position, value in enumerate(values):

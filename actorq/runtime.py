@@ -155,6 +155,11 @@ class Runtime:
             self._server.stop()
         self._pools, self._callers, self._client, self._server = {}, {}, None, None
 
+    def finish_calls(self) -> None:
+        """Waits for the calls that `submit` has taken."""
+        for submitter in list(self._submitters.values()):
+            submitter.finish()
+
     def forget(self) -> None:
         """In a forked child: the parent's pools and server are not ours to keep alive."""
         for pool in self._pools.values():
@@ -242,6 +247,8 @@ def shutdown() -> None:
 def _at_exit() -> None:
     global _ended
     _ended = True
+    if _current is not None and _current.pid == os.getpid():
+        _current.finish_calls()
     shutdown()
 
 

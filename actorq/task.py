@@ -45,7 +45,7 @@ class TaskOptions:
             if isinstance(retry_delay, bool) or not isinstance(retry_delay, (int, float)) or retry_delay < 0:
                 raise DeclarationError(f"retry_delay={retry_delay!r}: give seconds from 0 up, or a Backoff.")
             retry_delay = Backoff(base=float(retry_delay), factor=1.0)
-        if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):
+        if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout <= 0):
             raise DeclarationError(f"timeout={timeout!r}: give seconds above 0, or None.")
         return cls(retries=retries, retry_delay=retry_delay, timeout=timeout)
 
@@ -303,8 +303,14 @@ def _listed(iterable: Iterable[Any]) -> Iterable[Any]:
     if not isinstance(iterable, Iterable):
         raise DeclarationError(f"starmap() needs an iterable of argument tuples, not a {type(iterable).__name__}.")
     if isinstance(iterable, (list, tuple)):
-        return [list(item) for item in iterable]
-    return map(list, iterable)
+        return [_arguments(item) for item in iterable]
+    return map(_arguments, iterable)
+
+
+def _arguments(item: Any) -> list[Any]:
+    if not isinstance(item, Iterable):
+        raise DeclarationError(f"starmap() needs argument tuples, and got {item!r}: for single arguments use map().")
+    return list(item)
 
 
 def _module_name(function: Callable[..., Any]) -> str:

@@ -31,6 +31,8 @@ class Client:
             if self._pid != os.getpid():  # forked: the parent's sockets are not ours to speak on
                 self._free, self._pid = [], os.getpid()
             link = self._free.pop() if self._free else None
+        if link is not None:
+            link.patience = self.patience
         if link is None:
             link = Link(self.url, patience=self.patience)
         if not self._checked:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -47,6 +48,9 @@ _NOTHING = object()
 #: the command behind it is not answered: its reply would only wake this side before the one that is waited for. What
 #: the server refuses so is noticed by what comes, or does not come, after it
 NO_REPLY: list[str | bytes | int | float] = ["CLIENT", "REPLY", "SKIP"]
+
+#: an outage this long is worth a word to the user, seconds
+_WARN_AFTER = 3.0
 
 Argument = str | bytes | int | float
 _TRANSIENT = (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)
@@ -311,8 +315,7 @@ class Link:
             return self.read()
 
     def _patiently(self, attempt: Callable[[], Any]) -> Any:
-        pause = _BACKOFF_FIRST
-        deadline = time.monotonic() + self.patience
+        pause, started, warned = _BACKOFF_FIRST, time.monotonic(), False
         while True:
             try:
                 return attempt()
@@ -320,8 +323,12 @@ class Link:
                 refused = explain(error, self.url)
                 if not isinstance(error, redis.ResponseError):
                     self.drop()  # a reply may still come: it must not be taken for that of the next command
-                if not self._worth_retrying(error) or time.monotonic() >= deadline:
+                lost_for = time.monotonic() - started
+                if not self._worth_retrying(error) or lost_for >= self.patience:  # which another thread may shorten
                     raise refused from error
+                if lost_for > _WARN_AFTER and not warned and not self._stubborn:
+                    warned = True
+                    warnings.warn(f"{refused} Trying for {self.patience:.0f} s.", RuntimeWarning, stacklevel=2)
             except BaseException:
                 self.drop()  # interrupted between a command and its reply
                 raise

@@ -32,6 +32,8 @@ class _CallSource:
         self.error: BaseException | None = None
         self.packed = True  # at submit: what the caller does to its arguments later must not travel
         self.exhausted = False
+        #: no call will be added: the map ends with those that are there
+        self.ending = False
         self._waiting: deque[tuple[Future[Any], bytes]] = deque()
         #: index -> the future of a call that was drawn
         self.drawn: dict[int, Future[Any]] = {}
@@ -48,6 +50,8 @@ class _CallSource:
                 self.drawn[self._next] = future
                 self._next += 1
                 calls.append(call)
+        if self.ending and not self._waiting:
+            self.exhausted = True
         return calls
 
     def close(self) -> None:
@@ -98,6 +102,12 @@ class Submitter:
             self._source.add(future, call)
         self._pump.nudge()
         return future
+
+    def finish(self) -> None:
+        """Waits until the calls that are submitted are done, as the executors of concurrent.futures do at exit."""
+        self._source.ending = True
+        self._pump.nudge()
+        self._pump.join()
 
     def close(self) -> None:
         self._pump.close()

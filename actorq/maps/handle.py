@@ -56,6 +56,12 @@ class MapHandle(Iterator[R], Generic[R]):
 
     cancel = close
 
+    def __repr__(self) -> str:
+        counters = self._ledger.counters
+        total = "?" if counters.total is None else counters.total
+        done = counters.succeeded + counters.failed
+        return f"<map {self.map_id} of {self._ledger.options.head.task}: {done}/{total} done, {counters.failed} failed>"
+
     def __iter__(self) -> Iterator[R]:  # noqa: PYI034 - the generator is what a for loop must hold, alone
         return cast("Iterator[R]", self._outputs)
 

@@ -48,8 +48,8 @@ class MapOptions:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise DeclarationError(f"{name}={value!r}: give a whole number from 1 up.")
-        if self.timeout is not None and self.timeout <= 0:
-            raise DeclarationError(f"timeout={self.timeout}: give seconds above 0.")
+        if self.timeout is not None and (not isinstance(self.timeout, (int, float)) or self.timeout <= 0):
+            raise DeclarationError(f"timeout={self.timeout!r}: give seconds above 0.")
 
     @property
     def tolerant(self) -> bool:

@@ -45,7 +45,7 @@ class RemotePool:
         self._lonely = 0 if live > 0 else self._lonely + 1
         if self._lonely == _LONELY_SECONDS:
             warnings.warn(
-                f"No replica serves environment {self._environment!r} on {masked(self._url)} yet; the map waits. "
+                f"No replica serves environment {self._environment!r} on {masked(self._url)}: the map waits. "
                 "Start one with: actorq worker MODULE:ENVIRONMENT",
                 RuntimeWarning,
                 stacklevel=2,

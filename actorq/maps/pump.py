@@ -102,9 +102,14 @@ class Pump:
         """Ends the map now and waits until nothing of it is left."""
         with self._condition:
             self._closed = True
+        self._transport.hurry()
         self._transport.wake()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def join(self) -> None:
+        """Waits until the map is over."""
+        self._thread.join()
 
     @property
     def runs(self) -> bool:
@@ -129,6 +134,7 @@ class Pump:
                 self.ledger.fail(error)
             outstanding = list(self.ledger.outstanding.values())
             self.ledger.close()
+        self._transport.hurry()
         try:
             self._transport.finish(outstanding)
         except ActorqError as caught:

@@ -32,6 +32,8 @@ from actorq.waiting import Waker, ready
 _BLOCK_SECONDS = 5.0
 #: pause before a full server is asked again, seconds
 _FULL_PAUSE = 0.25
+#: seconds to try an unreachable server when the map ends
+_LAST_PATIENCE = 1.0
 #: frames taken at once
 _COUNT = 64
 
@@ -130,6 +132,9 @@ class RedisTransport:
             self._client.give_back(self._submit)
             self._client.give_back(self._reader)
             self._waker.close()
+
+    def hurry(self) -> None:
+        self._submit.patience = self._reader.patience = min(_LAST_PATIENCE, self._client.patience)
 
     def wake(self) -> None:
         self._waker.wake()

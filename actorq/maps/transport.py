@@ -26,6 +26,9 @@ class Transport(Protocol):
     def record(self, given_up: Sequence[GivenUp]) -> None:
         """Puts inputs that failed for good where operators see them."""
 
+    def hurry(self) -> None:
+        """The map is to end: do not wait long for a server that is gone. Any thread may call it."""
+
     def finish(self, outstanding: Sequence[Lease]) -> None:
         """The map is over: cancels what is still outstanding and removes its traces."""
 

@@ -104,6 +104,9 @@ class ProcessTransport:
         self._running.clear()
         self._waker.close()
 
+    def hurry(self) -> None:
+        """Nothing of it waits."""
+
     def wake(self) -> None:
         self._waker.wake()
 

@@ -42,6 +42,8 @@ from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
 _MAIL_SECONDS = 10
 #: how long a flush in the middle of a task may hold up the task, seconds
 _FLUSH_PATIENCE = 1.0
+#: seconds a draining replica tries an unreachable server
+_LAST_PATIENCE = 2.0
 #: constants of this many maps are kept unpacked
 _PREPARED_MAPS = 64
 #: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
@@ -272,7 +274,8 @@ class Executor:
                 known = ", ".join(sorted(self._tasks)) or "none"
                 raise PoolError(
                     f"Environment {self._spec.environment!r} of this replica declares no task {parsed.task!r} "
-                    f"(it has: {known}). Start the replicas with the same code as the script."
+                    f"(it has: {known}). Replicas import a script under the name it would have as a module, and, "
+                    'without an `if __name__ == "__main__":`, only up to its first map; start them with the same code.'
                 )
             prepared = self._prepared[head] = Prepared(task.function, parsed)
             if len(self._prepared) > _PREPARED_MAPS:
@@ -306,6 +309,7 @@ class Executor:
         draining = self._slot.draining and not self._draining
         if draining:
             self._draining = True
+            self._link.patience = _LAST_PATIENCE  # a server that is gone must not keep the replica from leaving
             if self._waiting:
                 self._waiting = False
                 raise _Leave

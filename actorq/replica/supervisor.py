@@ -262,6 +262,10 @@ class Supervisor:
         position = slot.position if slot.running else NONE_RAN
         death = Death(slot=replica.index, worker=replica.worker, reason=reason, member=slot.held, position=position)
         slot.clear()
+        if replica.draining and self._registrar is not None:
+            self._registrar.report(death)
+            self._gone(replica)
+            return
         if self._registrar is None:
             self._respawn(replica)
         else:

@@ -21,6 +21,7 @@ import sys
 import threading
 import traceback
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from actorq.errors import DeclarationError
@@ -103,8 +104,8 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
         from actorq.replica import executor as _warm  # noqa: F401 - imported here once, not in every executor
-    except BaseException:
-        channel.send({"failed": traceback.format_exc()})
+    except BaseException as error:
+        channel.send({"failed": _explain(error, spec)})
         return False
     if environment.isolation != "none":
         from actorq.isolation import leaks
@@ -127,6 +128,16 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
     return True
 
 
+def _explain(error: BaseException, spec: ZygoteSpec) -> str:
+    """Why the code cannot be served: one line where that says it all, and the traceback otherwise."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, DeclarationError) and all(frame.filename == __file__ for frame in frames):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in {target.name for target in spec.targets}:
+        return f"No module named {error.name!r} in {Path.cwd()} or on the Python path."
+    return traceback.format_exc()
+
+
 def _named(spec: ZygoteSpec) -> str:
     """The name of the environment that the command line names by its variable, or the only one there is."""
     from actorq.environment import ActorEnvironment, Environment
@@ -138,9 +149,15 @@ def _named(spec: ZygoteSpec) -> str:
                 f"{spec.targets[-1].name} declares {names or 'no environment'}: name one, MODULE:VARIABLE."
             )
         return names[0]
-    found = getattr(sys.modules[spec.targets[-1].name], spec.attribute, None)
+    module = sys.modules[spec.targets[-1].name]
+    found = getattr(module, spec.attribute, None)
+    if found is None:
+        names = [name for name, value in vars(module).items() if issubclass(type(value), ActorEnvironment)]
+        raise DeclarationError(f"{module.__name__} has no {spec.attribute!r}; its environments are: {names or 'none'}.")
     if not isinstance(found, ActorEnvironment):
-        raise DeclarationError(f"{spec.targets[-1].name}:{spec.attribute} is not an ActorEnvironment.")
+        raise DeclarationError(
+            f"{spec.targets[-1].name}:{spec.attribute} is not an ActorEnvironment, which is what a worker serves."
+        )
     return found.name
 
 

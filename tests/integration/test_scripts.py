@@ -206,6 +206,26 @@ def test_a_pool_that_was_killed_is_an_error_of_the_map(
     assert eventually(lambda: all_gone(family)), family
 
 
+def test_calls_that_were_submitted_are_finished_at_exit(folder: Path) -> None:
+    script = write(
+        folder,
+        "leaves.py",
+        """
+        import time, pathlib, sys
+        import actorq
+        env = actorq.ActorEnvironment("leaves")
+        @env.task
+        def touch(path: str) -> None:
+            time.sleep(0.5)
+            pathlib.Path(path).touch()
+        if __name__ == "__main__":
+            touch.submit(sys.argv[1])
+        """,
+    )
+    run(script, str(folder / "done"))
+    assert (folder / "done").exists()
+
+
 def test_import_is_light() -> None:
     heavy = ["redis", "rq", "kubernetes", "rich", "structlog", "numpy", "asyncio.subprocess", "fastapi"]
     code = f"import sys, actorq; print([m for m in {heavy!r} if m in sys.modules])"

@@ -150,6 +150,26 @@ def test_a_map_survives_a_server_that_restarts(tmp_path: Path, monkeypatch: pyte
         worker.stop()
 
 
+def test_a_program_and_a_worker_can_leave_when_their_server_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_server: str
+) -> None:
+    from actorq.settings import settings
+
+    port = free_port()
+    monkeypatch.setenv("ACTORQ_REDIS_URL", f"redis://127.0.0.1:{port}")
+    settings.cache_clear()
+    with running(tmp_path, port):
+        worker = Worker(f"redis://127.0.0.1:{port}")
+        worker.wait_ready()
+        outputs = tasks.wait.map([0.05] * 600)
+        next(outputs)
+    started = time.monotonic()
+    outputs.close()
+    assert time.monotonic() - started < 8
+    worker.process.terminate()
+    worker.process.communicate(timeout=15)
+
+
 def test_a_map_survives_a_flushed_server(worker: Worker) -> None:
     outputs = tasks.wait.map([0.02] * 200)
     next(outputs)

@@ -179,6 +179,15 @@ def test_the_worker_refuses_a_module_that_cannot_be_imported(server: str) -> Non
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False, cwd=ROOT)
     assert done.returncode == 1
     assert "No module named 'no_such_module'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_worker_names_the_environments_of_a_module_when_one_is_misspelt(server: str) -> None:
+    arguments = [sys.executable, "-m", "actorq.cli", "worker", "tests.tasks:plian", "-u", server]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert "has no 'plian'; its environments are: ['plain'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_worker_refuses_an_unreachable_server() -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from actorq import CodecError, DeclarationError, MapTimeoutError, PoolError, TaskTimeoutError
@@ -137,7 +138,7 @@ def test_the_next_map_starts_a_new_pool_when_the_old_one_was_killed(tmp_path: Pa
         import psutil
         from tests import tasks
         from actorq.runtime import runtime
-        for name in ("actorq.replica.host", "--unixsocket"):
+        for name in ("actorq.replica.host", "actorq-server", "valkey-server"):
             assert tasks.double.map([1]).results() == [2]
             for process in psutil.Process().children(recursive=True):
                 if name in " ".join(process.cmdline()):
@@ -155,6 +156,13 @@ def test_the_next_map_starts_a_new_pool_when_the_old_one_was_killed(tmp_path: Pa
         text=True,
     )
     assert done.stdout == "[6] 8\n"
+    assert eventually(lambda: not _orphaned_servers())
+
+
+def _orphaned_servers() -> list[psutil.Process]:
+    """Embedded servers whose guard was killed and that nobody ended."""
+    servers = [p for p in psutil.process_iter(["name", "ppid", "status"]) if p.info["name"] == "valkey-server"]
+    return [p for p in servers if p.info["ppid"] == 1 and p.info["status"] != psutil.STATUS_ZOMBIE]
 
 
 def test_a_cancelled_input_is_reset_too() -> None:

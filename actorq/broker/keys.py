@@ -13,8 +13,8 @@ prefixes; the table at the head of each script says which.
     rq:worker:<w>                    HASH     a replica, as RQ registers it                    RQ's TTL
     rq:worker:<w>:executions         SET      what the replica runs                            RQ's TTL
     rq:workers, rq:workers:<env>     SET      worker keys                                      while any lives
-    rq:failed:<env>                  ZSET     inputs that failed, for RQ's tools               FAILURE_TTL_SECONDS
-    rq:results:<id>                  STREAM   traceback of a failed input                      FAILURE_TTL_SECONDS
+    rq:failed:<env>                  ZSET     inputs that failed, for RQ's tools               a day
+    rq:results:<id>                  STREAM   traceback of a failed input                      a day
     aq:idle:<env>                    ZSET     idle replicas -> when to stop believing it       while any is idle
     aq:mail:<w>                      LIST     what a submitter handed to an idle replica       until it is taken
     aq:map:<m>                       HASH     a live map: serial of its newest lease           MAP_TTL_SECONDS
@@ -35,8 +35,6 @@ AQ = "aq" if RQ == "rq" else f"{RQ}:aq"
 #: second; a lane of single calls, which has no thread, every HEARTBEAT_SECONDS by the calls themselves
 MAP_TTL_SECONDS = 15
 HEARTBEAT_SECONDS = 4.0
-#: a failed input stays visible to RQ's tools for a day; `lua/_lib.lua` has the same number
-FAILURE_TTL_SECONDS = 86_400
 #: a large payload of a lease that nobody claims (submitter and replicas gone) must not stay for ever
 LEASE_TTL_SECONDS = 86_400
 

@@ -127,7 +127,7 @@ class Executor:
         The wait on the mailbox is sent behind it in the same write; `_waits` says that its answer is still to come.
         """
         spec = self._spec
-        args: list[Argument] = [keys.RQ, keys.AQ, spec.environment, spec.worker, spec.lease_seconds, iso_now()]
+        args: list[Argument] = [*keys.prefix(spec.environment), spec.worker, spec.lease_seconds, iso_now()]
         totals = self._slot.totals
         want = "" if self._draining else "+"
         stores: list[Store] = []
@@ -335,7 +335,7 @@ class Executor:
             frame = run.take(self._spec.worker) if run.pending_results else None
             mine = self._send_sync(frame, end)
             frame = None
-        except (BrokerError, ActorqError) as error:
+        except ActorqError as error:
             logger().warning("flush_failed", error=str(error))
             mine = True
         finally:

@@ -148,7 +148,7 @@ class Registrar(threading.Thread):
         if self._pubsub_thread is None:
             self._register()
         held = self._watched.held()
-        args: list[Argument] = [keys.RQ, keys.AQ, self._environment, self._lease_seconds, iso_now(), len(held), *held]
+        args: list[Argument] = [*keys.prefix(self._environment), self._lease_seconds, iso_now(), len(held), *held]
         stop = self._link.call(scripts.RENEW, [], [*args, *self._watched.idle_workers()])
         for member in stop:
             self._watched.cancel(member.decode())
@@ -206,13 +206,13 @@ class Registrar(threading.Thread):
         position: Argument = "" if death.position is None else death.position
         if position == NONE_RAN:
             position = "-"
-        args: list[Argument] = [keys.RQ, keys.AQ, self._environment, death.worker, death.reason, death.member, position]
+        args: list[Argument] = [*keys.prefix(self._environment), death.worker, death.reason, death.member, position]
         self._link.call(scripts.LOST, [], args)
         self._watched.buried(death.slot)
 
     def _retire(self, name: str) -> None:
         for worker in [w for w in self._workers if w.name == name]:
-            self._link.call(scripts.LOST, [], [keys.RQ, keys.AQ, self._environment, name, "stopped", "", ""])
+            self._link.call(scripts.LOST, [], [*keys.prefix(self._environment), name, "stopped", "", ""])
             worker.register_death()
             self._workers.remove(worker)
 

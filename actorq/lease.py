@@ -62,3 +62,20 @@ class GivenUp:
     input: bytes
     reason: str
     replica: str
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """What a map has done so far; `MapHandle.stats()` shows it."""
+
+    total: int | None = None
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    #: inputs leased again because a replica died or handed them back
+    recovered: int = 0
+    #: results that came from a replica already given up
+    late: int = 0
+    leases: int = 0
+    busy_seconds: float = 0.0

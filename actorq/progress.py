@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from actorq.maps.ledger import Counters
+from actorq.lease import Counters
 
 if TYPE_CHECKING:
     from actorq.task import Task

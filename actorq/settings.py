@@ -27,6 +27,10 @@ class Settings:
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     #: seconds to keep trying an unreachable server before a map fails
     broker_timeout: float = 60.0
+    #: seconds a stopping replica may finish its input, in place of what its environment declares
+    drain_seconds: float | None = None
+    #: file with the certificates that a rediss:// server is checked against, in place of the system's
+    redis_ca_file: str | None = None
     #: set in a replica: name of the environment it serves, where a nested call to it could wait for itself
     replica_of: str | None = None
 
@@ -42,9 +46,14 @@ def _read(name: str) -> str | None:
 
 
 def _number(name: str, default: float) -> float:
+    value = _optional(name)
+    return default if value is None else value
+
+
+def _optional(name: str) -> float | None:
     text = _read(name)
     if text is None:
-        return default
+        return None
     try:
         value = float(text)
     except ValueError:
@@ -61,6 +70,8 @@ def settings() -> Settings:
         redis_url=_read("ACTORQ_REDIS_URL"),
         max_payload_bytes=int(_number("ACTORQ_MAX_PAYLOAD_BYTES", DEFAULT_MAX_PAYLOAD_BYTES)),
         broker_timeout=_number("ACTORQ_BROKER_TIMEOUT", 60.0),
+        drain_seconds=_optional("ACTORQ_DRAIN_SECONDS"),
+        redis_ca_file=_read("ACTORQ_REDIS_CA_FILE"),
         replica_of=_read("ACTORQ_REPLICA_OF"),
     )
 

@@ -103,8 +103,12 @@ def on_server(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 class Worker:
     """An `actorq worker` process on a server."""
 
-    def __init__(self, url: str, target: str = "tests.tasks:plain", replicas: int = 2) -> None:
+    def __init__(
+        self, url: str, target: str = "tests.tasks:plain", replicas: int = 2, http_port: int | None = None
+    ) -> None:
         arguments = [sys.executable, "-m", "actorq.cli", "worker", target, "-u", url, "-n", str(replicas)]
+        if http_port is not None:
+            arguments += ["--http-port", str(http_port), "--http-host", "127.0.0.1"]
         self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         self.url = url
         self._environment = "plain"
@@ -113,6 +117,15 @@ class Worker:
         with redis.Redis.from_url(self.url) as client:
             assert eventually(lambda: client.zcard(f"aq:idle:{self._environment}") >= replicas, timeout=15)
             assert eventually(lambda: client.scard(f"rq:workers:{self._environment}") >= replicas, timeout=15)
+
+    def http_port(self) -> int:
+        """Where it listens, when it was told to take any free port."""
+        connections = psutil.Process(self.process.pid).net_connections("tcp")
+        return next(int(c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN)
+
+    def stop_server(self) -> None:
+        with redis.Redis.from_url(self.url) as client:
+            client.shutdown(nosave=True)
 
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)

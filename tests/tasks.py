@@ -54,6 +54,13 @@ def wait(seconds: float) -> float:
 
 
 @plain.task
+def span(_: int) -> tuple[float, float]:
+    begin = time.monotonic()
+    time.sleep(0.01)
+    return begin, time.monotonic()
+
+
+@plain.task
 def who(_: int) -> int:
     time.sleep(0.01)
     return os.getpid()

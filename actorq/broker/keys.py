@@ -17,7 +17,9 @@ prefixes; the table at the head of each script says which.
     rq:results:<id>                  STREAM   traceback of a failed input                      a day
     aq:idle:<env>                    ZSET     idle replicas -> when to stop believing it       while any is idle
     aq:mail:<w>                      LIST     what a submitter handed to an idle replica       until it is taken
-    aq:map:<m>                       HASH     a live map: serial of its newest lease           MAP_TTL_SECONDS
+    aq:map:<m>                       HASH     a live map: serial of its newest lease, progress MAP_TTL_SECONDS
+    aq:maps:<env>                    ZSET     live maps -> when to stop believing it           a minute
+    aq:used:<env>                    STRING   when a map or call last used it, Unix seconds    a day
     aq:out:<m>                       STREAM   result frames not yet read                       MAP_TTL_SECONDS
     aq:blob:<lease>                  STRING   a large payload, beside its job                  until its last result
     aq:blob:<lease>:<attempt>:<n>    STRING   a large frame, beside its reference in aq:out    until it is read
@@ -39,6 +41,7 @@ HEARTBEAT_SECONDS = 4.0
 LEASE_TTL_SECONDS = 86_400
 
 QUEUES = f"{RQ}:queues"
+WORKERS = f"{RQ}:workers"
 SUSPENDED = f"{RQ}:suspended"
 
 
@@ -53,6 +56,14 @@ def queue(env: str) -> str:
 
 def failed(env: str) -> str:
     return f"{RQ}:failed:{env}"
+
+
+def wip(env: str) -> str:
+    return f"{RQ}:wip:{env}"
+
+
+def job(lease: str) -> str:
+    return f"{RQ}:job:{lease}"
 
 
 def workers(env: str) -> str:
@@ -73,6 +84,14 @@ def mail(worker: str) -> str:
 
 def map_(map_id: str) -> str:
     return f"{AQ}:map:{map_id}"
+
+
+def maps(env: str) -> str:
+    return f"{AQ}:maps:{env}"
+
+
+def used(env: str) -> str:
+    return f"{AQ}:used:{env}"
 
 
 def out(map_id: str) -> str:

@@ -33,7 +33,7 @@ from redis.retry import Retry
 
 from actorq.broker.scripts import Script
 from actorq.errors import BrokerError, DeclarationError
-from actorq.settings import masked
+from actorq.settings import masked, settings
 
 #: seconds to wait for a connection, and for the reply of a call that does not block
 CONNECT_TIMEOUT = 5.0
@@ -70,12 +70,22 @@ def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> Connectio
             health_check_interval=0,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
-            **({} if url.startswith("unix") else {"socket_keepalive": True}),
+            **_socket_options(url),
         )
     except (ValueError, TypeError) as error:
         raise DeclarationError(
             f"{masked(url)!r} is not a Redis address: use redis://host:6379/0, rediss:// for TLS, or unix:///path."
         ) from error
+
+
+def _socket_options(url: str) -> dict[str, Any]:
+    if url.startswith("unix"):
+        return {}
+    options: dict[str, Any] = {"socket_keepalive": True}
+    authorities = settings().redis_ca_file
+    if url.startswith("rediss") and authorities is not None:
+        options["ssl_ca_certs"] = authorities
+    return options
 
 
 def explain(error: Exception, url: str) -> BrokerError:

@@ -194,7 +194,7 @@ class Caller:
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:
         """Renews the call and tells whether the server still knows its lease."""
-        args: list[Argument] = [*keys.prefix(self._environment.name), keys.MAP_TTL_SECONDS, lane.id, lease]
+        args: list[Argument] = [*keys.prefix(self._environment.name), keys.MAP_TTL_SECONDS, lane.id, "", 0, lease]
         reply = lane.link.call(scripts.CHECK, lane.keys, args)
         self.pool.check(int(reply[0]))
         return len(reply) > 2
@@ -204,7 +204,7 @@ class Caller:
         lane.link.drop()
         lane.link.patience = 1.0
         try:
-            args: list[Argument] = [*keys.prefix(self._environment.name), lane.id, f"{lane.id}-{lane.serial}"]
+            args: list[Argument] = [*keys.prefix(self._environment.name), lane.id, lane.id, f"{lane.id}-{lane.serial}"]
             lane.link.call(scripts.CLOSE, lane.keys, args)
         except BrokerError:
             return  # the keys expire

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar, cast
 
 from actorq import codec
 from actorq.errors import CodecError
-from actorq.maps.ledger import Counters, Ledger, Segment
+from actorq.lease import Counters
+from actorq.maps.ledger import Ledger, Segment
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
 

@@ -22,7 +22,7 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import MapFailedError
 from actorq.frames import Frame
-from actorq.lease import NONE_RAN, GivenUp, Lease
+from actorq.lease import NONE_RAN, Counters, GivenUp, Lease
 from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
@@ -57,23 +57,6 @@ class _Again:
     lo: int
     count: int
     inputs: bytes
-
-
-@dataclass(kw_only=True)
-class Counters:
-    """What a map has done so far; `MapHandle.stats()` shows it."""
-
-    total: int | None = None
-    submitted: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    retried: int = 0
-    #: inputs leased again because a replica died or handed them back
-    recovered: int = 0
-    #: results that came from a replica already given up
-    late: int = 0
-    leases: int = 0
-    busy_seconds: float = 0.0
 
 
 class Ledger:

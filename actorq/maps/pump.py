@@ -166,7 +166,7 @@ class Pump:
             self._book(self._transport.wait(self._pause(next_beat), expecting=bool(self.ledger.outstanding)))
             self._gather()
             if time.monotonic() >= next_beat:
-                self._book(self._transport.beat(list(self.ledger.outstanding.values())))
+                self._book(self._transport.beat(list(self.ledger.outstanding.values()), self.ledger.counters))
                 next_beat = time.monotonic() + BEAT_SECONDS
 
     def _gather(self) -> None:

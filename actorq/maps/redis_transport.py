@@ -23,7 +23,7 @@ from actorq.broker.wire import Argument, ServerFullError, Store
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, DeclarationError
 from actorq.frames import join, join_parts
-from actorq.lease import NONE_RAN, GivenUp, Lease, Lost, Report
+from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
 from actorq.maps.options import MapOptions
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.waiting import Waker, ready
@@ -61,6 +61,7 @@ class RedisTransport:
         self._trim = ""
         self._waker = Waker()
         self._suspects: set[str] = set()
+        self._started = time.time()
         self._full_since: float | None = None
 
     # -- Transport -----------------------------------------------------------------------------------------------------
@@ -107,8 +108,9 @@ class RedisTransport:
                 return []
         return self._receive()
 
-    def beat(self, outstanding: Sequence[Lease]) -> list[Report]:
-        args: list[Argument] = [*keys.prefix(self._env), keys.MAP_TTL_SECONDS, self._owner]
+    def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
+        args: list[Argument] = [*keys.prefix(self._env), keys.MAP_TTL_SECONDS, self._owner, self._map_id]
+        args += self._progress(counters)
         args += [lease.id for lease in outstanding]
         reply = self._submit.call(scripts.CHECK, self._map_keys(), args)
         live, missing = int(reply[0]), {item.decode() for item in reply[2:]}
@@ -126,7 +128,8 @@ class RedisTransport:
             if self._reading:
                 self._reader.drop()
                 self._reading = False
-            args: list[Argument] = [*keys.prefix(self._env), self._owner, *(lease.id for lease in outstanding)]
+            args: list[Argument] = [*keys.prefix(self._env), self._owner, self._map_id]
+            args += [lease.id for lease in outstanding]
             self._submit.call(scripts.CLOSE, self._map_keys(), args)
         finally:
             self._client.give_back(self._submit)
@@ -154,6 +157,17 @@ class RedisTransport:
 
     def _map_keys(self) -> list[str]:
         return submit_keys(self._map_id, self._env)
+
+    def _progress(self, counters: Counters) -> list[Argument]:
+        """How far the map is, for `actorq status`: a count, then names and values."""
+        return [
+            5,
+            *("task", self._task),
+            *("started", f"{self._started:.3f}"),
+            *("total", "" if counters.total is None else counters.total),
+            *("done", counters.succeeded + counters.failed),
+            *("failed", counters.failed),
+        ]
 
     def _submit_args(self) -> list[Argument]:
         only_idle = "1" if self._pool.is_own else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from actorq.lease import GivenUp, Lease, Report
+from actorq.lease import Counters, GivenUp, Lease, Report
 
 
 class Transport(Protocol):
@@ -20,8 +20,8 @@ class Transport(Protocol):
     def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
         """Reports that came, after at most `timeout` seconds, or earlier when `wake` is called."""
 
-    def beat(self, outstanding: Sequence[Lease]) -> list[Report]:
-        """Called every second: keeps the map alive, and reports leases that vanished."""
+    def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
+        """Called every second: keeps the map alive, tells how far it is, and reports leases that vanished."""
 
     def record(self, given_up: Sequence[GivenUp]) -> None:
         """Puts inputs that failed for good where operators see them."""

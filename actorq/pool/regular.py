@@ -22,7 +22,7 @@ from actorq import failure
 from actorq.environment import TaskEnvironment
 from actorq.errors import CodecError
 from actorq.frames import join, parse_frame
-from actorq.lease import GivenUp, Lease, Lost, Report, Results
+from actorq.lease import Counters, GivenUp, Lease, Lost, Report, Results
 from actorq.maps.options import MapOptions
 from actorq.replica.importing import module_target
 from actorq.replica.spec import ZygoteSpec
@@ -93,7 +93,7 @@ class ProcessTransport:
         reports += [self._report(pipe) for pipe in ended if not ready([pipe], 0)]
         return [report for report in reports if report is not None]
 
-    def beat(self, outstanding: Sequence[Lease]) -> list[Report]:
+    def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
         return []
 
     def finish(self, outstanding: Sequence[Lease]) -> None:

@@ -19,6 +19,7 @@ import sys
 import time
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ from redis.exceptions import RedisError
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.wire import NO_REPLY, Argument, Link, Store, evalsha
+from actorq.cache import cache_totals
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError, PoolError
 from actorq.frames import Frame, join, parse_head, split
 from actorq.isolation import Isolation
 from actorq.log import logger
+from actorq.ping import PING, answer
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
@@ -74,7 +77,10 @@ class Executor:
         self._inputs_done = 0
         self._syncing = False
         self._missed_wake = False
-        self._tasks = environment.tasks
+        self._functions: dict[str, Callable[..., Any]] = {
+            name: task.function for name, task in environment.tasks.items()
+        }
+        self._functions[PING] = answer
         self._link = Link(spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
@@ -105,6 +111,7 @@ class Executor:
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._isolation.after_lease()
+            self._slot.tell_caches(*cache_totals())
             if self._isolation.worn_out or self._used_up():
                 self._draining = self.worn_out = True
 
@@ -135,7 +142,8 @@ class Executor:
             args += (want, "", *totals.values, b"", 0)
         else:
             member, frame, payload = done
-            totals.add(failed=bool(frame.errors), busy=frame.busy)
+            totals.add_lease(failed=bool(frame.errors))
+            totals.add_inputs(frame.count, len(frame.errors), frame.busy)
             message, stores = blobs.send(keys.blob(f"{member}:{frame.start}"), frame.parts())
             args += (want, member, *totals.values, message, *self._failures(member, frame, payload))
         reply = self._call_next(args, stores)
@@ -269,15 +277,15 @@ class Executor:
         prepared = self._prepared.get(head)
         if prepared is None:
             parsed = parse_head(head)
-            task = self._tasks.get(parsed.task)
-            if task is None:
-                known = ", ".join(sorted(self._tasks)) or "none"
+            function = self._functions.get(parsed.task)
+            if function is None:
+                known = ", ".join(sorted(self._environment.tasks)) or "none"
                 raise PoolError(
                     f"Environment {self._spec.environment!r} of this replica declares no task {parsed.task!r} "
                     f"(it has: {known}). Replicas import a script under the name it would have as a module, and, "
                     'without an `if __name__ == "__main__":`, only up to its first map; start them with the same code.'
                 )
-            prepared = self._prepared[head] = Prepared(task.function, parsed)
+            prepared = self._prepared[head] = Prepared(function, parsed)
             if len(self._prepared) > _PREPARED_MAPS:
                 self._prepared.popitem(last=False)
         return prepared
@@ -362,7 +370,10 @@ class Executor:
             message, stores = blobs.send(keys.blob(f"{self._lease}:{frame.start}"), frame.parts())
             args += (frame.start, frame.start + frame.count, message)
         args.append("" if end is None else end)
-        return bool(self._link.call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
+        mine = bool(self._link.call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
+        if frame is not None:
+            self._slot.totals.add_inputs(frame.count, len(frame.errors), frame.busy)
+        return mine
 
 
 def _reseed() -> None:

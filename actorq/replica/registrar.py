@@ -25,6 +25,7 @@ from actorq.clock import iso_now
 from actorq.errors import BrokerError
 from actorq.lease import NONE_RAN
 from actorq.log import logger
+from actorq.monitor.metrics import ReplicaState
 
 #: RQ's record of a replica outlives this many leases without a heartbeat
 _TTL_FACTOR = 4
@@ -41,6 +42,7 @@ class Watched(Protocol):
     def cancel(self, member: str) -> None: ...
     def command(self, worker: str, command: dict[str, Any]) -> None: ...
     def buried(self, slot: int) -> None: ...
+    def states(self) -> list[ReplicaState]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,16 @@ class Death:
     reason: str
     member: str
     position: int | None
+
+
+def _shown(state: ReplicaState) -> dict[Any, Any]:
+    """What `actorq workers` shows beside what RQ keeps of a worker."""
+    return {
+        "aq_position": "" if state.position is None else state.position,
+        "aq_inputs": state.inputs_succeeded + state.inputs_failed,
+        "aq_restarts": state.restarts,
+        "aq_cached": state.cache_entries,
+    }
 
 
 class ReplicaWorker(BaseWorker):
@@ -88,6 +100,10 @@ class Registrar(threading.Thread):
         self._stopped = threading.Event()
         self._ending = False
         self._next_renewal = 0.0
+        #: when leases were last renewed, Unix seconds
+        self.last_renewal = 0.0
+        #: calls that failed
+        self.broker_errors = 0
 
     # -- any thread ----------------------------------------------------------------------------------------------------
 
@@ -136,6 +152,7 @@ class Registrar(threading.Thread):
         try:
             action()
         except (BrokerError, redis.RedisError) as error:
+            self.broker_errors += 1
             logger().warning("broker_unreachable", error=str(error))
             return False
         except Exception:  # the boundary of the thread
@@ -152,14 +169,18 @@ class Registrar(threading.Thread):
         stop = self._link.call(scripts.RENEW, [], [*args, *self._watched.idle_workers()])
         for member in stop:
             self._watched.cancel(member.decode())
+        self.last_renewal = time.time()
         ttl = int(self._lease_seconds * _TTL_FACTOR)
         if not self._workers:
             return  # all have left
+        states = {state.worker: state for state in self._watched.states()}
         with self._client.pipeline(transaction=False) as pipeline:
             for worker in self._workers:
                 pipeline.hget(worker.key, "birth")
             for worker in self._workers:
                 worker.heartbeat(timeout=max(ttl, 10), pipeline=pipeline)
+                if worker.name in states:
+                    pipeline.hset(worker.key, mapping=_shown(states[worker.name]))
             replies = pipeline.execute()
         if not all(replies[: len(self._workers)]):  # the server lost us: it was flushed, or restarted empty
             self._register()

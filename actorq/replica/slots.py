@@ -17,10 +17,13 @@ _NAME_AT: Final = 256
 # Cells, 8 bytes each. Written by the executor:
 _RUNNING, _LEASE, _LEASE_SINCE, _COUNT, _POSITION, _INPUT, _INPUT_SINCE, _TIMEOUT, _NAME_LENGTH, _INPUTS = range(10)
 # Kept when a new executor starts in the slot:
-_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS = 10, 11, 12
-_TOTALS: Final = (_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS)
+_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS, _INPUTS_DONE, _INPUTS_FAILED = 10, 11, 12, 13, 14
+_TOTALS: Final = (_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS, _INPUTS_DONE, _INPUTS_FAILED)
 # Written by the supervisor:
 _REQUEST, _REQUEST_OF, _DRAIN = 16, 17, 18
+
+# Written by the executor, about its caches:
+_CACHE_HITS, _CACHE_MISSES, _CACHE_ENTRIES = 19, 20, 21
 
 #: what a supervisor may ask of its executor, with the wake-up signal
 NOTHING, LATE, TIMEOUT, CANCEL = range(4)
@@ -49,19 +52,28 @@ class Slots:
 
 
 class Totals:
-    """What a replica has done since its supervisor started, over all its executors: RQ's counters."""
+    """What a replica has done since its supervisor started, over all its executors: RQ's counters, and inputs."""
 
     def __init__(self, cells: memoryview) -> None:
         self._cells = cells
 
-    def add(self, *, failed: bool, busy: float) -> None:
+    def add_lease(self, *, failed: bool) -> None:
         self._cells[_LEASES_FAILED if failed else _LEASES_DONE] += 1
+
+    def add_inputs(self, count: int, failed: int, busy: float) -> None:
+        self._cells[_INPUTS_DONE] += count - failed
+        self._cells[_INPUTS_FAILED] += failed
         self._cells[_BUSY_MICROSECONDS] += int(busy * 1e6)
 
     @property
     def values(self) -> tuple[int, int, float]:
         """Leases done, leases with failures, busy seconds."""
         return self._cells[_LEASES_DONE], self._cells[_LEASES_FAILED], self._cells[_BUSY_MICROSECONDS] / 1e6
+
+    @property
+    def inputs(self) -> tuple[int, int]:
+        """Inputs that succeeded, inputs that failed."""
+        return self._cells[_INPUTS_DONE], self._cells[_INPUTS_FAILED]
 
 
 class Slot:
@@ -113,6 +125,16 @@ class Slot:
     def shorten(self, count: int) -> None:
         """The lease was handed back from position `count` on."""
         self.cells[_COUNT] = count
+
+    def tell_caches(self, hits: int, misses: int, entries: int) -> None:
+        """What `@actor_cache` holds, for status and metrics."""
+        cells = self.cells
+        cells[_CACHE_HITS], cells[_CACHE_MISSES], cells[_CACHE_ENTRIES] = hits, misses, entries
+
+    @property
+    def caches(self) -> tuple[int, int, int]:
+        """Hits, misses and entries of this executor's caches."""
+        return self.cells[_CACHE_HITS], self.cells[_CACHE_MISSES], self.cells[_CACHE_ENTRIES]
 
     @property
     def totals(self) -> Totals:

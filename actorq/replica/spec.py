@@ -34,6 +34,8 @@ class ZygoteSpec:
     """What to import, and how executors are started."""
 
     targets: list[Target]
+    #: what the environment must be called, where its operator says so
+    name: str | None = None
     #: name of the environment, or, from the command line, the attribute of the last target that holds it
     environment: str | None = None
     attribute: str | None = None

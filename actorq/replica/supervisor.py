@@ -16,9 +16,9 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actorq import failure
 from actorq.errors import PoolError
@@ -28,6 +28,9 @@ from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot, Slots
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
 from actorq.waiting import Waker, ready
+
+if TYPE_CHECKING:
+    from actorq.monitor.metrics import ReplicaState
 
 #: how often slots are looked at while any runs, and while all are idle, seconds
 _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
@@ -41,6 +44,10 @@ _RESPAWN_FIRST, _RESPAWN_LONGEST = 0.05, 5.0
 _YOUNG_SECONDS = 5.0
 #: executors of one slot that may die in a row before they take any work
 _MOST_STILLBORN = 5
+#: without a round of the main thread for so long the process is stuck, seconds
+_STALLED_SECONDS = 10.0
+#: the first process of a container
+_IS_INIT = os.getpid() == 1
 #: how long the zygote may take to end, seconds
 _END_SECONDS = 1.0
 
@@ -54,6 +61,7 @@ class _Replica:
         self.slot = slot
         self.pid = 0
         self.started = 0.0
+        self.restarts = 0
         self.stillborn = 0  # executors in a row that died before their first lease
         self.pause = _RESPAWN_FIRST
         self.forking = False  # asked of the zygote, no answer yet
@@ -99,6 +107,7 @@ class Supervisor:
         self._stopping_since: float | None = None
         self._delayed: list[tuple[float, _Replica]] = []
         self._failed = False
+        self._ticked = time.monotonic()
         self._channel = self._start_zygote()
 
     def run(self) -> int:
@@ -112,9 +121,68 @@ class Supervisor:
                 while not self._calls.empty():
                     self._calls.get()()
                 self._watch()
+                self._ticked = time.monotonic()
+                if _IS_INIT:
+                    self._reap_orphans()
         finally:
             self._end()
         return 1 if self._failed else 0
+
+    # -- what probes and metrics ask, from any thread -----------------------------------------------------------------
+
+    def live(self) -> bool:
+        """Whether the main thread does its rounds. Says nothing of the server, whose outage ends no warm cache."""
+        return time.monotonic() - self._ticked < _STALLED_SECONDS
+
+    def ready(self) -> bool:
+        """Whether there is a replica that can take work: code imported, registered, the server answers."""
+        registrar, served = self._registrar, self._served
+        if registrar is None or served is None or self._stopping_since is not None:
+            return False
+        renewed = bool(time.time() - registrar.last_renewal < served.lease_seconds)
+        return renewed and any(r.pid and not r.draining for r in self._replicas)
+
+    def states(self) -> list[ReplicaState]:
+        """Every replica that has not left."""
+        from actorq.monitor.metrics import ReplicaState
+
+        states = []
+        for replica in self._replicas:
+            if replica.gone or not replica.worker:
+                continue
+            slot = replica.slot
+            succeeded, failed = slot.totals.inputs
+            done, with_failures, busy = slot.totals.values
+            hits, misses, entries = slot.caches
+            held, running = slot.held, slot.running
+            state = "draining" if replica.draining else "busy" if held else "idle" if replica.pid else "starting"
+            states.append(
+                ReplicaState(
+                    worker=replica.worker,
+                    state=state,
+                    held=held,
+                    position=slot.position if running else None,
+                    inputs_succeeded=succeeded,
+                    inputs_failed=failed,
+                    leases=done + with_failures,
+                    busy_seconds=busy,
+                    restarts=replica.restarts,
+                    cache_hits=hits,
+                    cache_misses=misses,
+                    cache_entries=entries,
+                )
+            )
+        return states
+
+    def families(self) -> Iterable[Any]:
+        """The metrics of this worker."""
+        from actorq.monitor.metrics import replica_families
+
+        if self._served is None:
+            return []
+        registrar = self._registrar
+        renewal, errors = (0.0, 0) if registrar is None else (registrar.last_renewal, registrar.broker_errors)
+        return replica_families(self._served.environment, self.states(), renewal, errors)
 
     # -- what the registrar's thread calls -----------------------------------------------------------------------------
 
@@ -253,6 +321,7 @@ class Supervisor:
             self._fork(replica)
             return
         reason = replica.killed_for or failure.exit_reason(status)
+        replica.restarts += 1
         logger().warning("executor_lost", worker=replica.worker, reason=reason, lease=slot.held)
         replica.stillborn = replica.stillborn + 1 if slot.lease == 0 else 0
         if replica.stillborn >= _MOST_STILLBORN:
@@ -375,6 +444,12 @@ class Supervisor:
         replica.gone = True
         if self._registrar is not None:
             self._registrar.retire(replica.worker)
+
+    def _reap_orphans(self) -> None:
+        """As process 1 of a container we inherit what tasks leave behind; unreaped, it would fill the process table."""
+        with contextlib.suppress(ChildProcessError):
+            while (pid := os.waitpid(-1, os.WNOHANG)[0]) and pid != self._zygote_pid:
+                continue
 
     def _all_gone(self) -> bool:
         return all(r.gone for r in self._replicas)

@@ -28,6 +28,7 @@ from actorq.errors import DeclarationError
 from actorq.replica.importing import import_target
 from actorq.replica.slots import Slots
 from actorq.replica.spec import ExecutorSpec, Served, ZygoteSpec
+from actorq.settings import settings
 from actorq.waiting import Waker, ready
 
 _PR_SET_PDEATHSIG = 1
@@ -120,6 +121,10 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
         for target in spec.targets:
             import_target(target)
         environment = ActorEnvironment.declared(spec.environment or _named(spec))
+        if spec.name is not None and spec.name != environment.name:
+            raise DeclarationError(
+                f"The worker is to serve {spec.name!r}, and its target declares {environment.name!r}."
+            )
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
         from actorq.replica import executor as _warm  # noqa: F401 - imported here once, not in every executor
@@ -135,13 +140,14 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
 
         names = [thread.name for thread in threading.enumerate()][1:]
         logger().warning("threads_at_import", threads=names, advice='declare start_method="spawn"')
+    drain_seconds = settings().drain_seconds
     served = Served(
         environment=environment.name,
         tasks=sorted(environment.tasks),
         isolation=environment.isolation,
         start_method=environment.start_method,
         lease_seconds=environment.lease_seconds,
-        drain_seconds=environment.drain_seconds,
+        drain_seconds=environment.drain_seconds if drain_seconds is None else drain_seconds,
     )
     channel.send({"ready": asdict(served)})
     return True
@@ -161,6 +167,8 @@ def _named(spec: ZygoteSpec) -> str:
     """The name of the environment that the command line names by its variable, or the only one there is."""
     from actorq.environment import ActorEnvironment, Environment
 
+    if spec.name is not None:
+        return spec.name
     if spec.attribute is None:
         names = [e.name for e in Environment.all() if isinstance(e, ActorEnvironment)]
         if len(names) != 1:

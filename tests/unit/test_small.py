@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actorq import CodecError, DeclarationError, PoolError, TaskError, failure
 from actorq.frames import Frame, Head, join, parse_frame, parse_head, split
-from actorq.maps.ledger import Counters
+from actorq.lease import Counters
 from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer
 from actorq.progress import _Line
 from actorq.settings import masked, settings

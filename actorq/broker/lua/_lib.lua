@@ -7,6 +7,7 @@
 --
 --   rq:job:<j>              HASH  a lease      rq:execution:<j>:<x>     HASH   its running attempt
 --   rq:worker:<w>           HASH  a replica    rq:worker:<w>:executions SET    "<j>:<x>" it runs
+--   aq:maps:<env>  ZSET  live maps            aq:used:<env>             STRING when it was last used
 --   aq:map:<m>              HASH  a live map   aq:out:<m>               STREAM its frames
 --   aq:mail:<w>             LIST  hand-off     aq:idle:<env>            ZSET   idle replicas
 --   aq:blob:<j>             STRING a payload too large for the job's hash

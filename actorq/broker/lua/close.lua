@@ -2,11 +2,12 @@
 -- Ends a map: nothing of it stays. Replicas that run one of its leases are told through RQ's own command channel.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>
--- ARGV  4 owner   5.. ids of the leases that are not finished
+-- ARGV  4 owner   5 map id   6.. ids of the leases that are not finished
 -- Returns how many were running.
 if call('HGET', KEYS[1], 'owner') == ARGV[4] then call('DEL', KEYS[1], KEYS[2]) end
+call('ZREM', AQ .. ':maps:' .. ENV, ARGV[5])
 local running = 0
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   local j = ARGV[i]
   local job = RQ .. ':job:' .. j
   local f = call('HMGET', job, 'status', 'worker_name', 'aq_attempt')

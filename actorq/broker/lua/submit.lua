@@ -17,6 +17,7 @@ if ttl ~= '' or seen < 0 then
   call('EXPIRE', map, ttl ~= '' and ttl or OUT_TTL)
   call('EXPIRE', KEYS[2], OUT_TTL)
   call('SADD', KEYS[3], KEYS[4])
+  call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', now()), 'EX', 86400)
 end
 if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local t = now()

@@ -1,36 +1,28 @@
-"""The command line: `actorq worker` serves an environment.
-
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server cannot be used. Logs go to stderr.
-"""
+"""`actorq worker` serves an environment: the entry of a replica's pod, and of workers started by hand."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from pathlib import Path
 
 import click
 
+from actorq.cli.options import monitor_address, redis_url, server_url
 from actorq.errors import ActorqError, BrokerError
-from actorq.settings import masked, settings
+from actorq.settings import masked
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ACTORQ"})
-@click.version_option(importlib.metadata.version("actorq"), prog_name="actorq")
-def main() -> None:
-    """Map functions over inputs on warm replicas, through Redis."""
-
-
-@main.command(short_help="Serve an environment with warm replicas.")
-@click.argument("target", metavar="MODULE[:ENVIRONMENT]")
+@click.command(short_help="Serve an environment with warm replicas.")
+@click.argument("targets", metavar="MODULE[:VARIABLE]...", nargs=-1, required=True)
 @click.option(
-    "-u",
-    "--redis-url",
-    envvar="ACTORQ_REDIS_URL",
+    "-e",
+    "--environment",
+    envvar="ACTORQ_ENVIRONMENT",
     show_envvar=True,
-    help="Server to serve, redis://, rediss:// or unix://. ACTORQ_REDIS_URL_FILE names a file that holds it.",
+    help="Name of the environment, where the modules declare several, or to make sure they declare this one.",
 )
+@redis_url
 @click.option(
     "-n",
     "--replicas",
@@ -59,11 +51,21 @@ def main() -> None:
     show_default=True,
     help="Least severe events to show.",
 )
-def worker(target: str, redis_url: str | None, replicas: int, log_format: str, log_level: str) -> None:
+@monitor_address
+def worker(
+    targets: tuple[str, ...],
+    environment: str | None,
+    redis_url: str | None,
+    replicas: int,
+    log_format: str,
+    log_level: str,
+    http_port: int | None,
+    http_host: str,
+) -> None:
     """Serve the tasks of an environment until told to stop.
 
-    MODULE is a module name or the path of a .py file; ENVIRONMENT is the variable that holds the ActorEnvironment, and
-    can be left out where there is only one.
+    MODULE is a module name or the path of a .py file; VARIABLE is the variable that holds the ActorEnvironment, and
+    can be left out where there is only one. Further modules are imported too: those that declare more of its tasks.
 
     SIGTERM or Ctrl-C drains: inputs that run finish, the rest is handed back. A second one does not wait.
     """
@@ -73,16 +75,20 @@ def worker(target: str, redis_url: str | None, replicas: int, log_format: str, l
     from actorq.replica.supervisor import Supervisor
 
     configure_later(log_format, log_level)
-    redis_url = redis_url or settings().redis_url
-    if redis_url is None:
-        raise click.UsageError("No server: give --redis-url, or set ACTORQ_REDIS_URL.")
-    url = redis_url
+    url = server_url(redis_url)
     sys.path.insert(0, str(Path.cwd()))
-    os.environ["ACTORQ_REDIS_URL"] = redis_url  # for calls to other environments from within a task
-    module, attribute = parse_target(target)
-    if module.path is not None:
-        sys.path.insert(0, str(Path(module.path).parent))  # as Python does for a script
-    zygote = ZygoteSpec(targets=[module], attribute=attribute, path=sys.path, argv=[target])
+    os.environ["ACTORQ_REDIS_URL"] = url  # for calls to other environments from within a task
+    parsed = [parse_target(target) for target in targets]
+    for module, _ in parsed:
+        if module.path is not None:
+            sys.path.insert(0, str(Path(module.path).parent))  # as Python does for a script
+    zygote = ZygoteSpec(
+        targets=[module for module, _ in parsed],
+        attribute=parsed[-1][1],
+        name=environment,
+        path=sys.path,
+        argv=[targets[0]],
+    )
 
     def ready(served: Served) -> None:
         from actorq.log import logger
@@ -96,11 +102,17 @@ def worker(target: str, redis_url: str | None, replicas: int, log_format: str, l
         )
 
     def failed(text: str) -> None:
-        click.echo(f"The tasks of {target} cannot be imported:\n\n{text}", err=True)
+        click.echo(f"The tasks of {' '.join(targets)} cannot be imported:\n\n{text}", err=True)
 
-    _check(redis_url)
-    spec = SupervisorSpec(url=redis_url, replicas=replicas, zygote=zygote)
-    sys.exit(Supervisor(spec, on_ready=ready, on_failed=failed).run())
+    _check(url)
+    supervisor = Supervisor(
+        SupervisorSpec(url=url, replicas=replicas, zygote=zygote), on_ready=ready, on_failed=failed
+    )  # forks the zygote, so what follows may start threads
+    if http_port is not None:
+        from actorq.monitor.http import MonitorServer
+
+        MonitorServer((http_host, http_port), live=supervisor.live, ready=supervisor.ready, collect=supervisor.families)
+    sys.exit(supervisor.run())
 
 
 def _check(url: str) -> None:
@@ -127,7 +139,3 @@ def _check(url: str) -> None:
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status:
         sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""`python -m actorq.cli` is `actorq`."""
+
+from actorq.cli.main import run
+
+run()

@@ -1,0 +1,31 @@
+"""`actorq`: the group of commands, and what an error looks like."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+
+import click
+
+from actorq.cli.watch import exporter, ping, queues, status, workers
+from actorq.cli.worker import worker
+from actorq.errors import ActorqError, BrokerError, DeclarationError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ACTORQ"})
+@click.version_option(importlib.metadata.version("actorq"), prog_name="actorq")
+def main() -> None:
+    """Map functions over inputs on warm replicas, through Redis."""
+
+
+for command in (worker, status, queues, workers, ping, exporter):
+    main.add_command(command)
+
+
+def run() -> None:
+    """The entry point: every error of ours is one message and an exit code."""
+    try:
+        main()
+    except ActorqError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(3 if isinstance(error, BrokerError) else 2 if isinstance(error, DeclarationError) else 1)

@@ -1,0 +1,195 @@
+"""Commands that look: `status`, `queues`, `workers`, `ping`, and the exporter of the same numbers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actorq.cli.options import monitor_address, output, redis_url, server_url
+from actorq.errors import BrokerError, PoolError
+from actorq.settings import masked
+
+if TYPE_CHECKING:
+    from actorq.broker.wire import Link
+    from actorq.monitor.view import EnvironmentView
+
+#: the exporter reads the server for a scrape, and gives it so long, seconds
+_SCRAPE_SECONDS = 5.0
+
+
+@click.command(short_help="Maps, queue and replicas of every environment.")
+@click.argument("environment", required=False)
+@redis_url
+@output
+def status(environment: str | None, redis_url: str | None, output: str) -> None:
+    """Show what runs: each environment with its live maps."""
+    views = _views(redis_url, environment)
+    if output == "json":
+        _print_json(views)
+        return
+    for view in views:
+        states = [replica.state for replica in view.replicas]
+        told = ", ".join(f"{states.count(s)} {s}" for s in ("busy", "idle", "suspended") if s in states) or "none"
+        click.echo(f"{view.name}: replicas {told}; {view.queued_inputs} inputs queued; {view.failed_inputs} failed")
+        rows = [
+            (m.id, m.task, f"{m.done:,}/{'?' if m.total is None else f'{m.total:,}'}", m.failed, f"{m.rate:,.1f}/s")
+            for m in view.maps
+        ]
+        if rows:
+            _print_table(("  MAP", "TASK", "DONE", "FAILED", "RATE"), [(f"  {row[0]}", *row[1:]) for row in rows])
+
+
+@click.command(short_help="Depth and age of every queue.")
+@redis_url
+@output
+def queues(redis_url: str | None, output: str) -> None:
+    """Show what waits: a lease is a run of inputs handed to one replica."""
+    views = _views(redis_url, None)
+    if output == "json":
+        kept = ("name", "queued_leases", "queued_inputs", "oldest_seconds", "running_leases", "failed_inputs")
+        click.echo(json.dumps([{key: getattr(view, key) for key in kept} for view in views], indent=2))
+        return
+    _print_table(
+        ("ENVIRONMENT", "LEASES", "INPUTS", "OLDEST", "RUNNING", "FAILED"),
+        [
+            (v.name, v.queued_leases, v.queued_inputs, f"{v.oldest_seconds:.1f} s", v.running_leases, v.failed_inputs)
+            for v in views
+        ],
+    )
+
+
+@click.command(short_help="Every replica, and what it runs.")
+@click.argument("environment", required=False)
+@redis_url
+@output
+def workers(environment: str | None, redis_url: str | None, output: str) -> None:
+    """Show the replicas: what they run, when they were last heard of, how often their executor was replaced."""
+    views = _views(redis_url, environment)
+    if output == "json":
+        click.echo(json.dumps([asdict(r) | {"environment": v.name} for v in views for r in v.replicas], indent=2))
+        return
+    _print_table(
+        ("REPLICA", "STATE", "MAP", "INDEX", "HEARTBEAT", "INPUTS", "RESTARTS", "CACHED"),
+        [
+            (
+                r.name,
+                r.state,
+                r.map or "-",
+                "-" if r.index is None else r.index,
+                f"{r.heartbeat_seconds:.0f} s ago",
+                r.inputs,
+                r.restarts,
+                r.cached,
+            )
+            for v in views
+            for r in v.replicas
+        ],
+    )
+
+
+@click.command(short_help="A small real map through the replicas of an environment.")
+@click.argument("environments", nargs=-1, required=True, metavar="ENVIRONMENT...")
+@redis_url
+@click.option("--inputs", type=click.IntRange(1, 1_000_000), default=3, show_default=True, help="Inputs to map.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for each.")
+def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, timeout: float) -> None:
+    """Map a few numbers over the replicas and check that they come back. Needs none of their code."""
+    import os
+
+    os.environ["ACTORQ_REDIS_URL"] = server_url(redis_url)
+    from actorq.ping import ping as ping_one
+
+    failed = False
+    for name in environments:
+        try:
+            ping_one(name, inputs, timeout)
+            click.echo(f"{name}: {inputs} of {inputs} inputs came back")
+        except PoolError as error:
+            failed = True
+            click.echo(str(error), err=True)
+    sys.exit(1 if failed else 0)
+
+
+@click.command(short_help="Metrics of the queues, for Prometheus.")
+@redis_url
+@monitor_address
+def exporter(redis_url: str | None, http_port: int | None, http_host: str) -> None:
+    """Serve the depths of all queues as metrics. One exporter is enough; replicas serve their own counters."""
+    from actorq.monitor.http import MonitorServer
+    from actorq.monitor.metrics import queue_families
+
+    url = server_url(redis_url)
+    lock, last_answered = threading.Lock(), threading.Event()
+
+    def look() -> Sequence[EnvironmentView] | None:
+        from actorq.monitor.view import environments
+
+        with lock:
+            link = _link(url)
+            try:
+                views = environments(link)
+                last_answered.set()
+                return views
+            except BrokerError as error:
+                last_answered.clear()
+                click.echo(str(error), err=True)
+                return None
+            finally:
+                link.close()
+
+    def ready() -> bool:
+        look()
+        return last_answered.is_set()
+
+    server = MonitorServer(
+        (http_host, 9090 if http_port is None else http_port),
+        live=lambda: True,
+        ready=ready,
+        collect=lambda: queue_families(look()),
+    )
+    click.echo(f"Metrics of {masked(url)} on port {server.port}", err=True)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()
+    server.close()
+
+
+def _link(url: str) -> Link:
+    from actorq.broker.wire import Link
+
+    return Link(url, patience=0.0, reply_timeout=_SCRAPE_SECONDS)
+
+
+def _views(url: str | None, only: str | None) -> list[EnvironmentView]:
+    from actorq.monitor.view import environments
+
+    link = _link(server_url(url))
+    try:
+        views = environments(link, only)
+    finally:
+        link.close()
+    if only is not None and not views:
+        raise PoolError(f"Nothing is known of an environment {only!r} on {masked(link.url)}: no replica serves it.")
+    return views
+
+
+def _print_json(views: Sequence[EnvironmentView]) -> None:
+    click.echo(json.dumps([asdict(view) for view in views], indent=2))
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Columns as wide as their widest cell; numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
+    for line in [list(head), *cells]:
+        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
+        click.echo("  ".join(padded).rstrip())

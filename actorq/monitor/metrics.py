@@ -1,0 +1,112 @@
+"""The metrics: every name, unit and label in one place.
+
+Counters live where things happen, on each replica; depths are read from the server by one exporter; nothing is told by
+both. Labels are bounded: the environment, and a state or outcome out of a fixed list. Never a map, a job or a worker.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actorq.monitor.view import EnvironmentView
+
+#: states of a replica, as its own supervisor knows it
+REPLICA_STATES = ("busy", "idle", "starting", "draining")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaState:
+    """One replica at this moment, from its supervisor's notes."""
+
+    #: its name as an RQ worker
+    worker: str
+    #: one of `REPLICA_STATES`
+    state: str
+    #: "<lease>:<attempt>" it holds, or ""
+    held: str
+    #: position of the running input in the lease, where it is published
+    position: int | None
+    inputs_succeeded: int
+    inputs_failed: int
+    leases: int
+    busy_seconds: float
+    restarts: int
+    cache_hits: int
+    cache_misses: int
+    cache_entries: int
+
+
+def replica_families(
+    environment: str, replicas: Sequence[ReplicaState], last_renewal: float, broker_errors: int
+) -> Iterator[Any]:
+    """What a worker tells of its replicas; `last_renewal` in Unix seconds, 0 before the first."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    def counter(name: str, text: str, value: float) -> Any:
+        family = CounterMetricFamily(f"actorq_{name}", text, labels=["environment"])
+        family.add_metric([environment], value)
+        return family
+
+    def gauge(name: str, text: str, value: float) -> Any:
+        family = GaugeMetricFamily(f"actorq_{name}", text, labels=["environment"])
+        family.add_metric([environment], value)
+        return family
+
+    inputs = CounterMetricFamily("actorq_inputs", "Inputs that have run.", labels=["environment", "outcome"])
+    inputs.add_metric([environment, "succeeded"], sum(r.inputs_succeeded for r in replicas))
+    inputs.add_metric([environment, "failed"], sum(r.inputs_failed for r in replicas))
+    yield inputs
+    yield counter("leases", "Leases that have been committed.", sum(r.leases for r in replicas))
+    yield counter("busy_seconds", "Time spent in inputs.", sum(r.busy_seconds for r in replicas))
+    yield counter("executor_restarts", "Executors that died and were replaced.", sum(r.restarts for r in replicas))
+    states = GaugeMetricFamily("actorq_replicas", "Replicas of this worker.", labels=["environment", "state"])
+    for state in REPLICA_STATES:
+        states.add_metric([environment, state], sum(r.state == state for r in replicas))
+    yield states
+    yield counter("cache_hits", "Calls that found their value in @actor_cache.", sum(r.cache_hits for r in replicas))
+    yield counter("cache_misses", "Calls that had to load.", sum(r.cache_misses for r in replicas))
+    yield gauge("cache_entries", "Values that @actor_cache holds.", sum(r.cache_entries for r in replicas))
+    yield gauge("last_renewal_timestamp_seconds", "When the leases were last renewed.", last_renewal)
+    yield counter("broker_errors", "Calls to the server that failed.", broker_errors)
+    yield _build_info()
+
+
+def queue_families(environments: Sequence[EnvironmentView] | None) -> Iterator[Any]:
+    """What the exporter tells of the queues; None when the server does not answer."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    up = GaugeMetricFamily("actorq_broker_up", "Whether the Redis server answers.")
+    up.add_metric([], environments is not None)
+    yield up
+    yield _build_info()
+    told = (
+        ("queue_leases", "Leases that wait.", lambda e: e.queued_leases),
+        ("queue_inputs", "Inputs in leases that wait.", lambda e: e.queued_inputs),
+        ("queue_oldest_age_seconds", "How long the oldest lease waits.", lambda e: e.oldest_seconds),
+        ("running_leases", "Leases that run.", lambda e: e.running_leases),
+        ("failed_inputs", "Inputs in the failed registry.", lambda e: e.failed_inputs),
+        ("maps", "Live maps.", lambda e: len(e.maps)),
+        ("map_inputs_remaining", "Inputs of live maps that have no result.", lambda e: e.remaining_inputs),
+    )
+    for name, text, value in told:
+        family = GaugeMetricFamily(f"actorq_{name}", text, labels=["environment"])
+        for environment in environments or ():
+            family.add_metric([environment.name], value(environment))
+        yield family
+    live = GaugeMetricFamily("actorq_live_replicas", "Registered replicas.", labels=["environment", "state"])
+    for environment in environments or ():
+        for state in ("busy", "idle", "suspended"):
+            live.add_metric([environment.name, state], sum(r.state == state for r in environment.replicas))
+    yield live
+
+
+def _build_info() -> Any:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily("actorq_build_info", "Version of actorq.", labels=["version"])
+    family.add_metric([importlib.metadata.version("actorq")], 1)
+    return family

@@ -1,0 +1,188 @@
+"""What one server knows: environments, their queues, replicas and live maps, read in a few round trips.
+
+Nothing here writes, and nothing here is cached: what is shown is what RQ's tools would show, with inputs beside leases.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from actorq.broker import keys
+from actorq.broker.wire import Link
+
+#: jobs whose inputs are counted, and whose age is looked at; a deeper queue counts the rest as leases of the same size
+_COUNTED_JOBS = 1000
+_LEASE = re.compile(r"^(?P<task>.*)\[(?P<lo>\d+):(?P<hi>\d+)\]$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapView:
+    """A live map."""
+
+    id: str
+    task: str
+    #: inputs; None where the map does not know its length
+    total: int | None
+    done: int
+    failed: int
+    #: inputs a second since it began
+    rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaView:
+    """A registered replica."""
+
+    name: str
+    #: "busy", "idle", or "suspended"
+    state: str
+    #: the map it works for and the input that runs, "" and None when it does not, or runs many tiny ones
+    map: str
+    index: int | None
+    heartbeat_seconds: float
+    inputs: int
+    restarts: int
+    cached: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentView:
+    """One environment."""
+
+    name: str
+    queued_leases: int
+    queued_inputs: int
+    oldest_seconds: float
+    running_leases: int
+    failed_inputs: int
+    replicas: Sequence[ReplicaView]
+    maps: Sequence[MapView]
+
+    @property
+    def remaining_inputs(self) -> int:
+        """Inputs of maps of known length that have no result yet."""
+        return sum(m.total - m.done for m in self.maps if m.total is not None)
+
+
+def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
+    """Every environment that has replicas or was used within a day, by name. Raises `BrokerError`."""
+    prefix = f"{keys.RQ}:queue:"
+    names = {_text(key).removeprefix(prefix) for key in link.command("SMEMBERS", keys.QUEUES)}
+    workers: dict[str, list[str]] = {}
+    for key in link.command("SMEMBERS", keys.WORKERS):
+        queue = link.command("HGET", _text(key), "queues")
+        if queue is not None:
+            workers.setdefault(_text(queue), []).append(_text(key))
+    suspended = bool(link.command("EXISTS", keys.SUSPENDED))
+    views = []
+    for name in sorted(names | set(workers)):
+        if only is not None and name != only:
+            continue
+        if name not in workers and not link.command("EXISTS", keys.used(name)):
+            continue  # a queue of plain RQ, or one that nobody uses any more
+        views.append(_environment(link, name, sorted(workers.get(name, [])), suspended))
+    return views
+
+
+def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> EnvironmentView:
+    queue = keys.queue(name)
+    depth = int(link.command("LLEN", queue))
+    now = time.time()
+    inputs, oldest = 0, 0.0
+    waiting = link.command("LRANGE", queue, 0, _COUNTED_JOBS - 1)
+    for job in waiting:
+        description, since = link.command("HMGET", keys.job(_text(job)), "description", "enqueued_at")
+        inputs += _inputs_of(_text(description or b""))
+        oldest = max(oldest, now - _unix(since, now))
+    if depth > len(waiting):
+        inputs = inputs * depth // max(len(waiting), 1)
+    views = [_replica(link, key, suspended, now) for key in workers]
+    return EnvironmentView(
+        name=name,
+        queued_leases=depth,
+        queued_inputs=inputs,
+        oldest_seconds=round(oldest, 3),
+        running_leases=int(link.command("ZCARD", keys.wip(name))),
+        failed_inputs=int(link.command("ZCARD", keys.failed(name))),
+        replicas=[view for view in views if view is not None],
+        maps=_maps(link, name, now),
+    )
+
+
+def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView | None:
+    fields = _fields(link, key)
+    if "birth" not in fields:
+        return None
+    name = key.removeprefix(f"{keys.RQ}:worker:")
+    map_id, index = "", None
+    for member in link.command("SMEMBERS", keys.executions(name)):
+        lease = _text(member).rpartition(":")[0]
+        description, map_of = link.command("HMGET", keys.job(lease), "description", "aq_map")
+        map_id = _text(map_of or b"")
+        found = _LEASE.match(_text(description or b""))
+        if found and int(found["hi"]) - int(found["lo"]) == 1:
+            index = int(found["lo"])
+        elif found and fields.get("aq_position", "").isdigit():
+            index = int(found["lo"]) + int(fields["aq_position"])
+    state = fields.get("state", "idle")
+    beat = fields.get("last_heartbeat")
+    return ReplicaView(
+        name=name,
+        state="suspended" if suspended and state != "busy" else "busy" if state == "busy" else "idle",
+        map=map_id,
+        index=index,
+        heartbeat_seconds=round(max(now - _unix(beat.encode() if beat else None, now), 0.0), 1),
+        inputs=int(fields.get("aq_inputs", 0)),
+        restarts=int(fields.get("aq_restarts", 0)),
+        cached=int(fields.get("aq_cached", 0)),
+    )
+
+
+def _maps(link: Link, environment: str, now: float) -> list[MapView]:
+    views = []
+    for member in link.command("ZRANGEBYSCORE", keys.maps(environment), now, "+inf"):
+        fields = _fields(link, keys.map_(_text(member)))
+        if "done" not in fields:
+            continue
+        seconds = max(now - float(fields["started"]), 1e-3)
+        done = int(fields["done"])
+        views.append(
+            MapView(
+                id=_text(member),
+                task=fields["task"],
+                total=int(fields["total"]) if fields["total"] else None,
+                done=done,
+                failed=int(fields["failed"]),
+                rate=round(done / seconds, 3),
+                seconds=round(seconds, 1),
+            )
+        )
+    return views
+
+
+def _fields(link: Link, key: str) -> dict[str, str]:
+    flat: list[Any] = link.command("HGETALL", key)
+    return {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+
+def _inputs_of(description: str) -> int:
+    found = _LEASE.match(description)
+    return int(found["hi"]) - int(found["lo"]) if found else 1
+
+
+def _unix(stamp: bytes | None, default: float) -> float:
+    """An ISO stamp of RQ's as Unix seconds."""
+    try:
+        return datetime.fromisoformat(_text(stamp or b"")).timestamp()
+    except ValueError:
+        return default
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")

@@ -1,0 +1,156 @@
+"""Probes, metrics and status tell the truth about running work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests import tasks
+from tests.conftest import ROOT, Worker, eventually
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def samples(text: str) -> dict[str, float]:
+    """`name{label values}` -> value."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[" ".join([sample.name, *sample.labels.values()])] = sample.value
+    return found
+
+
+def actorq(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "actorq.cli", *arguments, "-u", url]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=40, check=False)
+
+
+@pytest.fixture
+def watched(on_server: str) -> Iterator[Worker]:
+    worker = Worker(on_server, http_port=0)
+    worker.wait_ready()
+    yield worker
+    worker.stop()
+
+
+def test_a_worker_answers_probes_and_tells_its_counters(watched: Worker) -> None:
+    port = watched.http_port()
+    assert get(port, "/livez") == (200, "ok\n")
+    assert eventually(lambda: get(port, "/readyz")[0] == 200, timeout=10)
+    assert list(tasks.double.map(range(100))) == [2 * i for i in range(100)]
+    assert len(list(tasks.fails_at.map(range(5), return_exceptions=True))) == 5
+
+    def told() -> dict[str, float]:
+        return samples(get(port, "/metrics")[1])
+
+    assert eventually(lambda: told()["actorq_inputs_total plain succeeded"] == 104)
+    assert told()["actorq_inputs_total plain failed"] == 1
+    assert told()["actorq_replicas plain idle"] == 2
+    assert get(port, "/nonsense")[0] == 404
+
+
+def test_a_worker_without_its_server_lives_and_is_not_ready(watched: Worker) -> None:
+    port = watched.http_port()
+    assert eventually(lambda: get(port, "/readyz")[0] == 200, timeout=10)
+    watched.stop_server()
+    assert eventually(lambda: get(port, "/readyz")[0] == 503, timeout=15)
+    assert get(port, "/livez")[0] == 200
+
+
+def test_a_replaced_executor_is_counted(watched: Worker) -> None:
+    port = watched.http_port()
+    watched.executors()[0].kill()
+    assert eventually(lambda: samples(get(port, "/metrics")[1])["actorq_executor_restarts_total plain"] == 1)
+
+
+def test_status_shows_a_running_map_and_its_replicas(worker: Worker) -> None:
+    run = threading.Thread(target=lambda: list(tasks.sleeps.map([0.05] * 120, map_id="shown")))
+    run.start()
+
+    def look() -> list[dict[str, object]]:
+        return list(json.loads(actorq("status", "plain", "-o", "json", url=worker.url).stdout)[0]["maps"])
+
+    assert eventually(lambda: [m["id"] for m in look()] == ["shown"], timeout=10)
+    (shown,) = look()
+    assert shown["total"] == 120
+    assert shown["task"] == "tests.tasks.sleeps"
+    replicas = json.loads(actorq("workers", "-o", "json", url=worker.url).stdout)
+    assert {r["state"] for r in replicas} <= {"busy", "idle"}
+    assert "shown" in {r["map"] for r in replicas}
+    table = actorq("status", url=worker.url).stdout
+    assert "plain: replicas" in table
+    assert "/120" in table
+    assert "plain" in actorq("queues", url=worker.url).stdout
+    run.join()
+    assert eventually(lambda: look() == [])
+
+
+def test_inputs_that_wait_are_counted_as_inputs(on_server: str) -> None:
+    handle = tasks.double.map(range(50), map_id="waits")
+    time.sleep(0)
+
+    def queue() -> dict[str, object]:
+        found = json.loads(actorq("queues", "-o", "json", url=on_server).stdout)
+        return dict(found[0]) if found else {}
+
+    assert eventually(lambda: queue().get("queued_leases", 0) != 0, timeout=10)
+    assert queue()["queued_inputs"] == queue()["queued_leases"]
+    handle.close()
+
+
+def test_ping_needs_none_of_the_code(worker: Worker) -> None:
+    done = actorq("ping", "plain", "--inputs", "5", url=worker.url)
+    assert (done.returncode, done.stdout) == (0, "plain: 5 of 5 inputs came back\n")
+
+
+def test_ping_of_an_environment_without_replicas_fails(on_server: str) -> None:
+    done = actorq("ping", "nobody", "--timeout", "1", url=on_server)
+    assert done.returncode == 1
+    assert done.stderr.startswith("nobody: The map did not finish within 1.0 s.")
+
+
+def test_status_of_an_unknown_environment_says_so(on_server: str) -> None:
+    done = actorq("status", "nobody", url=on_server)
+    assert done.returncode == 1
+    assert "no replica serves it" in done.stderr
+
+
+def test_a_worker_refuses_a_target_of_another_environment(server: str) -> None:
+    done = actorq("worker", "tests.tasks:plain", "-e", "other", url=server)
+    assert done.returncode == 1
+    assert "other" in done.stderr
+
+
+def test_the_exporter_tells_depths_and_that_the_server_is_gone(worker: Worker) -> None:
+    command = [sys.executable, "-m", "actorq.cli", "exporter", "-u", worker.url, "--http-port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stderr is not None
+        port = int(process.stderr.readline().split()[-1])
+        found = samples(get(port, "/metrics")[1])
+        assert found["actorq_live_replicas plain idle"] == 2
+        assert found["actorq_broker_up"] == 1
+        assert get(port, "/readyz")[0] == 200
+        worker.stop_server()
+        assert samples(get(port, "/metrics")[1])["actorq_broker_up"] == 0
+        assert get(port, "/readyz")[0] == 503
+        assert get(port, "/livez")[0] == 200
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert process.returncode == 0

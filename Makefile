@@ -6,8 +6,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test lint types bench clean
 
+include tests/chart/tools.mk images/image.mk
+
 help:            ## this list
-	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' Makefile | sed 's/:[^#]*##/\t/' | expand -t 16
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 16
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +26,7 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once per replica
 	$(BIN)/python -m actorq.demo
 
-test: $(VENV)/.test lint types  ## lint, types, and the whole test suite against a real server
+test: $(VENV)/.test tools lint types  ## lint, types, and the whole test suite against a real server
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test  ## ruff: rules and formatting
@@ -38,4 +40,4 @@ bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 	$(BIN)/python -m benchmarks.run
 
 clean:           ## removes the environment and all caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
 
 from actorq.errors import DeclarationError
 from actorq.names import check_environment
 from actorq.retry import Backoff
+from actorq.settings import settings
 from actorq.task import Task, TaskOptions
+
+if TYPE_CHECKING:
+    from actorq.maps.pools import PoolStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +58,7 @@ class Environment:
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
         limits: Mapping[str, str | int] | None = None,
+        pod_template: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = check_environment(name)
         #: image of its pods; unused on one machine
@@ -63,6 +68,8 @@ class Environment:
         #: resources of its pods, as Kubernetes writes them; unused on one machine
         self.requests = dict(requests or {})
         self.limits = dict(limits or {})
+        #: laid over the PodTemplateSpec of its pods; unused on one machine
+        self.pod_template = _template(pod_template)
         self.tasks: dict[str, Task[Any, Any, Any]] = {}
         self._declared_at = _caller()
         other = Environment._declared.get(name)
@@ -146,7 +153,11 @@ class ActorEnvironment(Environment):
         max_crashes: replicas an input may take down before it fails with `ReplicaLostError`.
         max_tasks_per_child: inputs after which an executor is replaced.
         max_memory_per_child: bytes of resident memory above which an executor is replaced, looked at between leases.
-        container_image, environment, requests, limits: of the replicas' pods.
+        container_image: image of the replicas' pods; it has actorq and the tasks' code. With
+            `ACTORQ_KUBERNETES_NAMESPACE` set, the first map makes them, unless a chart release serves the environment.
+        environment: environment variables of the replicas.
+        requests, limits: resources of the pods, as Kubernetes writes them: {"cpu": "500m", "nvidia.com/gpu": 1}.
+        pod_template: piece of a PodTemplateSpec that is laid over theirs; their container is called "actorq".
 
     Raises `DeclarationError` for a value out of range.
     """
@@ -170,6 +181,7 @@ class ActorEnvironment(Environment):
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
         limits: Mapping[str, str | int] | None = None,
+        pod_template: Mapping[str, Any] | None = None,
     ) -> None:
         self.replica_count = _whole("replica_count", replica_count, 1, 10_000)
         self.ttl_seconds = None if ttl_seconds is None else _whole("ttl_seconds", ttl_seconds, _TTL_LEAST, 10**9)
@@ -181,8 +193,43 @@ class ActorEnvironment(Environment):
         self.max_tasks_per_child = _optional("max_tasks_per_child", max_tasks_per_child, 1)
         self.max_memory_per_child = _optional("max_memory_per_child", max_memory_per_child, 1 << 20)
         super().__init__(
-            name, container_image=container_image, environment=environment, requests=requests, limits=limits
+            name,
+            container_image=container_image,
+            environment=environment,
+            requests=requests,
+            limits=limits,
+            pod_template=pod_template,
         )
+
+    def up(self) -> None:
+        """Starts the replicas, `replica_count` of them, before a map needs them.
+
+        Raises `PoolError` where somebody else starts them, and what the cluster says when it refuses.
+        """
+        from actorq.runtime import runtime
+
+        runtime().pools.up(self)
+
+    def down(self) -> None:
+        """Ends the replicas. Inputs that run finish; the next map starts them again."""
+        from actorq.runtime import runtime
+
+        runtime().pools.down(self)
+
+    def status(self) -> PoolStatus:
+        """How many replicas there should be, how many serve, and what keeps the others from it."""
+        from actorq.runtime import runtime
+
+        return runtime().pools.status(self)
+
+    def scale(self, replicas: int) -> None:
+        """Sets the number of replicas on a cluster; running maps follow within seconds.
+
+        Raises `PoolError` when there is nothing to scale.
+        """
+        from actorq.runtime import runtime
+
+        runtime().pools.scale(self, _whole("replicas", replicas, 0, 10_000))
 
     @classmethod
     def declared(cls, name: str) -> ActorEnvironment:
@@ -201,9 +248,10 @@ class TaskEnvironment(Environment):
 
     Args:
         name: as for `ActorEnvironment`.
-        concurrency: inputs that run at the same time; None takes the machine's processors.
+        concurrency: inputs that run at the same time; None is the machine's processors, and on a cluster all.
         max_crashes: processes an input may take down before it fails with `ReplicaLostError`.
-        container_image, environment, requests, limits: of its pods.
+        container_image, environment, requests, limits, pod_template: of its pods, as for `ActorEnvironment`. With
+            `ACTORQ_KUBERNETES_NAMESPACE` set, every input runs in a pod of its own.
     """
 
     warm = False
@@ -218,16 +266,23 @@ class TaskEnvironment(Environment):
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
         limits: Mapping[str, str | int] | None = None,
+        pod_template: Mapping[str, Any] | None = None,
     ) -> None:
         self.concurrency = None if concurrency is None else _whole("concurrency", concurrency, 1, 100_000)
         self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
         super().__init__(
-            name, container_image=container_image, environment=environment, requests=requests, limits=limits
+            name,
+            container_image=container_image,
+            environment=environment,
+            requests=requests,
+            limits=limits,
+            pod_template=pod_template,
         )
 
     def concurrency_of(self, asked: int | None) -> int | None:
-        most = self.concurrency or os.cpu_count() or 1
-        return min(most, asked) if asked else most
+        in_pods = settings().kubernetes_namespace is not None
+        most = self.concurrency or (None if in_pods else os.cpu_count() or 1)
+        return min(filter(None, (most, asked)), default=None)
 
 
 def _whole(name: str, value: object, least: int, most: int) -> int:
@@ -252,6 +307,13 @@ def _seconds(name: str, value: object, least: float, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise DeclarationError(f"{name}={value!r}: give seconds from {least} to {most}.")
     return float(value)
+
+
+def _template(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    unknown = set(value or {}) - {"metadata", "spec"}
+    if unknown:
+        raise DeclarationError(f"pod_template has {sorted(unknown)}: give 'metadata' and 'spec', as in a Deployment.")
+    return dict(value or {})
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> str:

@@ -22,16 +22,12 @@ from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
 from actorq.maps.sources import source_of
-from actorq.maps.transport import Transport
-from actorq.settings import settings
+from actorq.pool.pools import Place, Pools
 
 if TYPE_CHECKING:
-    from actorq.broker.client import Client
-    from actorq.broker.embedded import EmbeddedServer
     from actorq.maps.calls import Caller
     from actorq.maps.futures import Submitter
     from actorq.maps.pools import Pool
-    from actorq.pool.local import LocalPool
     from actorq.task import Task
 
 
@@ -41,10 +37,8 @@ class Runtime:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._lock = threading.RLock()
-        self._server: EmbeddedServer | None = None
-        self._client: Client | None = None
-        self._pools: dict[str, LocalPool] = {}
-        self._callers: dict[tuple[str, str], Caller] = {}
+        self.pools = Pools(self._in_use)
+        self._callers: dict[tuple[str, str], tuple[int, Caller]] = {}
         self._submitters: dict[tuple[str, str], Submitter] = {}
         self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
         self._closed = False
@@ -65,8 +59,10 @@ class Runtime:
             if pump is not None:
                 pump.nudge()
 
-        ledger = Ledger(map_id, source_of(iterables, on_input), options)
-        pump = Pump(ledger, self._transport(task.environment, ledger.map_id, ledger.owner, options))
+        source = source_of(iterables, on_input)
+        place = self._place(task.environment, options, source.total)
+        ledger = Ledger(map_id, source, place.options)
+        pump = Pump(ledger, place.transport(ledger.map_id, ledger.owner))
         self.start(pump)
         return MapHandle(pump, reporter(task, progress))
 
@@ -94,10 +90,8 @@ class Runtime:
                     concurrency=environment.concurrency_of(None),
                 )
 
-                def transport(map_id: str, owner: str) -> Transport:
-                    return self._transport(environment, map_id, owner, options)
-
-                submitter = Submitter(task, options, transport, self.start)
+                place = self._place(environment, options, None)
+                submitter = Submitter(task, place.options, place.transport, self.start)
                 self._submitters[environment.name, task.name] = submitter
             return submitter.submit(args, kwargs)
 
@@ -108,52 +102,12 @@ class Runtime:
             self._pumps.add(pump)
         pump.start()
 
-    def _transport(self, environment: Environment, map_id: str, owner: str, options: MapOptions) -> Transport:
-        """Where the leases of a map go."""
+    def _place(self, environment: Environment, options: MapOptions, inputs: int | None) -> Place:
+        """Where a map of `inputs` inputs runs."""
         if isinstance(environment, TaskEnvironment):
-            from actorq.pool.regular import ProcessTransport
-
-            return ProcessTransport(environment, options)
+            return self.pools.for_regular(environment, options, inputs)
         assert isinstance(environment, ActorEnvironment)
-        from actorq.maps.redis_transport import RedisTransport
-
-        client, pool = self.connect(environment)
-        return RedisTransport(client, map_id, owner, options, lease_seconds=environment.lease_seconds, pool=pool)
-
-    def connect(self, environment: ActorEnvironment) -> tuple[Client, Pool]:
-        """The server that serves `environment`, and what is known of its replicas."""
-        _refuse_while_imported()
-        from actorq.broker.client import Client
-        from actorq.maps.pools import RemotePool
-
-        with self._lock:
-            if self._closed:
-                raise PoolError("The program is ending: no map can start any more.")
-            if self._server is not None and self._client is not None and not self._server.answers():
-                self._drop_server()
-            if self._client is None:
-                url = settings().redis_url
-                if url is None:
-                    from actorq.broker.embedded import EmbeddedServer
-
-                    self._server = EmbeddedServer()
-                    url = self._server.url
-                self._client = Client(url, patience=settings().broker_timeout)
-            if self._server is None:
-                return self._client, RemotePool(environment.name, self._client.url)
-            pool = self._local_pool(environment, self._client.url)
-            self._server.wait_ready()
-            return self._client, pool
-
-    def _drop_server(self) -> None:
-        """Lets go of the server, and of the pools that serve it: a later map starts anew."""
-        for pool in self._pools.values():
-            pool.stop()
-        if self._client is not None:
-            self._client.close()
-        if self._server is not None:
-            self._server.stop()
-        self._pools, self._callers, self._client, self._server = {}, {}, None, None
+        return self.pools.for_actors(environment, options, inputs)
 
     def finish_calls(self) -> None:
         """Waits for the calls that `submit` has taken."""
@@ -161,55 +115,38 @@ class Runtime:
             submitter.finish()
 
     def forget(self) -> None:
-        """In a forked child: the parent's pools and server are not ours to keep alive."""
-        for pool in self._pools.values():
-            pool.forget()
-        if self._server is not None:
-            self._server.forget()
+        """In a forked child: see `Pools.forget`."""
+        self.pools.forget()
 
-    def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
-        from actorq.pool.local import LocalPool
-
-        pool = self._pools.get(environment.name)
-        if pool is not None and pool.alive and not pool.serves(environment):
-            if any(pump.runs and pump.ledger.options.environment == environment.name for pump in self._pumps):
-                raise PoolError(
-                    f"A task of {environment.name!r} is declared in a module that its running replicas have not "
-                    "imported: import the module before the first map, or finish the maps that run."
-                )
-            pool.stop()
-            pool = None
-        if pool is None or not pool.alive:
-            if pool is not None:
-                pool.stop()
-            pool = self._pools[environment.name] = LocalPool(environment, url)
-        return pool
+    def _in_use(self, environment: str) -> bool:
+        return any(pump.runs and pump.ledger.options.environment == environment for pump in self._pumps)
 
     def close(self) -> None:
         """Ends every map, pool and server of this program. Nothing of them stays."""
         with self._lock:
-            self._closed = True
+            self._closed = self.pools.closed = True
             pumps = list(self._pumps)
         for submitter in self._submitters.values():
             submitter.close()
         for pump in pumps:
             pump.close()
-        for caller in self._callers.values():
+        for _, caller in self._callers.values():
             caller.close()
-        self._drop_server()
+        self.pools.drop()
 
     def _caller(self, task: Task[Any, Any, Any]) -> Caller:
-        caller = self._callers.get((task.environment.name, task.name))
-        if caller is None or not self._usable(caller.pool, task):
+        generation, caller = self._callers.get((task.environment.name, task.name), (0, None))
+        if caller is None or generation != self.pools.generation or not self._usable(caller.pool, task):
             from actorq.maps.calls import Caller
 
             environment = task.environment
             assert isinstance(environment, ActorEnvironment)
             with self._lock:
-                client, pool = self.connect(environment)
+                client, pool = self.pools.connect(environment, 1)
                 if caller is not None:
                     caller.close()
-                caller = self._callers[environment.name, task.name] = Caller(client, task, environment, pool)
+                caller = Caller(client, task, environment, pool)
+                self._callers[environment.name, task.name] = (self.pools.generation, caller)
         return caller
 
     def _usable(self, pool: Pool, task: Task[Any, Any, Any]) -> bool:
@@ -263,11 +200,3 @@ def _in_child() -> None:
 _ended = False
 atexit.register(_at_exit)
 os.register_at_fork(after_in_child=_in_child)
-
-
-def _refuse_while_imported() -> None:
-    """A replica imports the submitter's script, which must not start maps of its own then."""
-    from actorq.replica import importing
-
-    if importing.in_progress:
-        raise importing.StopImport

@@ -27,6 +27,12 @@ class Settings:
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     #: seconds to keep trying an unreachable server before a map fails
     broker_timeout: float = 60.0
+    #: namespace in which pods are made; None: none are
+    kubernetes_namespace: str | None = None
+    #: the server as pods reach it, where that differs from `redis_url`
+    pod_redis_url: str | None = None
+    #: NAME/KEY of a Secret that holds the server's address for pods
+    redis_secret: str | None = None
     #: seconds a stopping replica may finish its input, in place of what its environment declares
     drain_seconds: float | None = None
     #: file with the certificates that a rediss:// server is checked against, in place of the system's
@@ -70,6 +76,9 @@ def settings() -> Settings:
         redis_url=_read("ACTORQ_REDIS_URL"),
         max_payload_bytes=int(_number("ACTORQ_MAX_PAYLOAD_BYTES", DEFAULT_MAX_PAYLOAD_BYTES)),
         broker_timeout=_number("ACTORQ_BROKER_TIMEOUT", 60.0),
+        kubernetes_namespace=_read("ACTORQ_KUBERNETES_NAMESPACE"),
+        pod_redis_url=_read("ACTORQ_POD_REDIS_URL"),
+        redis_secret=_read("ACTORQ_REDIS_SECRET"),
         drain_seconds=_optional("ACTORQ_DRAIN_SECONDS"),
         redis_ca_file=_read("ACTORQ_REDIS_CA_FILE"),
         replica_of=_read("ACTORQ_REPLICA_OF"),

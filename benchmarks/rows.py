@@ -73,7 +73,7 @@ def process_pool(processes: int) -> Iterator[multiprocessing.pool.Pool]:
 
 
 def server_url() -> str:
-    client = runtime()._client
+    client = runtime().pools.client
     assert client is not None
     return client.url
 
@@ -241,7 +241,7 @@ def idle_memory() -> list[Row]:
     """What each of 100 idle replicas holds for itself."""
     shutdown()
     assert tasks.idle.remote(1) == 1
-    pool = runtime()._pools[tasks.hundred.name]
+    pool = runtime().pools.local[tasks.hundred.name]
     time.sleep(3)  # until all have started
     leaves = [p for p in psutil.Process(pool._process.pid).children(recursive=True) if not p.children()]
     own = [p.memory_full_info().uss / 2**20 for p in leaves]

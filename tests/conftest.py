@@ -40,7 +40,7 @@ def eventually(condition: object, timeout: float = _PATIENCE) -> bool:
 
 def pool_client() -> redis.Redis:
     """A client of the server that this program has embedded; there must be one."""
-    client = runtime()._client
+    client = runtime().pools.client
     assert client is not None
     return redis.Redis.from_url(client.url)
 
@@ -56,7 +56,7 @@ def leaves_nothing() -> Iterator[None]:
     """No map thread, and no key of a map, outlives its test. The pool may: it belongs to the program."""
     yield
     assert eventually(lambda: not map_threads()), map_threads()
-    client = runtime()._client
+    client = runtime().pools.client
     if client is None:
         return
     with redis.Redis.from_url(client.url) as server:

@@ -21,6 +21,7 @@ prefixes; the table at the head of each script says which.
     aq:maps:<env>                    ZSET     live maps -> when to stop believing it           a minute
     aq:used:<env>                    STRING   when a map or call last used it, Unix seconds    a day
     aq:out:<m>                       STREAM   result frames not yet read                       MAP_TTL_SECONDS
+    aq:pod:<m>:<job>:<index>         LIST     the input of one pod of a regular task           a day, or its map
     aq:blob:<lease>                  STRING   a large payload, beside its job                  until its last result
     aq:blob:<lease>:<attempt>:<n>    STRING   a large frame, beside its reference in aq:out    until it is read
 """
@@ -96,6 +97,10 @@ def used(env: str) -> str:
 
 def out(map_id: str) -> str:
     return f"{AQ}:out:{map_id}"
+
+
+def pod_inputs(map_id: str) -> str:
+    return f"{AQ}:pod:{map_id}"
 
 
 def blob(name: str) -> str:

@@ -192,6 +192,16 @@ class Link:
 
         return self._patiently(once)
 
+    def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Runs plain commands, safe to repeat, in one go; returns their replies."""
+
+        def once() -> list[Any]:
+            self._open()
+            self._write(b"".join([_packed(tuple(command)) for command in commands]))
+            return [self.read() for _ in commands]
+
+        return list(self._patiently(once))
+
     def send(self, *commands: Sequence[Argument]) -> None:
         """Writes several commands at once; `read` their replies in order. Does not retry."""
         try:

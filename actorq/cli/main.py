@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from actorq.cli.cluster import keep, run_input, scale
 from actorq.cli.watch import exporter, ping, queues, status, workers
 from actorq.cli.worker import worker
 from actorq.errors import ActorqError, BrokerError, DeclarationError
@@ -18,7 +19,7 @@ def main() -> None:
     """Map functions over inputs on warm replicas, through Redis."""
 
 
-for command in (worker, status, queues, workers, ping, exporter):
+for command in (worker, status, queues, workers, ping, scale, exporter, keep, run_input):
     main.add_command(command)
 
 

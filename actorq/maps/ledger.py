@@ -100,10 +100,11 @@ class Ledger:
         if self.options.concurrency is not None:
             replicas = min(replicas, self.options.concurrency)
         per_replica = _LEASES_PER_REPLICA if self.options.concurrency is None else 1
-        window = max(replicas, 1) * per_replica
+        window = self.options.window or max(replicas, 1) * per_replica
+        due = not (self.options.in_batches and self.outstanding)
         leases: list[Lease] = []
         while len(self.outstanding) < window:
-            lease = self._next_again(now) or self._next_new(window, replicas)
+            lease = self._next_again(now) or (self._next_new(window, replicas) if due else None)
             if lease is None:
                 break
             self.outstanding[lease.id] = lease

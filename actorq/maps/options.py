@@ -34,6 +34,10 @@ class MapOptions:
     single: bool = False
     #: replicas to use at most
     concurrency: int | None = None
+    #: leases in flight, whatever the replicas; None: a few for each
+    window: int | None = None
+    #: new inputs are leased only when none is outstanding
+    in_batches: bool = False
     max_outstanding: int | None = None
     timeout: float | None = None
 

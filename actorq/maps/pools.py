@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Protocol
 
 from actorq.errors import PoolError
@@ -24,6 +25,18 @@ class Pool(Protocol):
 
     def check(self, live: int) -> None:
         """Called about every second with the number of replicas seen. Raises `PoolError` when no result can come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolStatus:
+    """What is known of the replicas of an environment."""
+
+    #: replicas asked for; 0 where somebody else decides
+    wanted: int
+    #: replicas that serve now
+    ready: int
+    #: what keeps the others from running, "" for nothing
+    trouble: str = ""
 
 
 class RemotePool:

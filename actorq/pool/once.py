@@ -23,7 +23,8 @@ from actorq.replica.spec import ZygoteSpec
 from actorq.replica.zygote import die_with_parent, prepare_process
 
 
-def _run(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
+def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
+    """Imports the task and runs the one input of `payload`; what goes wrong is in the frame."""
     try:
         for target in spec.targets:
             import_target(target)
@@ -48,7 +49,7 @@ def _main() -> None:
     prepare_process(spec)
     os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here: a call to any environment is a call from outside
     payload = sys.stdin.buffer.read()
-    frame = _run(spec, payload, f"{socket.gethostname()}-{os.getpid()}")
+    frame = run_input(spec, payload, f"{socket.gethostname()}-{os.getpid()}")
     message = frame.packed()
     with os.fdopen(result, "wb") as pipe:
         pipe.write(struct.pack(">Q", len(message)) + message)

@@ -125,7 +125,7 @@ def test_a_call_that_kills_replicas_says_so() -> None:
 def test_killing_an_executor_from_outside_is_noticed_at_once() -> None:
     outputs = tasks.wait.map([0.05] * 40)
     next(outputs)
-    supervisor = runtime()._pools["plain"]._process.pid
+    supervisor = runtime().pools.local["plain"]._process.pid
     executors = [p for p in psutil.Process(supervisor).children(recursive=True) if not p.children()]
     executors[0].kill()
     assert len(list(outputs)) == 39

@@ -1,0 +1,50 @@
+"""Commands for a cluster: `scale`, and the two that its pods run."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from actorq.cli.options import redis_url, server_url
+from actorq.log import configure_later
+from actorq.settings import settings
+
+
+@click.command(short_help="Change the number of replicas of an environment on a cluster.")
+@click.argument("environment")
+@click.argument("replicas", type=click.IntRange(0, 10_000))
+@click.option(
+    "--namespace", envvar="ACTORQ_KUBERNETES_NAMESPACE", show_envvar=True, help="Namespace of its Deployment."
+)
+def scale(environment: str, replicas: int, namespace: str | None) -> None:
+    """Scale an environment's Deployment, one of a chart release or one made on demand. Running maps follow."""
+    namespace = namespace or settings().kubernetes_namespace
+    if namespace is None:
+        raise click.UsageError("No namespace: give --namespace, or set ACTORQ_KUBERNETES_NAMESPACE.")
+    from actorq.kube.api import KubeApi
+    from actorq.kube.pool import scale as scale_pool
+
+    name = scale_pool(KubeApi(namespace), environment, replicas)
+    click.echo(f"deployment {name} in {namespace}: {replicas} replicas")
+
+
+@click.command(hidden=True)
+@click.argument("environment")
+@click.option("--ttl", type=click.FloatRange(min=1), required=True, help="Seconds without use after which it ends.")
+@redis_url
+def keep(environment: str, ttl: float, redis_url: str | None) -> None:
+    """Wait until nobody has used an environment for a while. The keeper of a pool made on demand."""
+    from actorq.keeper import keep as keep_pool
+
+    configure_later("auto", "info")
+    keep_pool(server_url(redis_url), environment, ttl)
+
+
+@click.command(name="run-input", hidden=True)
+def run_input() -> None:
+    """Run the one input of this pod. The process of a regular task's pod."""
+    from actorq.pool.pod import main
+
+    configure_later("auto", "info")
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""One request to the Kubernetes API server, as plain JSON.
+
+The official client does what is hard, finding the cluster and logging in (kubeconfig, tokens, plug-ins, in-cluster
+accounts); its object model is not used: manifests are dicts here, as people know them from YAML. There is no watch:
+everything this package waits for is looked at about once a second, so a connection that drops costs one look.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from actorq.errors import DeclarationError, PoolError
+
+Manifest = dict[str, Any]
+
+#: seconds one request may take
+_REQUEST_SECONDS = 15.0
+#: seconds to keep trying when the API server is busy or out of reach, and the longest pause between two tries
+_PATIENCE = 30.0
+_LONGEST_PAUSE = 5.0
+#: too many requests, and what a server says that is starting, stopping or overloaded
+_PASSING = frozenset({0, 408, 429, 500, 502, 503, 504})
+
+#: plural name -> path of its API group
+_GROUPS = {
+    "pods": "api/v1",
+    "secrets": "api/v1",
+    "events": "api/v1",
+    "deployments": "apis/apps/v1",
+    "jobs": "apis/batch/v1",
+}
+_FORBIDDEN = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"')
+
+
+class KubernetesError(PoolError):
+    """The cluster refuses what actorq asks of it."""
+
+    def __init__(self, message: str | None = None, *, status: int = 0) -> None:
+        super().__init__(message)
+        #: HTTP status, 0 where there was no answer
+        self.status = status
+
+
+class KubeApi:
+    """Objects of one namespace. For one thread at a time.
+
+    Args:
+        namespace: where everything is created.
+        configuration: of the official client; by default what kubectl would use, or the pod's service account.
+        patience: seconds to keep trying when the API server is busy or out of reach.
+
+    Raises `DeclarationError` when no cluster is configured, or the client is not installed.
+    """
+
+    def __init__(self, namespace: str, *, configuration: Any = None, patience: float = _PATIENCE) -> None:
+        try:
+            from kubernetes import client, config
+        except ModuleNotFoundError as error:
+            raise DeclarationError("Pods need the Kubernetes client: pip install 'actorq[kubernetes]'") from error
+        if configuration is None:
+            configuration = client.Configuration()
+            files = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+            try:
+                if any(Path(file).exists() for file in files.split(os.pathsep)):
+                    config.load_kube_config(files, client_configuration=configuration)
+                else:
+                    config.load_incluster_config(client_configuration=configuration)
+            except Exception as error:  # of many types, all meaning: no usable kubeconfig and not in a pod
+                raise DeclarationError(
+                    f"ACTORQ_KUBERNETES_NAMESPACE is set and no cluster is configured ({error}): "
+                    "set KUBECONFIG, or check it with `kubectl get pods`."
+                ) from error
+        configuration.retries = False  # ours say why they wait, and end
+        self.namespace = namespace
+        self._host = str(configuration.host)
+        self._client = client.ApiClient(configuration)
+        self._patience = patience
+
+    def get(self, kind: str, name: str) -> Manifest | None:
+        """The object, or None when there is none."""
+        try:
+            return self._request("GET", kind, name)
+        except KubernetesError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def list(self, kind: str, *, labels: Mapping[str, str] | None = None, fields: str = "") -> list[Manifest]:
+        """The objects with these labels, 500 at most."""
+        query = {"limit": "500"}
+        if labels:
+            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        if fields:
+            query["fieldSelector"] = fields
+        return list(self._request("GET", kind, query=query).get("items") or [])
+
+    def create(self, kind: str, manifest: Manifest) -> Manifest:
+        """Creates the object. One of this name that is there already is an error of status 409, unless our own request
+        made it and only its answer was lost.
+        """
+        return self._request("POST", kind, body=manifest)
+
+    def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
+        """Changes an object; lists are replaced whole (a JSON merge patch)."""
+        return self._request("PATCH", kind, name, body=patch)
+
+    def delete(self, kind: str, name: str) -> bool:
+        """Deletes the object and what it owns. False when there is none."""
+        try:
+            self._request("DELETE", kind, name, body={"propagationPolicy": "Background"})
+        except KubernetesError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        self._client.rest_client.pool_manager.clear()
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _request(
+        self, method: str, kind: str, name: str = "", *, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> Manifest:
+        path = f"/{_GROUPS[kind]}/namespaces/{quote(self.namespace)}/{kind}" + (f"/{quote(name)}" if name else "")
+        started, pause, sent = time.monotonic(), 0.2, 0
+        while True:
+            status, data, retry_after = self._once(method, path, query or {}, body)
+            sent += 1
+            if 200 <= status < 300:
+                return data
+            if status == 409 and sent > 1 and method == "POST":
+                return self._request("GET", kind, str(body["metadata"]["name"]))
+            waited = time.monotonic() - started
+            if status not in _PASSING or waited >= self._patience:
+                raise self._explained(method, kind, name or _name_of(body), status, data)
+            time.sleep(min(retry_after or pause * (0.5 + random.random() / 2), _LONGEST_PAUSE))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _once(self, method: str, path: str, query: Mapping[str, str], body: Any) -> tuple[int, Manifest, float | None]:
+        """Status, answer, and the seconds the server asks to wait. Status 0: there was no answer."""
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": kind}
+        prepared = self._client.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list(query.items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            reply = self._client.call_api(*prepared, _request_timeout=_REQUEST_SECONDS)
+            text = reply.read()
+        except (HTTPError, ApiException, OSError) as error:
+            return 0, {"message": str(error)}, None
+        after = reply.getheader("Retry-After")
+        try:
+            data = json.loads(text or b"{}")
+        except ValueError:
+            data = {"message": text[:500].decode(errors="replace")}
+        answer = data if isinstance(data, dict) else {"message": str(data)}
+        return int(reply.status), answer, float(after) if after and after.isdigit() else None
+
+    def _explained(self, method: str, kind: str, name: str, status: int, data: Manifest) -> KubernetesError:
+        said = str(data.get("message") or data)
+        what = f"{_VERBS[method]} {kind} {name}".rstrip() + f" in namespace {self.namespace!r}"
+        refused = _FORBIDDEN.search(said)
+        if status == 0:
+            text = (
+                f"The Kubernetes API at {self._host} does not answer ({said}): is the cluster up, and KUBECONFIG right?"
+            )
+        elif status == 401:
+            text = f"The Kubernetes API at {self._host} refuses the login: renew it, then check `kubectl get pods`."
+        elif status == 403 and "exceeded quota" in said:
+            text = f"The quota of namespace {self.namespace!r} is used up: cannot {what}: {said}"
+        elif status == 403 and refused:
+            text = (
+                f"Permission missing: {refused['user']} may not {refused['verb']} {refused['resource']} in namespace "
+                f"{self.namespace!r}. Ask for a Role with that verb; the README lists all that actorq needs."
+            )
+        elif status == 404 and method == "POST":
+            text = f"Cannot {what}: is there a namespace {self.namespace!r}? The cluster says: {said}"
+        elif status in (422, 400):
+            text = f"The cluster takes this for invalid: cannot {what}: {said}"
+        else:
+            text = f"Cannot {what}: the cluster answers {status}: {said}"
+        return KubernetesError(text, status=status)
+
+
+_VERBS = {"GET": "read", "POST": "create", "PATCH": "change", "DELETE": "delete"}
+
+
+def _name_of(body: Any) -> str:
+    return str(body.get("metadata", {}).get("name", "")) if isinstance(body, dict) else ""

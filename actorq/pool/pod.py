@@ -1,0 +1,146 @@
+"""`actorq run-input`: the one process of a regular task's pod.
+
+    parent (process 1): fetches the input, watches, commits ◀── pipe ── child: imports the task, runs the input
+
+The parent runs no user code, so a child that crashes, hangs or is killed for its memory is told at once and by name;
+what the child leaves behind is reaped by it. It may be run twice (a pod can be replaced): the first result counts.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+from actorq import failure
+from actorq.broker import blobs, keys
+from actorq.broker.wire import Argument, Link
+from actorq.errors import ActorqError
+from actorq.frames import parse_frame, parse_head, split
+from actorq.log import logger
+from actorq.pool.once import run_input
+from actorq.replica.importing import Target
+from actorq.replica.spec import ZygoteSpec
+from actorq.replica.zygote import prepare_process
+
+#: one wait for the input, seconds; then it is asked whether the map still lives
+_WAIT_SECONDS = 10
+#: seconds to keep trying an unreachable server
+_PATIENCE = 120.0
+#: what an entry of the stream outlives a submitter that does not read, seconds
+_OUT_TTL = 60
+#: exit status when the map is gone; the Job ends as a whole (see `kube/regular.py`)
+MAP_GONE = 43
+_LENGTH = struct.Struct(">Q")
+
+
+def main() -> int:
+    """Runs the input of this pod; returns the exit status. Raises `ActorqError` when the server cannot be used."""
+    map_id, job = os.environ["ACTORQ_MAP"], os.environ["ACTORQ_JOB"]
+    index = os.environ["JOB_COMPLETION_INDEX"]
+    link = Link(os.environ["ACTORQ_REDIS_URL"], patience=_PATIENCE, reply_timeout=3 * _WAIT_SECONDS, stubborn=True)
+    key = f"{keys.pod_inputs(map_id)}:{job}:{index}"
+    while (message := link.command("BLMOVE", key, key, "LEFT", "LEFT", _WAIT_SECONDS)) is None:
+        if not link.command("EXISTS", keys.map_(map_id)):
+            logger().warning("map_gone", map=map_id)
+            return MAP_GONE
+    lease, _, payload = message.partition(b"\0")
+    pod = socket.gethostname()
+    logger().info("input_started", lease=lease.decode())
+    outcome = _run(payload, pod)
+    if isinstance(outcome, bytes):
+        entry = _frame_entry(link, lease.decode(), outcome)
+    else:
+        entry = ["l", lease, "x", outcome[0], "p", 0, "w", pod]
+        logger().warning("input_lost", lease=lease.decode(), reason=outcome[0])
+    if link.command("EXISTS", keys.map_(map_id)):
+        link.command("XADD", keys.out(map_id), "*", *entry)
+        link.command("EXPIRE", keys.out(map_id), _OUT_TTL)
+    link.close()
+    return 0
+
+
+def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
+    message, stores = blobs.send(keys.blob(f"{lease}:1:0"), (frame,))
+    for store in stores:
+        link.command("SET", store.key, b"".join(store.parts), "EX", store.seconds)
+    return ["l", lease, "f", message]
+
+
+def _run(payload: bytes, pod: str) -> bytes | tuple[str]:
+    """The frame of the input's result, or why there is none."""
+    timeout = parse_head(split(payload)[0]).timeout
+    read, write = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        os.setpgid(0, 0)
+        _child(payload, pod, write)
+    os.close(write)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.killpg(child, signal.SIGTERM))
+    data, timed_out = _read(read, None if timeout is None else time.monotonic() + timeout)
+    os.close(read)
+    if timed_out:
+        _kill(child)
+    status = os.waitpid(child, 0)[1]
+    _kill(child)  # and what it left behind
+    if timed_out:
+        return (failure.TIMEOUT,)
+    if len(data) < _LENGTH.size or len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
+        return (failure.exit_reason(status),)
+    frame = bytes(data[_LENGTH.size :])
+    parse_frame(frame)
+    return frame
+
+
+def _read(pipe: int, deadline: float | None) -> tuple[bytearray, bool]:
+    """All that the child says, and whether it took too long."""
+    data = bytearray()
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not select.select([pipe], [], [], left)[0]:
+            return data, True
+        chunk = os.read(pipe, 1 << 20)
+        if not chunk:
+            return data, False
+        data += chunk
+        if len(data) >= _LENGTH.size and len(data) >= _LENGTH.size + _LENGTH.unpack_from(data)[0]:
+            return data, False  # what it started may hold the pipe open
+
+
+def _child(payload: bytes, pod: str, write: int) -> None:
+    """Runs the user's code and ends the process."""
+    status = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        targets = [Target(name=module) for module in os.environ["ACTORQ_MODULES"].split()]
+        sys.path.insert(0, str(Path.cwd()))
+        spec = ZygoteSpec(targets=targets, environment=os.environ["ACTORQ_ENVIRONMENT"], path=sys.path, argv=[""])
+        prepare_process(spec)
+        os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here
+        os.environ.pop("ACTORQ_REDIS_URL", None)  # the login is the parent's
+        frame = run_input(spec, payload, pod)
+        message = frame.packed()
+        with os.fdopen(write, "wb") as out:
+            out.write(_LENGTH.pack(len(message)) + message)
+        sys.stdout.flush()
+        status = 0
+    except ActorqError as error:
+        sys.stderr.write(f"{error}\n")
+    finally:
+        os._exit(status)
+
+
+def _kill(child: int) -> None:
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:
+        return

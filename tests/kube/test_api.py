@@ -1,0 +1,120 @@
+"""What the API server may do to us: each a clear message, or tried again; never a hang."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from actorq import DeclarationError
+from actorq.kube.api import KubeApi, KubernetesError
+from tests.kube.fake import FakeCluster, Fault
+
+SECRET = {"metadata": {"name": "s"}, "stringData": {}}
+
+
+def test_objects_are_made_found_changed_and_deleted(cluster: FakeCluster) -> None:
+    api = cluster.api()
+    api.create("secrets", {"metadata": {"name": "s", "labels": {"a": "b"}}})
+    api.patch("secrets", "s", {"metadata": {"annotations": {"x": "y"}}})
+    assert api.list("secrets", labels={"a": "b"})[0]["metadata"]["annotations"] == {"x": "y"}
+    assert api.list("secrets", labels={"a": "c"}) == []
+    assert api.delete("secrets", "s")
+    assert api.get("secrets", "s") is None
+    assert not api.delete("secrets", "s")
+
+
+def test_a_missing_permission_is_named(cluster: FakeCluster) -> None:
+    said = 'deployments.apps is forbidden: User "ann" cannot create resource "deployments" in API group "apps"'
+    cluster.faults.append(Fault(403, said))
+    with pytest.raises(
+        KubernetesError, match=r"ann may not create deployments in namespace .test.*Role with that verb"
+    ):
+        cluster.api().create("deployments", SECRET)
+
+
+def test_a_used_up_quota_is_named(cluster: FakeCluster) -> None:
+    cluster.faults.append(Fault(403, 'pods "p" is forbidden: exceeded quota: small, requested: pods=1'))
+    with pytest.raises(KubernetesError, match="quota of namespace 'test' is used up"):
+        cluster.api().create("pods", SECRET)
+
+
+def test_a_missing_namespace_is_named(cluster: FakeCluster) -> None:
+    cluster.faults.append(Fault(404, 'namespaces "test" not found'))
+    with pytest.raises(KubernetesError, match="is there a namespace 'test'"):
+        cluster.api().create("jobs", SECRET)
+
+
+def test_an_invalid_manifest_is_told_in_the_clusters_words(cluster: FakeCluster) -> None:
+    cluster.faults.append(Fault(422, "spec.template.spec.containers[0].image: Required value"))
+    with pytest.raises(KubernetesError, match=r"takes this for invalid: cannot create jobs s .*Required value"):
+        cluster.api().create("jobs", SECRET)
+
+
+def test_a_refused_login_says_what_to_do(cluster: FakeCluster) -> None:
+    cluster.faults.append(Fault(401, "Unauthorized"))
+    with pytest.raises(KubernetesError, match="refuses the login"):
+        cluster.api().list("pods")
+
+
+def test_a_name_that_is_taken_is_a_conflict(cluster: FakeCluster) -> None:
+    api = cluster.api()
+    api.create("secrets", SECRET)
+    with pytest.raises(KubernetesError) as caught:
+        api.create("secrets", SECRET)
+    assert caught.value.status == 409
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 504])
+def test_a_busy_server_is_asked_again(cluster: FakeCluster, status: int) -> None:
+    cluster.faults.extend([Fault(status, "busy"), Fault(status, "busy")])
+    assert cluster.api().list("pods") == []
+    assert len(cluster.requests) == 3
+
+
+def test_the_pause_a_server_asks_for_is_kept(cluster: FakeCluster) -> None:
+    cluster.faults.append(Fault(429, "too many requests", {"Retry-After": "1"}))
+    began = time.monotonic()
+    assert cluster.api().list("pods") == []
+    assert time.monotonic() - began >= 1
+
+
+def test_a_connection_that_is_cut_is_asked_again(cluster: FakeCluster) -> None:
+    cluster.faults.append(Fault(0))
+    assert cluster.api().list("pods") == []
+
+
+def test_a_creation_whose_answer_was_lost_is_no_conflict(cluster: FakeCluster) -> None:
+    cluster.faults.append(Fault(0, method="POST", after=True))
+    assert cluster.api().create("secrets", SECRET)["metadata"]["uid"]
+    assert len(cluster.of_kind("secrets")) == 1
+
+
+def test_a_server_that_stays_away_ends_in_a_message(cluster: FakeCluster) -> None:
+    api = cluster.api(patience=0.3)
+    cluster.faults.extend([Fault(503, "starting")] * 100)
+    with pytest.raises(KubernetesError, match="the cluster answers 503: starting"):
+        api.list("pods")
+
+
+def test_a_server_that_is_not_there_ends_in_a_message() -> None:
+    from kubernetes import client
+
+    api = KubeApi("n", configuration=client.Configuration(host="http://127.0.0.1:1"), patience=0.1)
+    with pytest.raises(KubernetesError, match=r"does not answer .*is the cluster up"):
+        api.list("pods")
+
+
+def test_no_cluster_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere/config")
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(DeclarationError, match="no cluster is configured"):
+        KubeApi("n")
+
+
+def test_importing_actorq_does_not_import_the_client() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, actorq, actorq.replica.executor, actorq.replica.registrar; print('kubernetes' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,66 @@
+"""Tasks whose inputs run in pods."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from actorq import ActorEnvironment, TaskEnvironment
+
+regular = TaskEnvironment("regular-pods", container_image="actorq:0.1.0", max_crashes=1)
+bounded = TaskEnvironment("bounded-pods", container_image="actorq:0.1.0", concurrency=2)
+pool = ActorEnvironment("pool-pods", container_image="actorq:0.1.0", replica_count=3, ttl_seconds=30, lease_seconds=2)
+no_image = ActorEnvironment("no-image", replica_count=2)
+
+
+@regular.task
+def pid(x: int) -> tuple[int, int]:
+    return x, os.getpid()
+
+
+@regular.task
+def fails(x: int) -> int:
+    raise KeyError(x)
+
+
+@regular.task
+def crashes(x: int) -> int:
+    if x == 1:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return x
+
+
+@regular.task(timeout=1.0)
+def hangs(x: int) -> int:
+    time.sleep(60 if x == 1 else 0)
+    return x
+
+
+@regular.task
+def naps(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@regular.task
+def large(size: int) -> bytes:
+    return b"x" * size
+
+
+@regular.task
+def login(_: int) -> str | None:
+    return os.environ.get("ACTORQ_REDIS_URL")
+
+
+@bounded.task
+def span(_: int) -> tuple[float, float]:
+    begin = time.time()
+    time.sleep(0.2)
+    return begin, time.time()
+
+
+@pool.task
+def warm(x: int) -> tuple[int, int]:
+    time.sleep(0.01)
+    return x, os.getpid()

@@ -13,6 +13,10 @@ from actorq.errors import ActorqError, BrokerError
 from actorq.settings import masked
 
 
+#: a pod may start before its server does: a crash and a back-off would take longer than to wait, seconds
+_POD_PATIENCE = 60.0
+
+
 @click.command(short_help="Serve an environment with warm replicas.")
 @click.argument("targets", metavar="MODULE[:VARIABLE]...", nargs=-1, required=True)
 @click.option(
@@ -104,7 +108,7 @@ def worker(
     def failed(text: str) -> None:
         click.echo(f"The tasks of {' '.join(targets)} cannot be imported:\n\n{text}", err=True)
 
-    _check(url)
+    _check(url, 0.0 if http_port is None else _POD_PATIENCE)
     supervisor = Supervisor(
         SupervisorSpec(url=url, replicas=replicas, zygote=zygote), on_ready=ready, on_failed=failed
     )  # forks the zygote, so what follows may start threads
@@ -115,8 +119,8 @@ def worker(
     sys.exit(supervisor.run())
 
 
-def _check(url: str) -> None:
-    """Ends the program with a message when the server cannot be used.
+def _check(url: str, patience: float) -> None:
+    """Ends the program with a message when the server cannot be used, or does not answer for `patience` seconds.
 
     In a child: this process must stay light, since the zygote is forked from it.
     """
@@ -127,7 +131,7 @@ def _check(url: str) -> None:
             from actorq.broker.serverinfo import check_server
             from actorq.broker.wire import Link
 
-            check_server(Link(url, patience=0.0))
+            check_server(Link(url, patience=patience))
         except BrokerError as error:
             click.echo(str(error), err=True)
             status = 3

@@ -27,6 +27,8 @@ R = TypeVar("R")
 ISOLATION = ("none", "reset")
 #: how replicas of a local pool start: forked from one warmed parent, or each a new interpreter
 START_METHODS = ("fork", "spawn")
+#: where the code of pods comes from
+CODE = ("image", "bundle")
 #: Union's limits of an idle pool's life, seconds; more is allowed here, less is not
 _TTL_LEAST = 30
 
@@ -59,6 +61,7 @@ class Environment:
         requests: Mapping[str, str | int] | None = None,
         limits: Mapping[str, str | int] | None = None,
         pod_template: Mapping[str, Any] | None = None,
+        code: str | None = None,
     ) -> None:
         self.name = check_environment(name)
         #: image of its pods; unused on one machine
@@ -70,6 +73,8 @@ class Environment:
         self.limits = dict(limits or {})
         #: laid over the PodTemplateSpec of its pods; unused on one machine
         self.pod_template = _template(pod_template)
+        #: "image": pods have the tasks' code; "bundle": it travels with the map; None: as it is installed or not
+        self.code = None if code is None else _one_of("code", code, CODE)
         self.tasks: dict[str, Task[Any, Any, Any]] = {}
         self._declared_at = _caller()
         other = Environment._declared.get(name)
@@ -158,6 +163,8 @@ class ActorEnvironment(Environment):
         environment: environment variables of the replicas.
         requests, limits: resources of the pods, as Kubernetes writes them: {"cpu": "500m", "nvidia.com/gpu": 1}.
         pod_template: piece of a PodTemplateSpec that is laid over theirs; their container is called "actorq".
+        code: "image" if pods import the tasks from their image, "bundle" if the project's own files are to be sent with
+            each map. By default a script or a project that is not installed is sent to pods made on demand.
 
     Raises `DeclarationError` for a value out of range.
     """
@@ -182,6 +189,7 @@ class ActorEnvironment(Environment):
         requests: Mapping[str, str | int] | None = None,
         limits: Mapping[str, str | int] | None = None,
         pod_template: Mapping[str, Any] | None = None,
+        code: str | None = None,
     ) -> None:
         self.replica_count = _whole("replica_count", replica_count, 1, 10_000)
         self.ttl_seconds = None if ttl_seconds is None else _whole("ttl_seconds", ttl_seconds, _TTL_LEAST, 10**9)
@@ -199,6 +207,7 @@ class ActorEnvironment(Environment):
             requests=requests,
             limits=limits,
             pod_template=pod_template,
+            code=code,
         )
 
     def up(self) -> None:
@@ -250,7 +259,7 @@ class TaskEnvironment(Environment):
         name: as for `ActorEnvironment`.
         concurrency: inputs that run at the same time; None is the machine's processors, and on a cluster all.
         max_crashes: processes an input may take down before it fails with `ReplicaLostError`.
-        container_image, environment, requests, limits, pod_template: of its pods, as for `ActorEnvironment`. With
+        container_image, environment, requests, limits, pod_template, code: of its pods, as for `ActorEnvironment`. With
             `ACTORQ_KUBERNETES_NAMESPACE` set, every input runs in a pod of its own.
     """
 
@@ -267,6 +276,7 @@ class TaskEnvironment(Environment):
         requests: Mapping[str, str | int] | None = None,
         limits: Mapping[str, str | int] | None = None,
         pod_template: Mapping[str, Any] | None = None,
+        code: str | None = None,
     ) -> None:
         self.concurrency = None if concurrency is None else _whole("concurrency", concurrency, 1, 100_000)
         self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
@@ -277,6 +287,7 @@ class TaskEnvironment(Environment):
             requests=requests,
             limits=limits,
             pod_template=pod_template,
+            code=code,
         )
 
     def concurrency_of(self, asked: int | None) -> int | None:

@@ -10,6 +10,7 @@ bounded) until the consumer asks for them, and a replica parses the head of a ma
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +20,10 @@ import msgpack
 from actorq.errors import CodecError, PoolError
 
 #: both sides must speak the same version; raise it with every change of the layout below
-PROTOCOL = 1
+PROTOCOL = 2
 
 _LENGTH = struct.Struct(">I")
+_CODE = re.compile(r"[0-9a-f]{64}")
 
 #: seconds; it travels as nanoseconds in 64 bits
 _LONGEST_TIMEOUT = 1e9
@@ -42,9 +44,12 @@ class Head:
     timeout: float | None = None
     #: a failure here is final: put it into RQ's registry of failed jobs
     record: bool = True
+    #: hash of the bundle that holds the task; "" for the code that the replica was started with
+    code: str = ""
 
     def packed(self) -> bytes:
-        return bytes(msgpack.packb([PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.record]))
+        fields = [PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.record, self.code]
+        return bytes(msgpack.packb(fields))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +97,14 @@ def parse_head(head: bytes) -> Head:
     try:
         version, *rest = msgpack.unpackb(head)
         if version == PROTOCOL:
-            task, mode, kwargs, timeout, record = rest
+            task, mode, kwargs, timeout, record, code = rest
             plain = (
                 isinstance(task, str) and isinstance(kwargs, bytes) and isinstance(timeout, (float, int, type(None)))
             )
+            plain = plain and isinstance(code, str) and (not code or _CODE.fullmatch(code) is not None)
             if not plain or mode not in (ONE, STAR, CALL) or not 0 <= (timeout or 0) <= _LONGEST_TIMEOUT:
                 raise ValueError("a field of another kind")
-            return Head(task=task, mode=mode, kwargs=kwargs, timeout=timeout, record=bool(record))
+            return Head(task=task, mode=mode, kwargs=kwargs, timeout=timeout, record=bool(record), code=code)
     except Exception as error:
         raise CodecError(f"The lease has no readable head: {error}") from error
     raise PoolError(

@@ -145,7 +145,7 @@ class Runtime:
                 client, pool = self.pools.connect(environment, 1)
                 if caller is not None:
                     caller.close()
-                caller = Caller(client, task, environment, pool)
+                caller = Caller(client, task, environment, pool, self.pools.bundle_of(environment))
                 self._callers[environment.name, task.name] = (self.pools.generation, caller)
         return caller
 

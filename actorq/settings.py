@@ -33,6 +33,8 @@ class Settings:
     pod_redis_url: str | None = None
     #: NAME/KEY of a Secret that holds the server's address for pods
     redis_secret: str | None = None
+    #: secret that signs code bundles; a replica that has one refuses bundles signed with another, or not at all
+    signing_key: str | None = None
     #: seconds a stopping replica may finish its input, in place of what its environment declares
     drain_seconds: float | None = None
     #: file with the certificates that a rediss:// server is checked against, in place of the system's
@@ -79,6 +81,7 @@ def settings() -> Settings:
         kubernetes_namespace=_read("ACTORQ_KUBERNETES_NAMESPACE"),
         pod_redis_url=_read("ACTORQ_POD_REDIS_URL"),
         redis_secret=_read("ACTORQ_REDIS_SECRET"),
+        signing_key=_read("ACTORQ_SIGNING_KEY"),
         drain_seconds=_optional("ACTORQ_DRAIN_SECONDS"),
         redis_ca_file=_read("ACTORQ_REDIS_CA_FILE"),
         replica_of=_read("ACTORQ_REPLICA_OF"),

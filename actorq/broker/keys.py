@@ -22,6 +22,7 @@ prefixes; the table at the head of each script says which.
     aq:used:<env>                    STRING   when a map or call last used it, Unix seconds    a day
     aq:out:<m>                       STREAM   result frames not yet read                       MAP_TTL_SECONDS
     aq:pod:<m>:<job>:<index>         LIST     the input of one pod of a regular task           a day, or its map
+    aq:code:<sha256>                 STRING   a code bundle                                    a day after its last map
     aq:blob:<lease>                  STRING   a large payload, beside its job                  until its last result
     aq:blob:<lease>:<attempt>:<n>    STRING   a large frame, beside its reference in aq:out    until it is read
 """
@@ -97,6 +98,10 @@ def used(env: str) -> str:
 
 def out(map_id: str) -> str:
     return f"{AQ}:out:{map_id}"
+
+
+def code(digest: str) -> str:
+    return f"{AQ}:code:{digest}"
 
 
 def pod_inputs(map_id: str) -> str:

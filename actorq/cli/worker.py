@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,19 +13,25 @@ from actorq.cli.options import monitor_address, redis_url, server_url
 from actorq.errors import ActorqError, BrokerError
 from actorq.settings import masked
 
-
 #: a pod may start before its server does: a crash and a back-off would take longer than to wait, seconds
 _POD_PATIENCE = 60.0
 
 
 @click.command(short_help="Serve an environment with warm replicas.")
-@click.argument("targets", metavar="MODULE[:VARIABLE]...", nargs=-1, required=True)
+@click.argument("targets", metavar="MODULE[:VARIABLE]...", nargs=-1)
 @click.option(
     "-e",
     "--environment",
     envvar="ACTORQ_ENVIRONMENT",
     show_envvar=True,
     help="Name of the environment, where the modules declare several, or to make sure they declare this one.",
+)
+@click.option(
+    "--bundles/--no-bundles",
+    envvar="ACTORQ_BUNDLES",
+    show_envvar=True,
+    help="Also run code that comes with the maps, checked by hash, and by signature where ACTORQ_SIGNING_KEY is set. "
+    "Then MODULE may be left out: -e names the environment, and ACTORQ_DECLARED its fields, as JSON.",
 )
 @redis_url
 @click.option(
@@ -59,6 +66,7 @@ _POD_PATIENCE = 60.0
 def worker(
     targets: tuple[str, ...],
     environment: str | None,
+    bundles: bool,
     redis_url: str | None,
     replicas: int,
     log_format: str,
@@ -79,6 +87,8 @@ def worker(
     from actorq.replica.supervisor import Supervisor
 
     configure_later(log_format, log_level)
+    if not targets and not (bundles and environment):
+        raise click.UsageError("Name the MODULE to serve, or give --bundles and --environment.")
     url = server_url(redis_url)
     sys.path.insert(0, str(Path.cwd()))
     os.environ["ACTORQ_REDIS_URL"] = url  # for calls to other environments from within a task
@@ -88,10 +98,12 @@ def worker(
             sys.path.insert(0, str(Path(module.path).parent))  # as Python does for a script
     zygote = ZygoteSpec(
         targets=[module for module, _ in parsed],
-        attribute=parsed[-1][1],
+        attribute=parsed[-1][1] if parsed else None,
         name=environment,
+        bundles=bundles,
+        declared=None if targets else json.loads(os.environ.get("ACTORQ_DECLARED", "{}")),
         path=sys.path,
-        argv=[targets[0]],
+        argv=[*targets[:1]],
     )
 
     def ready(served: Served) -> None:

@@ -116,6 +116,10 @@ class ProcessState:
             kinds.add("files")
         return kinds
 
+    def keep_path(self) -> None:
+        """`sys.path` as it is now is what inputs are put back to."""
+        self._path = list(sys.path)
+
     @contextlib.contextmanager
     def keeping(self) -> Any:
         """Entered while `@actor_cache` loads.

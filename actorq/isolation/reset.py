@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,41 @@ class Isolation:
         if self._level == "none":
             return
         own = own_modules(self._environment)
-        self._globals = GlobalState(own, (cache.ActorCached, Environment, MapMethod))
+        self._states: dict[int, GlobalState] = {}
+        self._use_state()
         self._process = ProcessState(self._scratch)
         self._leaks = Leaks(self._report, own)
         self._loaded_modules = len(sys.modules)
-        if self._globals.unrestored:
-            logger().info("globals_not_restored", names=self._globals.unrestored)
         cache.during_load = self._process.keeping
         self._loads = cache.load_count()
         self.after_input = self._reset
+
+    @contextlib.contextmanager
+    def switching(self) -> Iterator[None]:
+        """Around a change of the code that runs: what it does to the process (imports, `sys.path`) is kept."""
+        if self.after_input is None:
+            yield
+            return
+        with self._process.keeping():
+            yield
+        self._process.keep_path()
+
+    def use(self, environment: ActorEnvironment) -> None:
+        """From now on the tasks of `environment` run: another version of the code."""
+        self._environment = environment
+        if self.after_input is not None:
+            self._use_state()
+            self._loaded_modules = len(sys.modules)
+            self._leaks.rebase()
+
+    def _use_state(self) -> None:
+        state = self._states.get(id(self._environment))
+        if state is None:
+            state = GlobalState(own_modules(self._environment), (cache.ActorCached, Environment, MapMethod))
+            self._states[id(self._environment)] = state
+            if state.unrestored:
+                logger().info("globals_not_restored", names=state.unrestored)
+        self._globals = state
 
     def after_lease(self) -> None:
         """What is too slow for every input."""
@@ -83,14 +110,14 @@ class Isolation:
         logger().warning("state_left_behind", task=self.task, kind=kind, what=what)
 
 
-def own_modules(environment: ActorEnvironment) -> list[str]:
+def own_modules(environment: Environment) -> list[str]:
     """The task's own code among the imported modules: what declares tasks, and what lives beside it.
 
     Installed packages are third-party, except the package that declares the tasks itself.
     """
     declaring = {task.function.__module__ for task in environment.tasks.values()}
     packages = {name.partition(".")[0] for name in declaring}
-    roots = {root for name in declaring if (root := _root(name)) is not None}
+    roots = {root for name in declaring if (root := project_root(name)) is not None}
     own = []
     for name, module in list(sys.modules.items()):
         if name in declaring or name.partition(".")[0] in packages:
@@ -102,7 +129,7 @@ def own_modules(environment: ActorEnvironment) -> list[str]:
     return [name for name in own if name.partition(".")[0] != "actorq"]
 
 
-def _root(name: str) -> str | None:
+def project_root(name: str) -> str | None:
     """The folder a declaring module's top-level package or file lies in, if that is a project and not site-packages."""
     file = getattr(sys.modules.get(name), "__file__", None)
     if not isinstance(file, str) or _installed(file):

@@ -27,7 +27,7 @@ _COMMANDS = ("blmove", "xadd", "expire", "set", "get", "exists", "client|setinfo
 class MapLogin:
     """The login of one map's pods. Call `renew` about every second: a server that was restarted has forgotten it."""
 
-    def __init__(self, map_id: str, owner: str, url: str) -> None:
+    def __init__(self, map_id: str, owner: str, code: str, url: str) -> None:
         self._user = f"{_PREFIX}{int(time.time())}-{map_id}"
         self._password = secrets.token_urlsafe(24)
         self._patterns = [
@@ -35,6 +35,7 @@ class MapLogin:
             f"~{keys.out(map_id)}",
             f"~{keys.map_(map_id)}",
             f"~{keys.blob(f'{map_id}-{owner}-')}*",
+            *([f"~{keys.code(code)}"] if code else []),
         ]
         self._shared_url = url
         self._refused = False

@@ -18,6 +18,8 @@ class PodAddress:
     url: str
     #: Secret that holds the address already, and its key; None: we make one
     secret: tuple[str, str] | None = None
+    #: what code bundles are signed with
+    signing_key: str | None = None
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> PodAddress:
@@ -36,21 +38,37 @@ class PodAddress:
         mine = urlsplit(url)
         if urlsplit(address).password is None and mine.password is not None:
             address = with_login(address, mine.username or "", mine.password)
-        return cls(url=address, secret=secret)
+        return cls(url=address, secret=secret, signing_key=settings.signing_key)
+
+    def variables(self, name: str) -> list[Manifest]:
+        """What a pod must be told, out of Secrets: the one called `name` is ours."""
+        secret, key = self.secret or (name, "url")
+        told = [from_secret("ACTORQ_REDIS_URL", secret, key)]
+        if self.signing_key is not None:
+            told.append(from_secret("ACTORQ_SIGNING_KEY", name, "signing-key"))
+        return told
 
     def secret_manifest(self, name: str, labels: Mapping[str, str]) -> Manifest | None:
-        """The Secret to make, None when there is one already."""
-        return None if self.secret is not None else secret_of(name, labels, self.url)
+        """The Secret to make, None when there is nothing to put into one."""
+        data = {} if self.secret is not None else {"url": self.url}
+        if self.signing_key is not None:
+            data["signing-key"] = self.signing_key
+        return secret_of(name, labels, data) if data else None
 
 
-def secret_of(name: str, labels: Mapping[str, str], url: str) -> Manifest:
-    """A Secret with the server's address under `url`."""
+def from_secret(variable: str, secret: str, key: str) -> Manifest:
+    """An environment variable whose value stays in a Secret."""
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def secret_of(name: str, labels: Mapping[str, str], data: Mapping[str, str]) -> Manifest:
+    """A Secret with these values."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "labels": dict(labels)},
         "type": "Opaque",
-        "stringData": {"url": url},
+        "stringData": dict(data),
     }
 
 

@@ -59,11 +59,6 @@ def image_of(environment: Environment) -> str:
     return environment.container_image
 
 
-def from_secret(variable: str, secret: str, key: str) -> Manifest:
-    """An environment variable whose value stays in a Secret."""
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-
-
 def pod_template(
     environment: Environment,
     *,

@@ -16,6 +16,7 @@ replicas that are told to leave hand back what they have not begun.
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from typing import Any
@@ -33,7 +34,6 @@ from actorq.kube.pods import (
     HTTP_PORT,
     MANAGED_BY_LABEL,
     fingerprint,
-    from_secret,
     labels_of,
     object_name,
     pod_template,
@@ -57,7 +57,7 @@ class KubernetesPool:
 
     Args:
         environment: what they serve.
-        modules: modules that declare its tasks, as a replica imports them.
+        modules: modules that declare its tasks, as a replica imports them; none where code comes with the maps.
         api: the cluster.
         client: the server, as this program reaches it.
         address: how pods reach it.
@@ -233,7 +233,7 @@ class KubernetesPool:
             self.environment,
             labels=labels_of(name, "keeper"),
             command=["actorq", "keep", name, "--ttl", str(self.environment.ttl_seconds)],
-            env=[self._address()],
+            env=self._pods.variables(self.name),
             grace_seconds=5,
             small=True,
         )
@@ -280,14 +280,18 @@ class KubernetesPool:
             environment,
             labels=labels_of(environment.name, "replica"),
             command=["actorq", "worker", *self.modules, "-e", environment.name, "--http-port", str(HTTP_PORT)],
-            env=[self._address()],
+            env=[*self._pods.variables(self.name), *self._code()],
             grace_seconds=int(environment.drain_seconds) + _GRACE_MARGIN,
             probes=True,
         )
 
-    def _address(self) -> Manifest:
-        secret, key = self._pods.secret or (self.name, "url")
-        return from_secret("ACTORQ_REDIS_URL", secret, key)
+    def _code(self) -> list[Manifest]:
+        """What a replica must be told that gets its code with the maps. Not the code: a pool serves any version."""
+        if self.modules:
+            return []
+        declared = {name: getattr(self.environment, name) for name in _DECLARED}
+        values = {"ACTORQ_BUNDLES": "1", "ACTORQ_DECLARED": json.dumps(declared)}
+        return [{"name": name, "value": value} for name, value in values.items()]
 
     def _pod_list(self) -> list[Manifest]:
         return self._api.list("pods", labels={ENVIRONMENT_LABEL: self.environment.name, **_REPLICAS})
@@ -300,6 +304,16 @@ class KubernetesPool:
         return trouble.of_controller((deployment.get("status") or {}).get("conditions"))
 
 
+#: fields of an environment that its replicas must know before there is any code
+_DECLARED = (
+    "isolation",
+    "lease_seconds",
+    "drain_seconds",
+    "start_method",
+    "max_crashes",
+    "max_tasks_per_child",
+    "max_memory_per_child",
+)
 _REPLICAS = {"app.kubernetes.io/component": "replica"}
 _OURS = {**_REPLICAS, MANAGED_BY_LABEL: "actorq"}
 

@@ -28,7 +28,7 @@ from actorq.kube import trouble
 from actorq.kube.access import MapLogin
 from actorq.kube.address import PodAddress, secret_of
 from actorq.kube.api import KubeApi, KubernetesError, Manifest
-from actorq.kube.pods import MAP_LABEL, from_secret, labels_of, object_name, pod_template
+from actorq.kube.pods import MAP_LABEL, labels_of, object_name, pod_template
 from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
 from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
@@ -105,7 +105,8 @@ class PodTransport(RedisTransport):
         self._modules = list(modules)
         self._api = api
         self._concurrency = concurrency
-        self._login = MapLogin(map_id, owner, address.url)
+        self._address = replace(address, secret=None)  # the login is the map's own
+        self._login = MapLogin(map_id, owner, options.head.code, address.url)
         self._map_name = object_name("map", map_id)
         self._jobs: dict[str, _Job] = {}
         self._made = 0
@@ -134,6 +135,7 @@ class PodTransport(RedisTransport):
 
     def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
         self._submit.call(scripts.CHECK, self._map_keys(), [*self._check_args(), *self._progress(counters)])
+        self._send_code()
         with contextlib.suppress(ActorqError):
             self._login.renew(self._submit)
         now = time.monotonic()
@@ -169,7 +171,7 @@ class PodTransport(RedisTransport):
         self._submit.call(scripts.CHECK, self._map_keys(), [*self._check_args(), *self._progress(Counters())])
         self._login.create(self._submit)
         variables = [
-            from_secret("ACTORQ_REDIS_URL", self._map_name, "url"),
+            *self._address.variables(self._map_name),
             {"name": "ACTORQ_MAP", "value": self._map_id},
             {"name": "ACTORQ_ENVIRONMENT", "value": self._environment.name},
             {"name": "ACTORQ_MODULES", "value": " ".join(self._modules)},
@@ -231,7 +233,10 @@ class PodTransport(RedisTransport):
                 "template": {**self._template, "spec": {**spec, "containers": containers}},
             },
         }
-        secret = secret_of(self._map_name, labels, self._login.url)
+        data = {"url": self._login.url}
+        if self._address.signing_key is not None:
+            data["signing-key"] = self._address.signing_key
+        secret = secret_of(self._map_name, labels, data)
         try:
             self._api.create("secrets", secret)
         except KubernetesError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from actorq import bundle as bundles
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.blobs import Parts
@@ -26,6 +27,7 @@ from actorq.maps.pools import Pool, no_replica_free
 from actorq.names import new_id
 
 if TYPE_CHECKING:
+    from actorq.bundle import Bundle
     from actorq.environment import ActorEnvironment
     from actorq.task import Task
 
@@ -63,6 +65,10 @@ class _Lane:
         return after(self.last)
 
 
+#: how often the code of the calls is looked at on the server, seconds: it may have lost it
+_CODE_EVERY = 5.0
+
+
 class _Raised:
     """The outcome of a call whose task raised: the lane is as good as new."""
 
@@ -73,14 +79,23 @@ class _Raised:
 class Caller:
     """Runs single calls of one task. Any thread may use it."""
 
-    def __init__(self, client: Client, task: Task[Any, Any, Any], environment: ActorEnvironment, pool: Pool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task: Task[Any, Any, Any],
+        environment: ActorEnvironment,
+        pool: Pool,
+        bundle: Bundle | None = None,
+    ) -> None:
         self._client = client
         self.pool = pool
         self._task = task
         self._environment = environment
-        head = task.head(CALL, {})
+        head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
         self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
         self._lanes: list[_Lane] = []
+        self._bundle = bundle
+        self._code_sent = float("-inf")
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The output of one call. Raises what the task raised, or a `TaskError`."""
@@ -90,6 +105,9 @@ class Caller:
         except IndexError:
             lane = _Lane(self._client.borrow(), self._environment.name)
         try:
+            if self._bundle is not None and time.monotonic() - self._code_sent > _CODE_EVERY:
+                bundles.send(lane.link, self._bundle)
+                self._code_sent = time.monotonic()
             outcome = self._attempts(lane, inputs)
         except BaseException:
             self._abandon(lane)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from actorq.errors import DeclarationError
 from actorq.frames import Head
 from actorq.retry import Backoff
+
+if TYPE_CHECKING:
+    from actorq.bundle import Bundle
 
 #: default bound of finished outputs that wait for the consumer, bytes as packed
 MAX_BUFFERED_BYTES = 32 * 1024 * 1024
@@ -38,6 +42,8 @@ class MapOptions:
     window: int | None = None
     #: new inputs are leased only when none is outstanding
     in_batches: bool = False
+    #: the code that travels with the map, as the server keeps it
+    bundle: Bundle | None = None
     max_outstanding: int | None = None
     timeout: float | None = None
 

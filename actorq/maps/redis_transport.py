@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from redis.exceptions import RedisError
 
+from actorq import bundle as bundles
 from actorq import codec
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.client import Client
@@ -34,6 +35,8 @@ _BLOCK_SECONDS = 5.0
 _FULL_PAUSE = 0.25
 #: seconds to try an unreachable server when the map ends
 _LAST_PATIENCE = 1.0
+#: how often the code of a map is looked at on the server, seconds: it may have lost it
+_CODE_EVERY = 5.0
 #: frames taken at once
 _COUNT = 64
 
@@ -62,6 +65,9 @@ class RedisTransport:
         self._waker = Waker()
         self._suspects: set[str] = set()
         self._started = time.time()
+        self._bundle = options.bundle
+        self._code_sent = float("-inf")
+        self._send_code()
         self._full_since: float | None = None
 
     # -- Transport -----------------------------------------------------------------------------------------------------
@@ -112,6 +118,7 @@ class RedisTransport:
         args: list[Argument] = [*keys.prefix(self._env), keys.MAP_TTL_SECONDS, self._owner, self._map_id]
         args += self._progress(counters)
         args += [lease.id for lease in outstanding]
+        self._send_code()
         reply = self._submit.call(scripts.CHECK, self._map_keys(), args)
         live, missing = int(reply[0]), {item.decode() for item in reply[2:]}
         self.replicas = max(live, self._at_least)
@@ -135,6 +142,12 @@ class RedisTransport:
             self._client.give_back(self._submit)
             self._client.give_back(self._reader)
             self._waker.close()
+
+    def _send_code(self) -> None:
+        """Keeps the code that travels with the map on the server."""
+        if self._bundle is not None and time.monotonic() - self._code_sent > _CODE_EVERY:
+            bundles.send(self._submit, self._bundle)
+            self._code_sent = time.monotonic()
 
     def hurry(self) -> None:
         self._submit.patience = self._reader.patience = min(_LAST_PATIENCE, self._client.patience)

@@ -14,13 +14,15 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from actorq import failure
 from actorq.broker import blobs, keys
 from actorq.broker.wire import Argument, Link
-from actorq.errors import ActorqError
+from actorq.bundle import Unpacked, unpack
+from actorq.errors import ActorqError, PoolError
 from actorq.frames import parse_frame, parse_head, split
 from actorq.log import logger
 from actorq.pool.once import run_input
@@ -52,7 +54,7 @@ def main() -> int:
     lease, _, payload = message.partition(b"\0")
     pod = socket.gethostname()
     logger().info("input_started", lease=lease.decode())
-    outcome = _run(payload, pod)
+    outcome = _run(payload, pod, _fetch_code(link, payload))
     if isinstance(outcome, bytes):
         entry = _frame_entry(link, lease.decode(), outcome)
     else:
@@ -65,6 +67,17 @@ def main() -> int:
     return 0
 
 
+def _fetch_code(link: Link, payload: bytes) -> Unpacked | None:
+    """The code that came with the map, unpacked; None where it is in the image."""
+    code = parse_head(split(payload)[0]).code
+    if not code:
+        return None
+    data = link.fetch(keys.code(code))
+    if data is None:
+        raise PoolError(f"The code bundle {code[:12]} is no longer on the server.")
+    return unpack(code, bytes(data), Path(tempfile.mkdtemp(prefix="actorq-code-")))
+
+
 def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
     message, stores = blobs.send(keys.blob(f"{lease}:1:0"), (frame,))
     for store in stores:
@@ -72,7 +85,7 @@ def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
     return ["l", lease, "f", message]
 
 
-def _run(payload: bytes, pod: str) -> bytes | tuple[str]:
+def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str]:
     """The frame of the input's result, or why there is none."""
     timeout = parse_head(split(payload)[0]).timeout
     read, write = os.pipe()
@@ -81,7 +94,7 @@ def _run(payload: bytes, pod: str) -> bytes | tuple[str]:
     if child == 0:
         os.close(read)
         os.setpgid(0, 0)
-        _child(payload, pod, write)
+        _child(payload, pod, write, code)
     os.close(write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os.killpg(child, signal.SIGTERM))
@@ -115,14 +128,15 @@ def _read(pipe: int, deadline: float | None) -> tuple[bytearray, bool]:
             return data, False  # what it started may hold the pipe open
 
 
-def _child(payload: bytes, pod: str, write: int) -> None:
+def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
     """Runs the user's code and ends the process."""
     status = 1
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        targets = [Target(name=module) for module in os.environ["ACTORQ_MODULES"].split()]
-        sys.path.insert(0, str(Path.cwd()))
+        modules = os.environ["ACTORQ_MODULES"].split() if code is None else code.modules
+        targets = [Target(name=module) for module in modules]
+        sys.path.insert(0, str(Path.cwd() if code is None else code.folder))
         spec = ZygoteSpec(targets=targets, environment=os.environ["ACTORQ_ENVIRONMENT"], path=sys.path, argv=[""])
         prepare_process(spec)
         os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from actorq.environment import ActorEnvironment, Environment, TaskEnvironment
@@ -22,6 +22,7 @@ from actorq.settings import settings
 if TYPE_CHECKING:
     from actorq.broker.client import Client
     from actorq.broker.embedded import EmbeddedServer
+    from actorq.bundle import Bundle
     from actorq.kube.api import KubeApi
     from actorq.kube.pool import KubernetesPool
     from actorq.maps.options import MapOptions
@@ -76,6 +77,7 @@ class Pools:
 
     def for_actors(self, environment: ActorEnvironment, options: MapOptions, inputs: int | None) -> Place:
         """Where a map of `inputs` inputs runs on warm replicas."""
+        options = self.with_code(environment, options)
 
         def transport(map_id: str, owner: str) -> Transport:
             from actorq.maps.redis_transport import RedisTransport
@@ -93,7 +95,8 @@ class Pools:
             return Place(options=options, transport=lambda map_id, owner: ProcessTransport(environment, options))
         from actorq.kube.regular import in_pods
 
-        concurrency, options = options.concurrency, in_pods(options, inputs)
+        concurrency = options.concurrency
+        options = self.with_code(environment, in_pods(options, inputs))
 
         def transport(map_id: str, owner: str) -> Transport:
             from actorq.kube.address import PodAddress
@@ -103,7 +106,7 @@ class Pools:
                 client = self._connected()
             return PodTransport(
                 environment,
-                _modules(environment),
+                [] if options.bundle is not None else _modules(environment),
                 client,
                 map_id,
                 owner,
@@ -114,6 +117,25 @@ class Pools:
             )
 
         return Place(options=options, transport=transport)
+
+    def with_code(self, environment: Environment, options: MapOptions) -> MapOptions:
+        """`options` with the code that travels with the map, if it does."""
+        bundle = self.bundle_of(environment)
+        if bundle is None:
+            return options
+        return replace(options, bundle=bundle, head=replace(options.head, code=bundle.code))
+
+    def bundle_of(self, environment: Environment) -> Bundle | None:
+        """The code that replicas of `environment` are sent; None where they have it."""
+        from actorq import bundle
+
+        in_pods = settings().kubernetes_namespace is not None and environment.container_image is not None
+        if self._server is not None or settings().redis_url is None or settings().replica_of is not None:
+            return None  # local replicas import what this program has imported
+        wanted = environment.code == "bundle" or (
+            environment.code is None and in_pods and bundle.is_project_code(environment)
+        )
+        return bundle.pack(environment) if wanted else None
 
     # -- what a person asks for ----------------------------------------------------------------------------------------
 
@@ -242,7 +264,7 @@ class Pools:
         if settings().replica_of is not None:
             return None  # in a replica: no token, and whoever declared the environment made its pool
         pool = self._on_cluster.get(environment.name)
-        modules = _modules(environment)
+        modules = [] if self.bundle_of(environment) is not None else _modules(environment)
         if pool is None or pool.modules != modules:
             from actorq.kube.address import PodAddress
             from actorq.kube.pool import KubernetesPool

@@ -19,7 +19,6 @@ import sys
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,15 @@ from actorq.broker.wire import NO_REPLY, Argument, Link, Store, evalsha
 from actorq.cache import cache_totals
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
-from actorq.errors import ActorqError, BrokerError, CodecError, PoolError
+from actorq.errors import ActorqError, BrokerError, CodecError
 from actorq.frames import Frame, join, parse_head, split
 from actorq.isolation import Isolation
 from actorq.log import logger
-from actorq.ping import PING, answer
+from actorq.ping import PING
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
+from actorq.replica.versions import Versions
 
 #: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
 #: was flushed or restarted
@@ -77,13 +77,11 @@ class Executor:
         self._inputs_done = 0
         self._syncing = False
         self._missed_wake = False
-        self._functions: dict[str, Callable[..., Any]] = {
-            name: task.function for name, task in environment.tasks.items()
-        }
-        self._functions[PING] = answer
         self._link = Link(spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
+        bundles = Path(f"{spec.scratch}-code") if spec.bundles else None
+        self._versions = Versions(environment, self._isolation, self._link, bundles)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
         self._lease = ""
@@ -277,17 +275,12 @@ class Executor:
         prepared = self._prepared.get(head)
         if prepared is None:
             parsed = parse_head(head)
-            function = self._functions.get(parsed.task)
-            if function is None:
-                known = ", ".join(sorted(self._environment.tasks)) or "none"
-                raise PoolError(
-                    f"Environment {self._spec.environment!r} of this replica declares no task {parsed.task!r} "
-                    f"(it has: {known}). Replicas import a script under the name it would have as a module, and, "
-                    'without an `if __name__ == "__main__":`, only up to its first map; start them with the same code.'
-                )
-            prepared = self._prepared[head] = Prepared(function, parsed)
+            prepared = Prepared(self._versions.function(parsed.code, parsed.task), parsed)
+            self._prepared[head] = prepared
             if len(self._prepared) > _PREPARED_MAPS:
                 self._prepared.popitem(last=False)
+        elif prepared.head.task != PING:
+            self._versions.activate(prepared.head.code)
         return prepared
 
     def _refused(self, payload: bytes | bytearray, error: ActorqError) -> Frame:

@@ -8,14 +8,16 @@ import os
 from actorq.replica.importing import Target, import_target
 from actorq.replica.slots import Slots
 from actorq.replica.spec import ExecutorSpec, ZygoteSpec
-from actorq.replica.zygote import die_with_parent, prepare_process
+from actorq.replica.zygote import declare, die_with_parent, prepare_process
 
 
 def _main() -> None:
     job = json.loads(os.environ.pop("ACTORQ_SPAWN_JOB"))
     die_with_parent()
     targets = [Target(**target) for target in job["zygote"].pop("targets")]
-    prepare_process(ZygoteSpec(targets=targets, **job["zygote"]))
+    spec = ZygoteSpec(targets=targets, **job["zygote"])
+    prepare_process(spec)
+    declare(spec)
     for target in targets:
         import_target(target)
     from actorq.replica.executor import main

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass, field
+from typing import Any
 
 from actorq.replica.importing import Target
 
@@ -27,6 +28,8 @@ class ExecutorSpec:
     isolation: str
     #: folder for its temporary files; the supervisor removes it
     scratch: str
+    #: it runs code that comes with a map
+    bundles: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,9 @@ class ZygoteSpec:
     targets: list[Target]
     #: what the environment must be called, where its operator says so
     name: str | None = None
+    #: code comes with the maps. There is nothing to import then, and `declared` says what the environment is
+    bundles: bool = False
+    declared: dict[str, Any] | None = None
     #: name of the environment, or, from the command line, the attribute of the last target that holds it
     environment: str | None = None
     attribute: str | None = None

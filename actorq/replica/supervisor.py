@@ -305,6 +305,7 @@ class Supervisor:
             lease_seconds=self._environment.lease_seconds,
             isolation=self._environment.isolation,
             scratch=f"{self._scratch}/{replica.index}",
+            bundles=self._spec.zygote.bundles,
         )
         self._channel.send({"slot": replica.index, "executor": asdict(spec)})
 

@@ -118,6 +118,7 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
         prepare_process(spec)
         from actorq.environment import ActorEnvironment
 
+        declare(spec)
         for target in spec.targets:
             import_target(target)
         environment = ActorEnvironment.declared(spec.environment or _named(spec))
@@ -186,6 +187,14 @@ def _named(spec: ZygoteSpec) -> str:
             f"{spec.targets[-1].name}:{spec.attribute} is not an ActorEnvironment, which is what a worker serves."
         )
     return found.name
+
+
+def declare(spec: ZygoteSpec) -> None:
+    """Declares the environment of a replica that gets all its code with the maps."""
+    if spec.declared is not None:
+        from actorq.environment import ActorEnvironment
+
+        ActorEnvironment(str(spec.name), **spec.declared)
 
 
 def prepare_process(spec: ZygoteSpec) -> None:

@@ -1,0 +1,151 @@
+"""Code that travels by content: a project's own source files, packed so that equal code is equal bytes.
+
+    | 4 bytes: magic | 32 bytes: HMAC-SHA256, or zeros | zip archive |        key: aq:code:<sha256 of the archive>
+
+The archive holds the modules that declare the tasks, what they have imported from the same project, and the modules
+that lie beside them; installed packages come with the image. A replica takes a bundle only where it was told to, checks
+its hash, and, where it has a signing key, its signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from actorq.broker import keys
+from actorq.broker.wire import Link
+from actorq.environment import Environment
+from actorq.errors import DeclarationError, PoolError
+from actorq.names import main_module
+from actorq.settings import settings
+
+#: how long a bundle outlives the last map that used it, seconds
+TTL_SECONDS = 86_400
+#: more than this is data, not code
+_MAX_BYTES = 16 * 1024 * 1024
+_MAGIC = b"AQB1"
+_MANIFEST = ".actorq.json"
+#: the zip format's first moment: the same code must be the same bytes whenever it is packed
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """Packed code."""
+
+    #: SHA-256 of the archive, as hex: its name
+    code: str
+    #: what the server keeps: magic, signature, archive
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """A bundle on disk."""
+
+    folder: Path
+    #: modules that declare tasks
+    modules: list[str]
+
+
+def is_project_code(environment: Environment) -> bool:
+    """Whether a task of `environment` is declared in code that is not installed: a script, or a folder of modules."""
+    from actorq.isolation.reset import project_root
+
+    return any(project_root(task.function.__module__) is not None for task in environment.tasks.values())
+
+
+def pack(environment: Environment) -> Bundle:
+    """The code of `environment`'s tasks. Raises `DeclarationError` when there is too much, or none."""
+    from actorq.isolation.reset import own_modules, project_root
+
+    declaring = {task.function.__module__ for task in environment.tasks.values()}
+    roots = {root for name in declaring if (root := project_root(name)) is not None}
+    if not roots:
+        raise DeclarationError(f"{environment!r} has code='bundle', and its tasks are declared in installed packages.")
+    files: dict[str, Path] = {}
+    for folder in map(Path, sorted(roots)):
+        for path in folder.glob("*.py"):
+            files[path.name] = path
+    for name in own_modules(environment):
+        _add_module(name, roots, files)
+    manifest = {"modules": sorted(main_module()[0] if name == "__main__" else name for name in declaring)}
+    archive = _archive(files, json.dumps(manifest).encode())
+    code = hashlib.sha256(archive).hexdigest()
+    return Bundle(code=code, data=_MAGIC + _signature(archive) + archive)
+
+
+def send(link: Link, bundle: Bundle) -> None:
+    """Puts the code where replicas find it, or lets it live on if it is there."""
+    key = keys.code(bundle.code)
+    if not link.command("EXPIRE", key, TTL_SECONDS):
+        link.command("SET", key, bundle.data, "EX", TTL_SECONDS)
+
+
+def unpack(code: str, data: bytes, folder: Path) -> Unpacked:
+    """Checks a bundle and writes it into `folder`.
+
+    Raises `PoolError` when it is not what its name says, or is not signed with this replica's key.
+    """
+    archive = data[len(_MAGIC) + 32 :]
+    if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(archive).hexdigest() != code:
+        raise PoolError(f"The code bundle {code[:12]} is damaged, or not what its name says: it was not run.")
+    given = data[len(_MAGIC) : len(_MAGIC) + 32]
+    if settings().signing_key is not None and not hmac.compare_digest(given, _signature(archive)):
+        raise PoolError(
+            f"The code bundle {code[:12]} is not signed with the key of this replica: it was not run. "
+            "Set the same ACTORQ_SIGNING_KEY where the map is started."
+        )
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        for name in packed.namelist():
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise PoolError(f"The code bundle {code[:12]} wants to write outside its folder: it was not run.")
+        packed.extractall(folder)
+        manifest = json.loads(packed.read(_MANIFEST))
+    return Unpacked(folder=folder, modules=[str(name) for name in manifest["modules"]])
+
+
+def _add_module(name: str, roots: set[str], files: dict[str, Path]) -> None:
+    """The file of a module, or, of a package, all its Python files."""
+    top = name.partition(".")[0]
+    module = sys.modules.get(top)
+    source = getattr(module, "__file__", None)
+    if not isinstance(source, str) or not source.endswith(".py"):
+        return
+    path = Path(source).resolve()
+    root = next((Path(root) for root in roots if path.is_relative_to(root)), None)
+    if root is None:
+        return
+    if path.name != "__init__.py":
+        files[str(path.relative_to(root))] = path
+        return
+    for inner in path.parent.rglob("*.py"):
+        files[str(inner.relative_to(root))] = inner
+
+
+def _archive(files: dict[str, Path], manifest: bytes) -> bytes:
+    total = 0
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        for name, content in [(_MANIFEST, manifest), *((n, files[n].read_bytes()) for n in sorted(files))]:
+            total += len(content)
+            if total > _MAX_BYTES:
+                raise DeclarationError(
+                    f"The project's own Python files are more than {_MAX_BYTES >> 20} MiB (at {name}): "
+                    "put them into the image and declare code='image'."
+                )
+            entry = zipfile.ZipInfo(name.replace("\\", "/"), _NO_TIME)
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, content, compress_type=zipfile.ZIP_DEFLATED, compresslevel=6)
+    return out.getvalue()
+
+
+def _signature(archive: bytes) -> bytes:
+    key = settings().signing_key
+    return bytes(32) if key is None else hmac.new(key.encode(), archive, hashlib.sha256).digest()

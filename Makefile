@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test test-cluster lint types bench bench-cluster clean
 
 include tests/chart/tools.mk images/image.mk
 
@@ -28,6 +28,11 @@ demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once pe
 
 test: $(VENV)/.test tools lint types  ## lint, types, and the whole test suite against a real server
 	$(BIN)/python -m pytest
+
+test-cluster: $(VENV)/.test tools  ## chart, pools and regular tasks on the cluster of the current KUBECONFIG
+	@kubectl version >/dev/null 2>&1 || .tools/bin/kubectl version >/dev/null 2>&1 || \
+		{ echo "SKIPPED: no cluster answers; set KUBECONFIG" >&2; exit 0; }; \
+	ACTORQ_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -p no:randomly
 
 lint: $(VENV)/.test  ## ruff: rules and formatting
 	$(BIN)/ruff check .

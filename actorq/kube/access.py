@@ -21,7 +21,7 @@ _PREFIX = "actorq-map-"
 #: a user of a map whose submitter died is removed by a later map after so long; a live map renews its own, seconds
 _STALE_SECONDS = 86_400
 #: what a pod sends: its login, reading its input, committing its result
-_COMMANDS = ("blmove", "xadd", "expire", "set", "get", "exists", "client|setinfo")
+_COMMANDS = ("blmove", "xadd", "expire", "set", "get", "exists")
 
 
 class MapLogin:

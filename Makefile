@@ -44,5 +44,8 @@ types: $(VENV)/.test  ## mypy, strict, over package, tests and benchmarks
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 	$(BIN)/python -m benchmarks.run
 
+bench-cluster: $(VENV)/.test tools  ## actors beside regular tasks on the cluster of the current KUBECONFIG
+	$(BIN)/python -m benchmarks.cluster
+
 clean:           ## removes the environment and all caches
 	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

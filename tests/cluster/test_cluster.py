@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from actorq import ReplicaLostError
 from actorq import hello as served
 from tests.cluster import work
-from tests.cluster.conftest import IMAGE, NEXT_IMAGE, Release
-from tests.conftest import eventually
+from tests.cluster.conftest import IMAGE, NEXT_IMAGE, Release, tool
+from tests.conftest import ROOT, eventually
 
 
 def running(inputs: int, seconds: float, then: Callable[[], None]) -> list[float]:
@@ -80,11 +86,6 @@ def test_an_evicted_pod_hands_back_its_work(connected: Release) -> None:
     def evict() -> None:
         name = connected.pods()[0]["metadata"]["name"]
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
-        import json
-        import subprocess
-
-        from tests.cluster.conftest import tool
-
         path = f"/api/v1/namespaces/{connected.namespace}/pods/{name}/eviction"
         command = [tool("kubectl"), "create", "--raw", path, "-f", "-"]
         subprocess.run(command, input=json.dumps(eviction), text=True, check=True, capture_output=True)
@@ -153,3 +154,26 @@ def test_an_image_that_is_nowhere_is_told(on_demand: Release, monkeypatch: pytes
     )
     with pytest.warns(RuntimeWarning, match="ErrImageNeverPull"), pytest.raises(Exception, match="ErrImageNeverPull"):
         list(work.where.map(range(2)))
+
+
+@pytest.mark.parametrize(
+    ("values", "module", "call", "expected"),
+    [
+        ("model-volume", "model_volume_example", "m.score.map(['good day', 'bad idea'])", "[1, -1]"),
+        ("sidecar", "sidecar_example", "m.shout.map(['a', 'b'])", "['A', 'B']"),
+    ],
+)
+def test_the_examples_of_the_chart_run(values: str, module: str, call: str, expected: str, tmp_path: Path) -> None:
+    other = Release()
+    try:
+        file = ROOT / f"charts/actorq/ci/{values}-values.yaml"
+        other.install("--values", str(file))
+        for manifest in yaml.safe_load(file.read_text())["extraObjects"]:
+            for name, text in manifest["data"].items():
+                (tmp_path / name).write_text(text)
+        code = f"import {module} as m; print(list({call}))"
+        told = os.environ | {"ACTORQ_REDIS_URL": other.redis_url(), "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=False)
+        assert (done.stdout.strip(), done.returncode) == (expected, 0), done.stderr
+    finally:
+        other.close()

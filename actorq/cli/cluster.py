@@ -18,7 +18,10 @@ from actorq.settings import settings
     "--namespace", envvar="ACTORQ_KUBERNETES_NAMESPACE", show_envvar=True, help="Namespace of its Deployment."
 )
 def scale(environment: str, replicas: int, namespace: str | None) -> None:
-    """Scale an environment's Deployment, one of a chart release or one made on demand. Running maps follow."""
+    """Scale the replicas of an environment that were made on demand. Running maps follow.
+
+    For those of a chart release it says the `helm upgrade` that does it.
+    """
     namespace = namespace or settings().kubernetes_namespace
     if namespace is None:
         raise click.UsageError("No namespace: give --namespace, or set ACTORQ_KUBERNETES_NAMESPACE.")

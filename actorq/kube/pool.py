@@ -325,18 +325,27 @@ def deployment_of(api: KubeApi, environment: str) -> Manifest | None:
 
 
 def scale(api: KubeApi, environment: str, replicas: int) -> str:
-    """Scales the Deployment of an environment and returns its name. Raises `PoolError` when there is none."""
+    """Scales the Deployment of an environment and returns its name.
+
+    Raises `PoolError` when there is none, and for one of a chart release: Helm 4 applies what it owns, and refuses the
+    next upgrade when somebody else has changed it.
+    """
     deployment = deployment_of(api, environment)
     if deployment is None:
         raise PoolError(
             f"No Deployment serves environment {environment!r} in namespace {api.namespace!r}: "
             "run a map, or install the chart."
         )
-    name = str(deployment["metadata"]["name"])
-    patch: Manifest = {"spec": {"replicas": replicas}}
-    if deployment["metadata"]["labels"].get(MANAGED_BY_LABEL) == "actorq":
-        patch["metadata"] = {"annotations": {SCALED_BY_HAND: str(replicas)}}
-    api.patch("deployments", name, patch)
+    name, labels = str(deployment["metadata"]["name"]), deployment["metadata"]["labels"]
+    if labels.get(MANAGED_BY_LABEL) != "actorq":
+        release = labels.get("app.kubernetes.io/instance", "RELEASE")
+        raise PoolError(
+            f"Environment {environment!r} belongs to the chart release {release!r}, which would take the change back. "
+            f"Scale it there: helm -n {api.namespace} upgrade {release} CHART --reuse-values "
+            f"--set environments.{environment}.replicas={replicas}"
+        )
+    hand = {"annotations": {SCALED_BY_HAND: str(replicas)}}
+    api.patch("deployments", name, {"spec": {"replicas": replicas}, "metadata": hand})
     return name
 
 

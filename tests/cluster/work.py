@@ -10,8 +10,8 @@ from actorq import ActorEnvironment, TaskEnvironment, actor_cache
 
 IMAGE = os.environ.get("ACTORQ_TEST_IMAGE", "actorq:0.1.0")
 pool = ActorEnvironment("on-demand", container_image=IMAGE, replica_count=3, ttl_seconds=30)
-regular = TaskEnvironment("regular", container_image=IMAGE, max_crashes=1)
-bounded = TaskEnvironment("bounded", container_image=IMAGE, concurrency=2)
+regular = TaskEnvironment("cluster-regular", container_image=IMAGE, max_crashes=1)
+bounded = TaskEnvironment("cluster-bounded", container_image=IMAGE, concurrency=2)
 
 
 @actor_cache

@@ -82,6 +82,8 @@ def test_the_pool_of_a_chart_release_is_used_and_left_alone(on_cluster: FakeClus
     assert [d["metadata"]["name"] for d in on_cluster.of_kind("deployments")] == ["release-pool"]
     assert replicas(on_cluster) == 0
     handle.close()
+    with pytest.raises(PoolError, match=r"helm -n test upgrade RELEASE CHART .*environments.pool-pods.replicas=4"):
+        pods.pool.scale(4)
 
 
 def test_an_environment_without_an_image_waits_for_a_release(on_cluster: FakeCluster) -> None:

@@ -198,7 +198,16 @@ class Link:
         def once() -> list[Any]:
             self._open()
             self._write(b"".join([_packed(tuple(command)) for command in commands]))
-            return [self.read() for _ in commands]
+            replies: list[Any] = []
+            refused: redis.ResponseError | None = None
+            for _ in commands:  # to the last one: the next command must not be given a reply of these
+                try:
+                    replies.append(self.read())
+                except redis.ResponseError as error:
+                    refused = refused or error
+            if refused is not None:
+                raise refused
+            return replies
 
         return list(self._patiently(once))
 

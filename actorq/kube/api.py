@@ -48,6 +48,11 @@ class KubernetesError(PoolError):
         #: HTTP status, 0 where there was no answer
         self.status = status
 
+    @property
+    def passing(self) -> bool:
+        """Whether the cluster may answer otherwise in a while: it was busy, or out of reach."""
+        return self.status in _PASSING
+
 
 class KubeApi:
     """Objects of one namespace. For one thread at a time.
@@ -82,7 +87,8 @@ class KubeApi:
         self.namespace = namespace
         self._host = str(configuration.host)
         self._client = client.ApiClient(configuration)
-        self._patience = patience
+        #: seconds to keep trying; may be changed
+        self.patience = patience
 
     def get(self, kind: str, name: str) -> Manifest | None:
         """The object, or None when there is none."""
@@ -140,7 +146,7 @@ class KubeApi:
             if status == 409 and sent > 1 and method == "POST":
                 return self._request("GET", kind, str(body["metadata"]["name"]))
             waited = time.monotonic() - started
-            if status not in _PASSING or waited >= self._patience:
+            if status not in _PASSING or waited >= self.patience:
                 raise self._explained(method, kind, name or _name_of(body), status, data)
             time.sleep(min(retry_after or pause * (0.5 + random.random() / 2), _LONGEST_PAUSE))
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from actorq.broker import keys
 from actorq.environment import Environment
 from actorq.errors import DeclarationError
 from actorq.kube.api import Manifest
@@ -79,6 +80,7 @@ def pod_template(
         "env": [
             *({"name": name, "value": value} for name, value in environment.environment.items()),
             {"name": "ACTORQ_LOG_FORMAT", "value": "json"},
+            *([{"name": "RQ_KEY_PREFIX", "value": keys.RQ}] if keys.RQ != "rq" else []),
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the only place a read-only root leaves to write
             *env,
         ],

@@ -48,6 +48,8 @@ _GRACE_MARGIN = 15
 _LOOK_AFTER, _LOOK_EVERY, _GIVE_UP_AFTER = 3.0, 2.0, 15.0
 #: how long a pool that is ending may take to be gone before a new one is made, seconds
 _GONE_SECONDS = 120.0
+#: seconds to keep trying a busy API server: for what a map needs, and for a look beside its heartbeat
+_PATIENCE, _LOOK_PATIENCE = 30.0, 3.0
 #: set on a Deployment that a person has scaled: a map does not scale it up again
 SCALED_BY_HAND = "actorq.dev/scaled"
 
@@ -88,7 +90,7 @@ class KubernetesPool:
 
         Raises `DeclarationError` for an environment without an image and `KubernetesError` when the cluster refuses.
         """
-        self._inputs = inputs
+        self._inputs, self._api.patience = inputs, _PATIENCE
         wanted = self.environment.replica_count if inputs is None else min(inputs, self.environment.replica_count)
         self._use()
         if not self._served_elsewhere():
@@ -106,6 +108,16 @@ class KubernetesPool:
         if alone < _LOOK_AFTER or now - self._looked < _LOOK_EVERY:
             return
         self._looked = now
+        try:
+            self._look(alone)
+        except KubernetesError as error:
+            if not error.passing:
+                raise
+            logger().warning("cluster_unreachable", error=str(error))
+
+    def _look(self, alone: float) -> None:
+        """What keeps the replicas away. Does not wait long: the map's own heartbeat waits behind it."""
+        self._api.patience = _LOOK_PATIENCE
         if deployment_of(self._api, self.environment.name) is None:  # it was idle and has gone, or was deleted
             self.ensure(self._inputs)
             return

@@ -20,7 +20,7 @@ from typing import Any
 
 from actorq.broker import keys, scripts
 from actorq.broker.client import Client
-from actorq.broker.wire import Argument
+from actorq.broker.wire import Argument, ServerFullError
 from actorq.environment import TaskEnvironment
 from actorq.errors import ActorqError, DeclarationError, PoolError
 from actorq.frames import join
@@ -30,6 +30,7 @@ from actorq.kube.address import PodAddress, secret_of
 from actorq.kube.api import KubeApi, KubernetesError, Manifest
 from actorq.kube.pods import MAP_LABEL, labels_of, object_name, pod_template
 from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
+from actorq.log import logger
 from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
 
@@ -37,6 +38,9 @@ from actorq.maps.redis_transport import RedisTransport
 MAX_INDEXES = 100_000
 #: pods of a stream of unknown length, where nothing bounds them
 STREAM_WINDOW = 100
+#: seconds one request is tried again, less than a map lives without its heartbeat; and how long in all the server may
+#: be away before the map fails
+_API_PATIENCE, _API_AWAY_SECONDS = 3.0, 300.0
 #: commands written to the server at once
 _PIPELINED = 256
 #: how often Jobs are looked at, seconds, and how long nothing may start before pods are
@@ -114,6 +118,8 @@ class PodTransport(RedisTransport):
         self._progressed = time.monotonic()
         self._warned = ""
         self._template: Manifest | None = None
+        self._away_since: float | None = None
+        api.patience = _API_PATIENCE
 
     # -- Transport -----------------------------------------------------------------------------------------------------
 
@@ -128,8 +134,18 @@ class PodTransport(RedisTransport):
             created=time.monotonic(),
         )
         self._made += 1
-        self._write_inputs(job)
-        self._create(job)
+        try:
+            self._write_inputs(job)
+            self._create(job)
+        except KubernetesError as error:
+            self._bear(error)
+            return 0
+        except ServerFullError:
+            if alone and self._full_for() > self._client.patience:
+                raise
+            time.sleep(_LOOK_EVERY)
+            return 0
+        self._full_since = self._away_since = None
         self._jobs[job.name] = job
         return len(batch)
 
@@ -142,7 +158,25 @@ class PodTransport(RedisTransport):
         if now - self._looked < _LOOK_EVERY or not outstanding:
             return []
         self._looked = now
-        return list(self._look({lease.id for lease in outstanding}))
+        try:
+            reports = list(self._look({lease.id for lease in outstanding}))
+        except KubernetesError as error:
+            self._bear(error)
+            return []
+        self._away_since = None
+        return reports
+
+    def _bear(self, error: KubernetesError) -> None:
+        """An API server that is away for a while ends no map: pods run without it. Raises what waiting cannot mend."""
+        self._away_since = self._away_since or time.monotonic()
+        if not error.passing or time.monotonic() - self._away_since > _API_AWAY_SECONDS:
+            raise error
+        logger().warning("cluster_unreachable", error=str(error))
+        time.sleep(_LOOK_EVERY)
+
+    def hurry(self) -> None:
+        super().hurry()
+        self._api.patience = 1.0
 
     def record(self, given_up: Sequence[GivenUp]) -> None:
         """RQ's registry is for what a replica can run again; a pod's logs and its Job stay for a minute."""
@@ -154,7 +188,8 @@ class PodTransport(RedisTransport):
                     self._api.delete("jobs", job.name)
             with contextlib.suppress(KubernetesError):
                 self._api.delete("secrets", self._map_name)
-            self._forget_inputs()
+            for job in self._jobs.values():
+                self._forget_inputs(job)
             with contextlib.suppress(ActorqError):
                 self._login.remove(self._submit)
         finally:
@@ -199,12 +234,11 @@ class PodTransport(RedisTransport):
                 commands += [["DEL", key], ["RPUSH", key, message], ["EXPIRE", key, _INPUT_TTL]]
             self._submit.pipeline(commands)
 
-    def _forget_inputs(self) -> None:
+    def _forget_inputs(self, job: _Job) -> None:
         prefix = keys.pod_inputs(self._map_id)
-        for job in self._jobs.values():
-            names = [f"{prefix}:{job.number}:{index}" for index in range(len(job.leases))]
-            for begin in range(0, len(names), _PIPELINED):
-                self._submit.command("UNLINK", *names[begin : begin + _PIPELINED])
+        names = [f"{prefix}:{job.number}:{index}" for index in range(len(job.leases))]
+        for begin in range(0, len(names), _PIPELINED):
+            self._submit.command("UNLINK", *names[begin : begin + _PIPELINED])
 
     def _create(self, job: _Job) -> None:
         count = len(job.leases)
@@ -256,7 +290,9 @@ class PodTransport(RedisTransport):
         started = False
         for job in list(self._jobs.values()):
             waited = {lease.id for lease in job.leases} & outstanding
-            if not waited:
+            if not waited:  # all its results are here; it goes by its TTL
+                self._forget_inputs(job)
+                del self._jobs[job.name]
                 continue
             found = self._api.get("jobs", job.name)
             if found is None:

@@ -140,7 +140,8 @@ def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
         spec = ZygoteSpec(targets=targets, environment=os.environ["ACTORQ_ENVIRONMENT"], path=sys.path, argv=[""])
         prepare_process(spec)
         os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here
-        os.environ.pop("ACTORQ_REDIS_URL", None)  # the login is the parent's
+        for secret in ("ACTORQ_REDIS_URL", "ACTORQ_SIGNING_KEY"):  # the parent's
+            os.environ.pop(secret, None)
         frame = run_input(spec, payload, pod)
         message = frame.packed()
         with os.fdopen(write, "wb") as out:

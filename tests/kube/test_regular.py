@@ -13,7 +13,7 @@ from actorq.kube.regular import MAP_GONE
 from actorq.settings import settings
 from tests import pods
 from tests.conftest import eventually, pool_client
-from tests.kube.fake import FakeCluster, Manifest
+from tests.kube.fake import FakeCluster, Fault, Manifest
 
 
 def jobs(cluster: FakeCluster) -> list[Manifest]:
@@ -162,6 +162,23 @@ def test_a_deleted_job_runs_again(on_cluster: FakeCluster) -> None:
     with on_cluster.lock:
         on_cluster._delete("jobs", jobs(on_cluster)[0]["metadata"]["name"])
     assert list(handle) == [1.0]
+
+
+def test_an_api_server_that_is_away_for_a_while_ends_no_map(
+    on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actorq.kube.regular._API_PATIENCE", 0.2)
+    handle = pods.naps.map([0.2, 2.5])
+    assert next(handle) == 0.2
+    on_cluster.faults.extend([Fault(503, "restarting", method="GET")] * 6)
+    assert list(handle) == [2.5]
+    assert not [fault for fault in on_cluster.faults if fault.method == "POST"]
+
+
+def test_a_job_that_cannot_be_made_now_is_made_later(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actorq.kube.regular._API_PATIENCE", 0.1)
+    on_cluster.faults.extend([Fault(503, "restarting", method="POST", kind="jobs")] * 3)
+    assert [x for x, _ in pods.pid.map(range(2))] == [0, 1]
 
 
 def test_breaking_out_deletes_the_pods(on_cluster: FakeCluster) -> None:

@@ -6,6 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-cluster lint types bench bench-cluster clean
 
+.DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
 
 help:            ## this list

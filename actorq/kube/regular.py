@@ -290,7 +290,8 @@ class PodTransport(RedisTransport):
         started = False
         for job in list(self._jobs.values()):
             waited = {lease.id for lease in job.leases} & outstanding
-            if not waited:  # all its results are here; it goes by its TTL
+            if not waited:  # all its results are here
+                self._api.delete("jobs", job.name)
                 self._forget_inputs(job)
                 del self._jobs[job.name]
                 continue

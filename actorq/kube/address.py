@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from actorq.errors import DeclarationError
 from actorq.kube.api import Manifest
@@ -37,7 +37,7 @@ class PodAddress:
             )
         mine = urlsplit(url)
         if urlsplit(address).password is None and mine.password is not None:
-            address = with_login(address, mine.username or "", mine.password)
+            address = with_login(address, unquote(mine.username or ""), unquote(mine.password))
         return cls(url=address, secret=secret, signing_key=settings.signing_key)
 
     def variables(self, name: str) -> list[Manifest]:

@@ -158,11 +158,13 @@ class PodTransport(RedisTransport):
         if now - self._looked < _LOOK_EVERY or not outstanding:
             return []
         self._looked = now
+        reports: list[Report] = []
         try:
-            reports = list(self._look({lease.id for lease in outstanding}))
+            for report in self._look({lease.id for lease in outstanding}):
+                reports.append(report)  # noqa: PERF402 - what was told before an error must not be lost with it
         except KubernetesError as error:
             self._bear(error)
-            return []
+            return reports
         self._away_since = None
         return reports
 
@@ -179,7 +181,7 @@ class PodTransport(RedisTransport):
         self._api.patience = 1.0
 
     def record(self, given_up: Sequence[GivenUp]) -> None:
-        """RQ's registry is for what a replica can run again; a pod's logs and its Job stay for a minute."""
+        """RQ's registry is for what a replica can run again."""
 
     def finish(self, outstanding: Sequence[Lease]) -> None:
         try:

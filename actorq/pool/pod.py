@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -38,6 +39,8 @@ _PATIENCE = 120.0
 _OUT_TTL = 60
 #: exit status when the map is gone; the Job ends as a whole (see `kube/regular.py`)
 MAP_GONE = 43
+#: exit status of a pod that the cluster takes away before its input was done: it failed, and is replaced at no cost
+_TERMINATED = 143
 _LENGTH = struct.Struct(">Q")
 
 
@@ -55,6 +58,8 @@ def main() -> int:
     pod = socket.gethostname()
     logger().info("input_started", lease=lease.decode())
     outcome = _run(payload, pod, _fetch_code(link, payload))
+    if outcome is None:
+        return _TERMINATED
     if isinstance(outcome, bytes):
         entry = _frame_entry(link, lease.decode(), outcome)
     else:
@@ -85,8 +90,8 @@ def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
     return ["l", lease, "f", message]
 
 
-def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str]:
-    """The frame of the input's result, or why there is none."""
+def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str] | None:
+    """The frame of the input's result, or why there is none; None when the pod was told to stop first."""
     timeout = parse_head(split(payload)[0]).timeout
     read, write = os.pipe()
     sys.stdout.flush()
@@ -96,8 +101,14 @@ def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str]:
         os.setpgid(0, 0)
         _child(payload, pod, write, code)
     os.close(write)
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        _kill(child)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os.killpg(child, signal.SIGTERM))
+        signal.signal(number, stop)
     data, timed_out = _read(read, None if timeout is None else time.monotonic() + timeout)
     os.close(read)
     if timed_out:
@@ -107,6 +118,8 @@ def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str]:
     if timed_out:
         return (failure.TIMEOUT,)
     if len(data) < _LENGTH.size or len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
+        if stopped.is_set():
+            return None
         return (failure.exit_reason(status),)
     frame = bytes(data[_LENGTH.size :])
     parse_frame(frame)

@@ -14,6 +14,7 @@ import hmac
 import io
 import json
 import sys
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,8 @@ from actorq.settings import settings
 
 #: how long a bundle outlives the last map that used it, seconds
 TTL_SECONDS = 86_400
+#: how often it is looked for on the server, seconds: it may have lost it
+_LOOK_SECONDS = 5.0
 #: more than this is data, not code
 _MAX_BYTES = 16 * 1024 * 1024
 _MAGIC = b"AQB1"
@@ -81,11 +84,21 @@ def pack(environment: Environment) -> Bundle:
     return Bundle(code=code, data=_MAGIC + _signature(archive) + archive)
 
 
-def send(link: Link, bundle: Bundle) -> None:
-    """Puts the code where replicas find it, or lets it live on if it is there."""
-    key = keys.code(bundle.code)
-    if not link.command("EXPIRE", key, TTL_SECONDS):
-        link.command("SET", key, bundle.data, "EX", TTL_SECONDS)
+class Courier:
+    """Keeps the code that travels with some work, if any does, where replicas find it."""
+
+    def __init__(self, bundle: Bundle | None) -> None:
+        self._bundle = bundle
+        self._brought = float("-inf")
+
+    def bring(self, link: Link) -> None:
+        """Puts the code on the server, or lets it live on there. Looks at it every few seconds only."""
+        if self._bundle is None or time.monotonic() - self._brought <= _LOOK_SECONDS:
+            return
+        key = keys.code(self._bundle.code)
+        if not link.command("EXPIRE", key, TTL_SECONDS):
+            link.command("SET", key, self._bundle.data, "EX", TTL_SECONDS)
+        self._brought = time.monotonic()
 
 
 def unpack(code: str, data: bytes, folder: Path) -> Unpacked:

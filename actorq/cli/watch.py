@@ -6,9 +6,9 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,8 @@ from actorq.settings import masked
 if TYPE_CHECKING:
     from actorq.broker.wire import Link
     from actorq.monitor.view import EnvironmentView
+
+T = TypeVar("T")
 
 #: the exporter reads the server for a scrape, and gives it so long, seconds
 _SCRAPE_SECONDS = 5.0
@@ -124,35 +126,25 @@ def exporter(redis_url: str | None, http_port: int | None, http_host: str) -> No
     """Serve the depths of all queues as metrics. One exporter is enough; replicas serve their own counters."""
     from actorq.monitor.http import MonitorServer
     from actorq.monitor.metrics import queue_families
+    from actorq.monitor.view import environments
 
     url = server_url(redis_url)
-    lock, last_answered = threading.Lock(), threading.Event()
 
-    def look() -> Sequence[EnvironmentView] | None:
-        from actorq.monitor.view import environments
-
-        with lock:
-            link = _link(url)
-            try:
-                views = environments(link)
-                last_answered.set()
-                return views
-            except BrokerError as error:
-                last_answered.clear()
-                click.echo(str(error), err=True)
-                return None
-            finally:
-                link.close()
-
-    def ready() -> bool:
-        look()
-        return last_answered.is_set()
+    def asked(question: Callable[[Link], T]) -> T | None:
+        link = _link(url)
+        try:
+            return question(link)
+        except BrokerError as error:
+            click.echo(str(error), err=True)
+            return None
+        finally:
+            link.close()
 
     server = MonitorServer(
         (http_host, 9090 if http_port is None else http_port),
         live=lambda: True,
-        ready=ready,
-        collect=lambda: queue_families(look()),
+        ready=lambda: asked(lambda link: link.command("PING")) is not None,
+        collect=lambda: queue_families(asked(environments)),
     )
     click.echo(f"Metrics of {masked(url)} on port {server.port}", err=True)
     ended = threading.Event()

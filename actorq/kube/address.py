@@ -53,23 +53,20 @@ class PodAddress:
         data = {} if self.secret is not None else {"url": self.url}
         if self.signing_key is not None:
             data["signing-key"] = self.signing_key
-        return secret_of(name, labels, data) if data else None
+        if not data:
+            return None
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": dict(labels)},
+            "type": "Opaque",
+            "stringData": data,
+        }
 
 
 def from_secret(variable: str, secret: str, key: str) -> Manifest:
     """An environment variable whose value stays in a Secret."""
     return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-
-
-def secret_of(name: str, labels: Mapping[str, str], data: Mapping[str, str]) -> Manifest:
-    """A Secret with these values."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "labels": dict(labels)},
-        "type": "Opaque",
-        "stringData": dict(data),
-    }
 
 
 def with_login(url: str, user: str, password: str) -> str:

@@ -29,6 +29,7 @@ from actorq.kube import trouble
 from actorq.kube.address import PodAddress
 from actorq.kube.api import KubeApi, KubernetesError, Manifest
 from actorq.kube.pods import (
+    COMPONENT_LABEL,
     ENVIRONMENT_LABEL,
     GENERATION,
     HTTP_PORT,
@@ -326,7 +327,7 @@ _DECLARED = (
     "max_tasks_per_child",
     "max_memory_per_child",
 )
-_REPLICAS = {"app.kubernetes.io/component": "replica"}
+_REPLICAS = {COMPONENT_LABEL: "replica"}
 _OURS = {**_REPLICAS, MANAGED_BY_LABEL: "actorq"}
 
 

@@ -26,13 +26,14 @@ from actorq.errors import ActorqError, DeclarationError, PoolError
 from actorq.frames import join
 from actorq.kube import trouble
 from actorq.kube.access import MapLogin
-from actorq.kube.address import PodAddress, secret_of
+from actorq.kube.address import PodAddress
 from actorq.kube.api import KubeApi, KubernetesError, Manifest
-from actorq.kube.pods import MAP_LABEL, labels_of, object_name, pod_template
+from actorq.kube.pods import CONTAINER, MAP_LABEL, labels_of, object_name, pod_template
 from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
 from actorq.log import logger
 from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
+from actorq.replica.spec import MAP_GONE
 
 #: indexes of one Job, as Kubernetes limits them
 MAX_INDEXES = 100_000
@@ -47,12 +48,10 @@ _PIPELINED = 256
 _LOOK_EVERY, _LOOK_AFTER = 1.0, 5.0
 #: how long a trouble that time does not mend is watched all the same, seconds
 _GIVE_UP_AFTER = 15.0
-#: a finished Job, its pods and their logs stay so long, seconds
+#: a finished Job whose submitter is gone stays so long, seconds
 _JOB_TTL = 60
 #: an input that nobody fetched is gone after this, seconds
 _INPUT_TTL = 86_400
-#: exit status of a pod whose map is gone: its Job ends as a whole
-MAP_GONE = 43
 #: seconds a pod may take to end when its map was cancelled
 _GRACE_SECONDS = 5
 
@@ -71,7 +70,6 @@ class _Job:
     name: str
     number: int
     leases: list[Lease]
-    created: float
     #: ids of leases whose pod has failed and was reported
     reported: set[str] = field(default_factory=set)
     #: it was seen to be over
@@ -131,7 +129,6 @@ class PodTransport(RedisTransport):
             name=object_name(self._environment.name, self._map_id[:12], str(self._made)),
             number=self._made,
             leases=batch,
-            created=time.monotonic(),
         )
         self._made += 1
         try:
@@ -140,18 +137,16 @@ class PodTransport(RedisTransport):
         except KubernetesError as error:
             self._bear(error)
             return 0
-        except ServerFullError:
-            if alone and self._full_for() > self._client.patience:
-                raise
-            time.sleep(_LOOK_EVERY)
+        except ServerFullError as error:
+            self._bear_full(error, alone=alone, pause=_LOOK_EVERY)
             return 0
         self._full_since = self._away_since = None
         self._jobs[job.name] = job
         return len(batch)
 
     def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
-        self._submit.call(scripts.CHECK, self._map_keys(), [*self._check_args(), *self._progress(counters)])
-        self._send_code()
+        self._submit.call(scripts.CHECK, self._map_keys(), self._check_args(counters))
+        self._code.bring(self._submit)
         with contextlib.suppress(ActorqError):
             self._login.renew(self._submit)
         now = time.monotonic()
@@ -205,7 +200,7 @@ class PodTransport(RedisTransport):
         self._submit.command("HSETNX", mine, "owner", self._owner)
         if self._submit.command("HGET", mine, "owner") != self._owner.encode():
             raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
-        self._submit.call(scripts.CHECK, self._map_keys(), [*self._check_args(), *self._progress(Counters())])
+        self._submit.call(scripts.CHECK, self._map_keys(), self._check_args(Counters()))
         self._login.create(self._submit)
         variables = [
             *self._address.variables(self._map_name),
@@ -221,9 +216,6 @@ class PodTransport(RedisTransport):
             grace_seconds=_GRACE_SECONDS,
         )
         self._template["spec"]["restartPolicy"] = "Never"
-
-    def _check_args(self) -> list[Argument]:
-        return [*keys.prefix(self._env), keys.MAP_TTL_SECONDS, self._owner, self._map_id]
 
     def _write_inputs(self, job: _Job) -> None:
         prefix = keys.pod_inputs(self._map_id)
@@ -247,7 +239,7 @@ class PodTransport(RedisTransport):
         assert self._template is not None
         number = {"name": "ACTORQ_JOB", "value": str(job.number)}
         spec = self._template["spec"]
-        containers = [{**c, "env": [*c["env"], number]} if c["name"] == "actorq" else c for c in spec["containers"]]
+        containers = [{**c, "env": [*c["env"], number]} if c["name"] == CONTAINER else c for c in spec["containers"]]
         labels = self._template["metadata"]["labels"]
         manifest: Manifest = {
             "apiVersion": "batch/v1",
@@ -269,10 +261,8 @@ class PodTransport(RedisTransport):
                 "template": {**self._template, "spec": {**spec, "containers": containers}},
             },
         }
-        data = {"url": self._login.url}
-        if self._address.signing_key is not None:
-            data["signing-key"] = self._address.signing_key
-        secret = secret_of(self._map_name, labels, data)
+        secret = replace(self._address, url=self._login.url).secret_manifest(self._map_name, labels)
+        assert secret is not None  # there is no other that holds this login
         try:
             self._api.create("secrets", secret)
         except KubernetesError as error:
@@ -344,13 +334,11 @@ class PodTransport(RedisTransport):
                     yield from self._given_up(job, waited - job.reported, str(why))
 
     def _given_up(self, job: _Job, lost: set[str], reason: str) -> Iterator[Report]:
+        position = NONE_RAN if job.finished_since is None else 0
         for lease in job.leases:
             if lease.id in lost:
                 job.reported.add(lease.id)
-                if job.finished_since is None:
-                    yield Lost(lease=lease.id, reason=reason, position=NONE_RAN, replica=job.name)
-                else:
-                    yield Lost(lease=lease.id, reason=reason, position=0, replica=job.name)
+                yield Lost(lease=lease.id, reason=reason, position=position, replica=job.name)
 
     def _explain(self, stuck: float) -> None:
         """Nothing has started for a while: says why, or gives up."""

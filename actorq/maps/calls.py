@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from actorq import bundle as bundles
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
 from actorq.broker.stream import after, parse_reports, submit_keys
 from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
+from actorq.bundle import Bundle, Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, ReplicaLostError
 from actorq.frames import CALL, join_parts
@@ -27,7 +27,6 @@ from actorq.maps.pools import Pool, no_replica_free
 from actorq.names import new_id
 
 if TYPE_CHECKING:
-    from actorq.bundle import Bundle
     from actorq.environment import ActorEnvironment
     from actorq.task import Task
 
@@ -65,10 +64,6 @@ class _Lane:
         return after(self.last)
 
 
-#: how often the code of the calls is looked at on the server, seconds: it may have lost it
-_CODE_EVERY = 5.0
-
-
 class _Raised:
     """The outcome of a call whose task raised: the lane is as good as new."""
 
@@ -94,8 +89,7 @@ class Caller:
         head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
         self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
         self._lanes: list[_Lane] = []
-        self._bundle = bundle
-        self._code_sent = float("-inf")
+        self._code = Courier(bundle)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The output of one call. Raises what the task raised, or a `TaskError`."""
@@ -105,9 +99,7 @@ class Caller:
         except IndexError:
             lane = _Lane(self._client.borrow(), self._environment.name)
         try:
-            if self._bundle is not None and time.monotonic() - self._code_sent > _CODE_EVERY:
-                bundles.send(lane.link, self._bundle)
-                self._code_sent = time.monotonic()
+            self._code.bring(lane.link)
             outcome = self._attempts(lane, inputs)
         except BaseException:
             self._abandon(lane)

@@ -15,12 +15,12 @@ from dataclasses import replace
 
 from redis.exceptions import RedisError
 
-from actorq import bundle as bundles
 from actorq import codec
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.client import Client
 from actorq.broker.stream import after, parse_reports, submit_keys
 from actorq.broker.wire import Argument, ServerFullError, Store
+from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, DeclarationError
 from actorq.frames import join, join_parts
@@ -35,8 +35,6 @@ _BLOCK_SECONDS = 5.0
 _FULL_PAUSE = 0.25
 #: seconds to try an unreachable server when the map ends
 _LAST_PATIENCE = 1.0
-#: how often the code of a map is looked at on the server, seconds: it may have lost it
-_CODE_EVERY = 5.0
 #: frames taken at once
 _COUNT = 64
 
@@ -65,9 +63,8 @@ class RedisTransport:
         self._waker = Waker()
         self._suspects: set[str] = set()
         self._started = time.time()
-        self._bundle = options.bundle
-        self._code_sent = float("-inf")
-        self._send_code()
+        self._code = Courier(options.bundle)
+        self._code.bring(self._submit)
         self._full_since: float | None = None
 
     # -- Transport -----------------------------------------------------------------------------------------------------
@@ -82,10 +79,8 @@ class RedisTransport:
             args += (lease.serial, lease.id, describe_lease(self._task, lease), "1" if lease.front else "", payload)
         try:
             live, accepted = self._submit.call(scripts.SUBMIT, self._map_keys(), args, stores)
-        except ServerFullError:
-            if alone and self._full_for() > self._client.patience:
-                raise
-            time.sleep(_FULL_PAUSE)
+        except ServerFullError as error:
+            self._bear_full(error, alone=alone, pause=_FULL_PAUSE)
             return 0
         if live < 0:
             raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
@@ -115,10 +110,8 @@ class RedisTransport:
         return self._receive()
 
     def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
-        args: list[Argument] = [*keys.prefix(self._env), keys.MAP_TTL_SECONDS, self._owner, self._map_id]
-        args += self._progress(counters)
-        args += [lease.id for lease in outstanding]
-        self._send_code()
+        args = [*self._check_args(counters), *(lease.id for lease in outstanding)]
+        self._code.bring(self._submit)
         reply = self._submit.call(scripts.CHECK, self._map_keys(), args)
         live, missing = int(reply[0]), {item.decode() for item in reply[2:]}
         self.replicas = max(live, self._at_least)
@@ -143,12 +136,6 @@ class RedisTransport:
             self._client.give_back(self._reader)
             self._waker.close()
 
-    def _send_code(self) -> None:
-        """Keeps the code that travels with the map on the server."""
-        if self._bundle is not None and time.monotonic() - self._code_sent > _CODE_EVERY:
-            bundles.send(self._submit, self._bundle)
-            self._code_sent = time.monotonic()
-
     def hurry(self) -> None:
         self._submit.patience = self._reader.patience = min(_LAST_PATIENCE, self._client.patience)
 
@@ -171,9 +158,10 @@ class RedisTransport:
     def _map_keys(self) -> list[str]:
         return submit_keys(self._map_id, self._env)
 
-    def _progress(self, counters: Counters) -> list[Argument]:
-        """How far the map is, for `actorq status`: a count, then names and values."""
+    def _check_args(self, counters: Counters) -> list[Argument]:
+        """Whose heartbeat it is, and how far the map is, for `actorq status`: a count, then names and values."""
         return [
+            *(*keys.prefix(self._env), keys.MAP_TTL_SECONDS, self._owner, self._map_id),
             5,
             *("task", self._task),
             *("started", f"{self._started:.3f}"),
@@ -188,11 +176,14 @@ class RedisTransport:
         args: list[Argument] = [*keys.prefix(self._env), "", self._lease_seconds, iso_now(), self._trim, only_idle]
         return [*args, self._map_id, self._owner]
 
-    def _full_for(self) -> float:
+    def _bear_full(self, error: ServerFullError, *, alone: bool, pause: float) -> None:
+        """A full server has refused an offer: waits a moment, or raises that where nothing of ours will make room."""
         now = time.monotonic()
         if self._full_since is None:
             self._full_since = now
-        return now - self._full_since
+        if alone and now - self._full_since > self._client.patience:
+            raise error
+        time.sleep(pause)
 
     def _ask(self) -> None:
         block = int(_BLOCK_SECONDS * 1000)

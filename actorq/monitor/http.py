@@ -50,9 +50,9 @@ class MonitorServer:
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 if path == "/livez":
-                    self._answer(200 if live() else 503, b"ok\n" if live() else b"stalled\n")
+                    self._answer(*((200, b"ok\n") if live() else (503, b"stalled\n")))
                 elif path == "/readyz":
-                    self._answer(200 if ready() else 503, b"ready\n" if ready() else b"not ready\n")
+                    self._answer(*((200, b"ready\n") if ready() else (503, b"not ready\n")))
                 elif path == "/metrics":
                     self._answer(*_exposition(collect), "text/plain; version=0.0.4; charset=utf-8")
                 else:

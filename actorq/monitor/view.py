@@ -75,10 +75,10 @@ def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
     prefix = f"{keys.RQ}:queue:"
     names = {_text(key).removeprefix(prefix) for key in link.command("SMEMBERS", keys.QUEUES)}
     workers: dict[str, list[str]] = {}
-    for key in link.command("SMEMBERS", keys.WORKERS):
-        queue = link.command("HGET", _text(key), "queues")
+    registered = [_text(key) for key in link.command("SMEMBERS", keys.WORKERS)]
+    for key, queue in zip(registered, link.pipeline([["HGET", key, "queues"] for key in registered]), strict=True):
         if queue is not None:
-            workers.setdefault(_text(queue), []).append(_text(key))
+            workers.setdefault(_text(queue), []).append(key)
     suspended = bool(link.command("EXISTS", keys.SUSPENDED))
     views = []
     for name in sorted(names | set(workers)):
@@ -96,8 +96,8 @@ def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> 
     now = time.time()
     inputs, oldest = 0, 0.0
     waiting = link.command("LRANGE", queue, 0, _COUNTED_JOBS - 1)
-    for job in waiting:
-        description, since = link.command("HMGET", keys.job(_text(job)), "description", "enqueued_at")
+    jobs = [["HMGET", keys.job(_text(job)), "description", "enqueued_at"] for job in waiting]
+    for description, since in link.pipeline(jobs):
         inputs += _inputs_of(_text(description or b""))
         oldest = max(oldest, now - _unix(since, now))
     if depth > len(waiting):

@@ -9,13 +9,13 @@ import asyncio
 import json
 import os
 import socket
-import struct
 import sys
 
 from actorq import codec, failure
 from actorq.environment import Environment
 from actorq.errors import PoolError
 from actorq.frames import Frame, parse_head, split
+from actorq.pool import pipe
 from actorq.replica.importing import Target, import_target
 from actorq.replica.runner import Prepared, Run
 from actorq.replica.slots import Slots
@@ -25,6 +25,7 @@ from actorq.replica.zygote import die_with_parent, prepare_process
 
 def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
     """Imports the task and runs the one input of `payload`; what goes wrong is in the frame."""
+    os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here: a call to any environment is a call from outside
     try:
         for target in spec.targets:
             import_target(target)
@@ -47,12 +48,9 @@ def _main() -> None:
     os.set_inheritable(result, False)
     spec = ZygoteSpec(targets=[Target(**target) for target in data.pop("targets")], **data)
     prepare_process(spec)
-    os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here: a call to any environment is a call from outside
     payload = sys.stdin.buffer.read()
     frame = run_input(spec, payload, f"{socket.gethostname()}-{os.getpid()}")
-    message = frame.packed()
-    with os.fdopen(result, "wb") as pipe:
-        pipe.write(struct.pack(">Q", len(message)) + message)
+    pipe.say(result, frame.packed())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import threading
@@ -26,9 +25,10 @@ from actorq.bundle import Unpacked, unpack
 from actorq.errors import ActorqError, PoolError
 from actorq.frames import parse_frame, parse_head, split
 from actorq.log import logger
+from actorq.pool import pipe as pipes
 from actorq.pool.once import run_input
 from actorq.replica.importing import Target
-from actorq.replica.spec import ZygoteSpec
+from actorq.replica.spec import MAP_GONE, ZygoteSpec
 from actorq.replica.zygote import prepare_process
 
 #: one wait for the input, seconds; then it is asked whether the map still lives
@@ -37,11 +37,8 @@ _WAIT_SECONDS = 10
 _PATIENCE = 120.0
 #: what an entry of the stream outlives a submitter that does not read, seconds
 _OUT_TTL = 60
-#: exit status when the map is gone; the Job ends as a whole (see `kube/regular.py`)
-MAP_GONE = 43
 #: exit status of a pod that the cluster takes away before its input was done: it failed, and is replaced at no cost
 _TERMINATED = 143
-_LENGTH = struct.Struct(">Q")
 
 
 def main() -> int:
@@ -117,11 +114,11 @@ def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str] 
     _kill(child)  # and what it left behind
     if timed_out:
         return (failure.TIMEOUT,)
-    if len(data) < _LENGTH.size or len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
+    if not pipes.is_whole(data):
         if stopped.is_set():
             return None
         return (failure.exit_reason(status),)
-    frame = bytes(data[_LENGTH.size :])
+    frame = bytes(pipes.message_in(data))
     parse_frame(frame)
     return frame
 
@@ -137,8 +134,8 @@ def _read(pipe: int, deadline: float | None) -> tuple[bytearray, bool]:
         if not chunk:
             return data, False
         data += chunk
-        if len(data) >= _LENGTH.size and len(data) >= _LENGTH.size + _LENGTH.unpack_from(data)[0]:
-            return data, False  # what it started may hold the pipe open
+        if pipes.is_whole(data):
+            return data, False
 
 
 def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
@@ -152,13 +149,10 @@ def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
         sys.path.insert(0, str(Path.cwd() if code is None else code.folder))
         spec = ZygoteSpec(targets=targets, environment=os.environ["ACTORQ_ENVIRONMENT"], path=sys.path, argv=[""])
         prepare_process(spec)
-        os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here
         for secret in ("ACTORQ_REDIS_URL", "ACTORQ_SIGNING_KEY"):  # the parent's
             os.environ.pop(secret, None)
         frame = run_input(spec, payload, pod)
-        message = frame.packed()
-        with os.fdopen(write, "wb") as out:
-            out.write(_LENGTH.pack(len(message)) + message)
+        pipes.say(write, frame.packed())
         sys.stdout.flush()
         status = 0
     except ActorqError as error:

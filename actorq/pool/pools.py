@@ -129,13 +129,17 @@ class Pools:
         """The code that replicas of `environment` are sent; None where they have it."""
         from actorq import bundle
 
+        return bundle.pack(environment) if self._sends_code(environment) else None
+
+    def _sends_code(self, environment: Environment) -> bool:
+        from actorq import bundle
+
         in_pods = settings().kubernetes_namespace is not None and environment.container_image is not None
         if self._server is not None or settings().redis_url is None or settings().replica_of is not None:
-            return None  # local replicas import what this program has imported
-        wanted = environment.code == "bundle" or (
+            return False  # local replicas import what this program has imported
+        return environment.code == "bundle" or (
             environment.code is None and in_pods and bundle.is_project_code(environment)
         )
-        return bundle.pack(environment) if wanted else None
 
     # -- what a person asks for ----------------------------------------------------------------------------------------
 
@@ -264,7 +268,7 @@ class Pools:
         if settings().replica_of is not None:
             return None  # in a replica: no token, and whoever declared the environment made its pool
         pool = self._on_cluster.get(environment.name)
-        modules = [] if self.bundle_of(environment) is not None else _modules(environment)
+        modules = [] if self._sends_code(environment) else _modules(environment)
         if pool is None or pool.modules != modules:
             from actorq.kube.address import PodAddress
             from actorq.kube.pool import KubernetesPool

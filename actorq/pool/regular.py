@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from actorq.errors import CodecError
 from actorq.frames import join, parse_frame
 from actorq.lease import Counters, GivenUp, Lease, Lost, Report, Results
 from actorq.maps.options import MapOptions
+from actorq.pool import pipe as pipes
 from actorq.replica.importing import module_target
 from actorq.replica.spec import ZygoteSpec
 from actorq.waiting import Waker, ready
@@ -32,8 +32,6 @@ from actorq.waiting import Waker, ready
 _CHUNK = 1 << 20
 #: how often the end of a process is looked for beside the end of its pipe, seconds
 _EXIT_LOOK = 0.2
-#: in front of the result
-_LENGTH = struct.Struct(">Q")
 
 
 @dataclass(kw_only=True)
@@ -142,10 +140,7 @@ class ProcessTransport:
         data = os.read(pipe, _CHUNK)
         if data:
             running.data += data
-            if (
-                len(running.data) < _LENGTH.size
-                or len(running.data) < _LENGTH.size + _LENGTH.unpack_from(running.data)[0]
-            ):
+            if not pipes.is_whole(running.data):
                 return None
         return self._report(pipe)
 
@@ -158,7 +153,7 @@ class ProcessTransport:
         if running.timed_out:
             return self._lost(running, failure.TIMEOUT)
         try:
-            return Results(lease=running.lease, frame=parse_frame(running.data[_LENGTH.size :]))
+            return Results(lease=running.lease, frame=parse_frame(pipes.message_in(running.data)))
         except CodecError:
             reason = f"killed by signal {-status}" if status < 0 else f"exited with status {status}"
             return self._lost(running, reason)

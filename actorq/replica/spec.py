@@ -14,6 +14,8 @@ WAKE_SIGNAL: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signa
 
 #: exit status of an executor that asks to be replaced
 WORN_OUT = 75
+#: exit status of a regular task's pod whose map is gone: its Job ends as a whole
+MAP_GONE = 43
 
 
 @dataclass(frozen=True, kw_only=True)

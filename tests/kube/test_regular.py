@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actorq import DeclarationError, PoolError, ReplicaLostError, TaskTimeoutError
-from actorq.kube.regular import MAP_GONE
+from actorq.replica.spec import MAP_GONE
 from actorq.settings import settings
 from tests import pods
 from tests.conftest import eventually, pool_client
@@ -214,7 +214,7 @@ def test_a_pod_whose_map_is_gone_ends_with_the_status_that_ends_its_job(
         monkeypatch.setenv(f"ACTORQ_{name}", value)
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
     monkeypatch.setattr(pod, "_WAIT_SECONDS", 1)
-    assert pod.main() == pod.MAP_GONE == MAP_GONE
+    assert pod.main() == MAP_GONE == 43
 
 
 def test_an_environment_without_an_image_is_told_at_once(

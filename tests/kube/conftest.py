@@ -38,3 +38,11 @@ def on_cluster(
     from actorq.runtime import shutdown
 
     shutdown()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pods that do not start are looked at at once, and given up soon."""
+    for module in ("pool", "regular"):
+        monkeypatch.setattr(f"actorq.kube.{module}._LOOK_AFTER", 0.5)
+        monkeypatch.setattr(f"actorq.kube.{module}._GIVE_UP_AFTER", 1.0)

@@ -139,11 +139,7 @@ def test_a_pool_without_end_has_no_keeper(on_cluster: FakeCluster, monkeypatch: 
     assert not on_cluster.of_kind("jobs")
 
 
-def test_a_replica_that_cannot_start_ends_the_map_with_the_reason(
-    on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("actorq.kube.pool._LOOK_AFTER", 0.5)
-    monkeypatch.setattr("actorq.kube.pool._GIVE_UP_AFTER", 1.0)
+def test_a_replica_that_cannot_start_ends_the_map_with_the_reason(on_cluster: FakeCluster, impatient: None) -> None:
     state = {"waiting": {"reason": "CrashLoopBackOff"}}
     last = {"terminated": {"exitCode": 1, "message": "No module named 'tasks'"}}
     status = {"name": "actorq", "image": "i", "state": state, "lastState": last}
@@ -165,9 +161,7 @@ def test_a_pod_that_waits_for_a_node_is_a_warning(on_cluster: FakeCluster, monke
     handle.close()
 
 
-def test_a_quota_that_forbids_the_pods_is_told(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actorq.kube.pool._LOOK_AFTER", 0.5)
-    monkeypatch.setattr("actorq.kube.pool._GIVE_UP_AFTER", 1.0)
+def test_a_quota_that_forbids_the_pods_is_told(on_cluster: FakeCluster, impatient: None) -> None:
     on_cluster.quota = "pods is forbidden: exceeded quota: small"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

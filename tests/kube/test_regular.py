@@ -134,9 +134,7 @@ def test_a_pod_out_of_memory_says_so(on_cluster: FakeCluster) -> None:
     assert "OOMKilled" in str(output)
 
 
-def test_an_image_that_cannot_be_pulled_is_told(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actorq.kube.regular._LOOK_AFTER", 0.5)
-    monkeypatch.setattr("actorq.kube.regular._GIVE_UP_AFTER", 1.0)
+def test_an_image_that_cannot_be_pulled_is_told(on_cluster: FakeCluster, impatient: None) -> None:
     waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
     status = {"name": "actorq", "image": "actorq:0.1.0", "state": {"waiting": waiting}}
     on_cluster.broken = lambda pod: {"phase": "Pending", "containerStatuses": [status]}
@@ -146,9 +144,7 @@ def test_an_image_that_cannot_be_pulled_is_told(on_cluster: FakeCluster, monkeyp
             list(pods.pid.map(range(2)))
 
 
-def test_a_used_up_quota_is_told(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actorq.kube.regular._LOOK_AFTER", 0.5)
-    monkeypatch.setattr("actorq.kube.regular._GIVE_UP_AFTER", 1.0)
+def test_a_used_up_quota_is_told(on_cluster: FakeCluster, impatient: None) -> None:
     on_cluster.quota = "pods is forbidden: exceeded quota: small, requested: pods=1"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -31,6 +31,9 @@ R = TypeVar("R")
 #: entered around every load; a replica keeps what a load does to the process
 during_load: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
+#: called after every load whose value is kept, with the arguments as given
+after_load: Callable[[ActorCached[Any, Any], tuple[Any, ...], dict[str, Any]], None] | None = None
+
 #: (module, qualname, code) -> values; outlives a re-import of the module that declares the function
 _stores: dict[tuple[str, str, str], _Store] = {}
 _every_store: weakref.WeakSet[_Store] = weakref.WeakSet()
@@ -110,6 +113,10 @@ class ActorCached(Generic[P, R]):
                 f"@actor_cache {self.__wrapped__.__qualname__}: an argument cannot be part of a key: {error}"
             ) from error
 
+    def has(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether a value is kept for these arguments. Loads nothing and counts nothing."""
+        return self.cache_key(*args, **kwargs) in self._store.values
+
     def cache_info(self) -> CacheInfo:
         store = self._store
         return CacheInfo(hits=store.hits, misses=store.misses, currsize=len(store.values))
@@ -150,6 +157,8 @@ class ActorCached(Generic[P, R]):
             store.values[key] = value
             del store.loading[key]
         mine.set_result(value)
+        if after_load is not None:
+            after_load(self, args, kwargs)
         return value
 
     async def _get_async(self, key: Any, args: Any, kwargs: Any) -> Any:
@@ -173,6 +182,8 @@ class ActorCached(Generic[P, R]):
         with _counted_load():
             value = await cast("Any", self.__wrapped__)(*args, **kwargs)
         self._store.values[key] = value
+        if after_load is not None:
+            after_load(self, args, kwargs)
         return value
 
 

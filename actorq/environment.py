@@ -24,7 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 #: levels of `isolation`; what each restores between two inputs is a table in the README
-ISOLATION = ("none", "reset")
+ISOLATION = ("none", "reset", "fork")
 #: how replicas of a local pool start: forked from one warmed parent, or each a new interpreter
 START_METHODS = ("fork", "spawn")
 #: where the code of pods comes from
@@ -150,7 +150,8 @@ class ActorEnvironment(Environment):
         name: lower-case letters, digits and '-', at most 63; the RQ queue and the Kubernetes objects carry it.
         replica_count: replicas to run (a local pool), or to create (a cluster).
         ttl_seconds: how long an idle pool on a cluster lives; None for ever. At least 30.
-        isolation: what is restored between two inputs: "reset" (default) or "none".
+        isolation: what is restored between two inputs: "reset" (default), "none", or "fork": each runs in a
+            child of the replica, which keeps nothing but what `@actor_cache` loads.
         lease_seconds: how soon the loss of a whole replica is noticed, 1 to 3600. A dead executor is seen at once.
         drain_seconds: how long a stopping replica may finish its input.
         start_method: "fork" starts local replicas from one parent that has imported the task's module; "spawn" starts

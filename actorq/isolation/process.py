@@ -25,9 +25,9 @@ from actorq.isolation import leaks
 #: audit events that say something may have to be restored or counted
 _ENVIRONMENT = frozenset({"os.putenv", "os.unsetenv"})
 _DIRECTORY = frozenset({"os.chdir"})
-_PROCESSES = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"})
+PROCESS_EVENTS = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"})
 _FILES = frozenset({"open", "socket.__new__"})
-_EVENTS = _ENVIRONMENT | _DIRECTORY | _PROCESSES | _FILES
+_EVENTS = _ENVIRONMENT | _DIRECTORY | PROCESS_EVENTS | _FILES
 
 _SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
@@ -110,7 +110,7 @@ class ProcessState:
             return ()
         happened, self._happened = self._happened, set()
         kinds = set()
-        if happened & _PROCESSES:
+        if happened & PROCESS_EVENTS:
             kinds.add("processes")
         if happened & _FILES:
             kinds.add("files")

@@ -22,7 +22,7 @@ class Isolation:
 
     Args:
         environment: whose tasks run here.
-        level: "none" or "reset".
+        level: as the environment says; "fork" needs no restoring.
         scratch: folder for temporary files, not yet there.
     """
 
@@ -37,7 +37,7 @@ class Isolation:
 
     def begin(self) -> None:
         """Takes the state to restore. Called once, in the executor, before the first input."""
-        if self._level == "none":
+        if self._level != "reset":
             return
         own = own_modules(self._environment)
         self._states: dict[int, GlobalState] = {}

@@ -17,6 +17,7 @@ from typing import Any
 
 from actorq.environment import ActorEnvironment
 from actorq.errors import PoolError
+from actorq.replica import hugepages
 from actorq.replica.importing import module_target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
 from actorq.waiting import ready
@@ -45,6 +46,7 @@ class LocalPool:
                 argv=sys.argv,
             ),
         )
+        tuned = hugepages.asked_by(os.environ) if environment.isolation == "fork" else {}
         self._status, status = os.pipe()
         arguments = [sys.executable, "-m", "actorq.replica.host", json.dumps(asdict(spec)), str(status)]
         self._process = subprocess.Popen(
@@ -52,7 +54,13 @@ class LocalPool:
             stdin=subprocess.PIPE,
             pass_fds=(status,),
             start_new_session=True,
-            env={**os.environ, **environment.environment, "ACTORQ_REDIS_URL": url, "PYTHONPATH": _python_path()},
+            env={
+                **os.environ,
+                **tuned,
+                **environment.environment,
+                "ACTORQ_REDIS_URL": url,
+                "PYTHONPATH": _python_path(),
+            },
         )
         os.close(status)
 

@@ -31,12 +31,15 @@ from actorq.cache import cache_totals
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError
-from actorq.frames import Frame, join, parse_head, split
+from actorq.frames import Frame, Head, join, parse_head, split
 from actorq.isolation import Isolation
+from actorq.isolation.fork import Forker
+from actorq.isolation.reset import own_modules
 from actorq.log import logger
-from actorq.ping import PING
+from actorq.ping import PING, answer
+from actorq.replica.forked import ForkRun
 from actorq.replica.runner import Prepared, Run, Stop
-from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
+from actorq.replica.slots import CANCEL, LATE, SLOT_BYTES, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
 from actorq.replica.versions import Versions
 
@@ -82,6 +85,8 @@ class Executor:
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
         bundles = Path(f"{spec.scratch}-code") if spec.bundles else None
         self._versions = Versions(environment, self._isolation, self._link, bundles)
+        self._forker: Forker | None = None
+        self._code = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
         self._lease = ""
@@ -98,23 +103,30 @@ class Executor:
         self._draining = self._slot.draining  # asked while this process started
         _reseed()
         self._isolation.begin()
+        if self._spec.isolation == "fork":
+            self._forker = self._make_forker()
         done: _Done | None = None
         while True:
             taken = self._next(done)
             done = None
             while taken is None and not self._draining:
+                if self._forker is not None:
+                    self._forker.rest()
+                    self._forker.settle()
                 taken = self._wait_for_mail() or self._next(None)
             if taken is None:
                 return
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._isolation.after_lease()
-            self._slot.tell_caches(*cache_totals())
+            self._slot.tell_caches(*self._cache_totals())
             if self._isolation.worn_out or self._used_up():
                 self._draining = self.worn_out = True
 
     def end(self) -> None:
         """Removes what the executor keeps on disk."""
+        if self._forker is not None:
+            self._forker.end()
         self._isolation.end()
 
     def _used_up(self) -> bool:
@@ -242,11 +254,10 @@ class Executor:
         try:
             head, packed = split(payload)
             prepared = self._prepare(head)
-            inputs = codec.unpack_each(packed)
+            run = self._run_of(prepared, head, packed)
         except ActorqError as error:
             return member, self._refused(payload, error), payload
-        run = Run(prepared, inputs, self._slot, self._isolation.after_input)
-        self._slot.begin_lease(len(inputs), time.monotonic_ns(), prepared.head.timeout)
+        self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run, self._lease = run, member
         self._isolation.task = prepared.head.task
         try:
@@ -265,6 +276,11 @@ class Executor:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
         return member, run.take(self._spec.worker), payload
 
+    def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
+        if self._forker is not None:
+            return ForkRun(prepared, head, codec.split_list(bytes(packed)), self._slot, self._forker)
+        return Run(prepared, codec.unpack_each(packed), self._slot, self._isolation.after_input)
+
     def _spoilt(self, run: Run) -> None:
         """The state could not be restored after an input: nothing more may run in this process."""
         logger().error("reset_failed", task=run.prepared.head.task, error=run.spoilt)
@@ -281,6 +297,9 @@ class Executor:
                 self._prepared.popitem(last=False)
         elif prepared.head.task != PING:
             self._versions.activate(prepared.head.code)
+        if self._forker is not None and prepared.head.code != self._code:
+            self._code = prepared.head.code
+            self._forker.invalidate()
         return prepared
 
     def _refused(self, payload: bytes | bytearray, error: ActorqError) -> Frame:
@@ -298,6 +317,41 @@ class Executor:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         return self._loop
+
+    # -- a child for each input ----------------------------------------------------------------------------------------
+
+    def _make_forker(self) -> Forker:
+        scratch = Path(self._spec.scratch)
+        self._child_slot = Slot(memoryview(bytearray(SLOT_BYTES)))
+        return Forker(scratch, lambda: own_modules(self._environment), self._run_in_child, self._become_child)
+
+    def _become_child(self) -> None:
+        """Lets go of the replica's connection, page and signal handler."""
+        self._link.drop()
+        self._forker = self._run = None
+        self._slot = self._child_slot
+        signal.signal(WAKE_SIGNAL, self._on_stop)
+        # while it waits for its input, it writes once to the pages it will need: the kernel copies each, in 3 us
+        Run(Prepared(answer, Head(task=PING)), [None], self._slot, None).run(self._event_loop)
+
+    def _on_stop(self, signum: int, frame: object) -> None:
+        if self._run is not None and self._run.armed:
+            self._run.armed = False
+            raise Stop(failure.TIMEOUT)
+
+    def _run_in_child(self, head: bytes, item: bytes) -> tuple[dict[str, Any] | None, bytes]:
+        self._run = run = Run(self._prepare(head), codec.unpack_each(codec.join_list([item])), self._slot, None)
+        run.run(self._event_loop)
+        frame = run.take(self._spec.worker)
+        _flush_streams()
+        return frame.errors.get(0), bytes(frame.outputs[1:])
+
+    def _cache_totals(self) -> tuple[int, int, int]:
+        """Hits, misses and entries of `@actor_cache`, those of children included."""
+        hits, misses, entries = cache_totals()
+        if self._forker is not None:
+            return hits + self._forker.hits, misses + self._forker.misses, entries
+        return hits, misses, entries
 
     # -- the supervisor's requests -------------------------------------------------------------------------------------
 
@@ -369,6 +423,10 @@ class Executor:
         return mine
 
 
+def _leave_it_to_the_supervisor(signum: int, frame: object) -> None:
+    """For SIGINT and SIGTERM. Not SIG_IGN, which programs that a task starts would inherit."""
+
+
 def _reseed() -> None:
     """Forked executors must not draw the same random numbers."""
     random.seed()
@@ -399,7 +457,7 @@ def main(spec: ExecutorSpec, slot: Slot) -> None:
     status = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the supervisor decides when an executor ends
+            signal.signal(number, _leave_it_to_the_supervisor)
         executor = Executor(spec, slot)
         try:
             executor.serve()

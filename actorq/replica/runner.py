@@ -67,6 +67,9 @@ class Prepared:
 class Run:
     """One lease while it runs."""
 
+    #: stands for the output of an input that failed
+    _nothing: Any = None
+
     def __init__(self, prepared: Prepared, inputs: list[Any], slot: Slot, reset: Callable[[], None] | None) -> None:
         self.prepared = prepared
         self._inputs = inputs
@@ -141,7 +144,7 @@ class Run:
         """Every input without a result fails."""
         for position in range(len(self._outputs), len(self._inputs)):
             self._errors[position] = failure.described(failure.CANCELLED, why, final=True)
-            self._outputs.append(None)
+            self._outputs.append(self._nothing)
 
     def _undecoded(self) -> bool:
         return CodecError in map(type, self._inputs)
@@ -222,7 +225,7 @@ class Run:
             data = failure.describe(error)
             data["message"] = f"the task raised {type(error).__name__}({data['message']}), which would end the process"
         self._errors[len(self._outputs)] = data
-        self._outputs.append(None)
+        self._outputs.append(self._nothing)
         error.__traceback__ = None  # frees the task's frames now, not with the next error
         return True
 

@@ -11,7 +11,7 @@ import os
 import tempfile
 from typing import Final
 
-_SLOT_BYTES: Final = 1024
+SLOT_BYTES: Final = 1024
 _NAME_AT: Final = 256
 
 # Cells, 8 bytes each. Written by the executor:
@@ -36,7 +36,7 @@ class Slots:
     """The shared pages of all executors of one supervisor. Inherited over fork, or reopened by `fileno` after exec."""
 
     def __init__(self, count: int, fileno: int | None = None) -> None:
-        size = count * _SLOT_BYTES
+        size = count * SLOT_BYTES
         if fileno is None:
             with tempfile.TemporaryFile() as file:
                 fileno = os.dup(file.fileno())
@@ -47,8 +47,8 @@ class Slots:
         self.count = count
 
     def __getitem__(self, index: int) -> Slot:
-        begin = index * _SLOT_BYTES
-        return Slot(self._view[begin : begin + _SLOT_BYTES])
+        begin = index * SLOT_BYTES
+        return Slot(self._view[begin : begin + SLOT_BYTES])
 
 
 class Totals:

@@ -1,29 +1,36 @@
-"""Entry of an executor started as a new interpreter (`start_method="spawn"`)."""
+"""Entry of a process of a pool that is a new interpreter, not a fork: an executor (`start_method="spawn"`), or a zygote
+that needed other settings than those its supervisor was started with.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 
 from actorq.replica.importing import Target, import_target
 from actorq.replica.slots import Slots
 from actorq.replica.spec import ExecutorSpec, ZygoteSpec
-from actorq.replica.zygote import declare, die_with_parent, prepare_process
+from actorq.replica.zygote import Channel, declare, die_with_parent, prepare_process, run_zygote
 
 
 def _main() -> None:
     job = json.loads(os.environ.pop("ACTORQ_SPAWN_JOB"))
-    die_with_parent()
     targets = [Target(**target) for target in job["zygote"].pop("targets")]
     spec = ZygoteSpec(targets=targets, **job["zygote"])
+    count, fileno = job["slots"]
+    slots = Slots(count, fileno)
+    if "channel" in job:
+        run_zygote(spec, slots, Channel(socket.socket(fileno=job["channel"])))
+    die_with_parent()
     prepare_process(spec)
     declare(spec)
     for target in targets:
         import_target(target)
     from actorq.replica.executor import main
 
-    count, fileno = job["slots"]
-    main(ExecutorSpec(**job["executor"]), Slots(count, fileno)[job["slot"]])
+    slot, executor = job["executor"]
+    main(ExecutorSpec(**executor), slots[slot])
 
 
 if __name__ == "__main__":

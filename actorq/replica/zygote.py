@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from actorq.errors import DeclarationError
+from actorq.isolation.forkable import why_not_forkable
+from actorq.replica import hugepages
 from actorq.replica.importing import import_target
 from actorq.replica.slots import Slots
 from actorq.replica.spec import ExecutorSpec, Served, ZygoteSpec
@@ -95,12 +97,13 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
+    hugepages.take_note()
     keep_freed_memory()
     status = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        if _import(spec, channel):
+        if _import(spec, slots, channel):
             from actorq.environment import ActorEnvironment
 
             environment = ActorEnvironment.declared(os.environ["ACTORQ_REPLICA_OF"])
@@ -112,7 +115,7 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
         os._exit(status)
 
 
-def _import(spec: ZygoteSpec, channel: Channel) -> bool:
+def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
     """Imports the targets and reports. False when that failed."""
     try:
         prepare_process(spec)
@@ -126,13 +129,17 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
             raise DeclarationError(
                 f"The worker is to serve {spec.name!r}, and its target declares {environment.name!r}."
             )
+        if environment.isolation == "fork":
+            _check_forkable(environment.name)
+            if wanted := hugepages.missing():
+                _exec(spec, slots, wanted, channel=channel)
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
         from actorq.replica import executor as _warm  # noqa: F401 - imported here once, not in every executor
     except BaseException as error:
         channel.send({"failed": _explain(error, spec)})
         return False
-    if environment.isolation != "none":
+    if environment.isolation == "reset":
         from actorq.isolation import leaks
 
         leaks.take_baseline()
@@ -152,6 +159,15 @@ def _import(spec: ZygoteSpec, channel: Channel) -> bool:
     )
     channel.send({"ready": asdict(served)})
     return True
+
+
+def _check_forkable(environment: str) -> None:
+    cause = why_not_forkable()
+    if cause is not None:
+        raise DeclarationError(
+            f"Environment {environment!r} cannot have isolation='fork': after the import of its modules this process "
+            f"cannot be forked, since {cause}. Do that in an @actor_cache or in the task, or declare isolation='reset'."
+        )
 
 
 def _explain(error: BaseException, spec: ZygoteSpec) -> str:
@@ -248,7 +264,7 @@ class Zygote:
         waker.close()
         self._channel.sock.close()
         if self._start_method == "spawn":
-            _exec_executor(self._spec, slot, self._slots, executor)
+            _exec(self._spec, self._slots, {}, executor=(slot, executor))
         from actorq.replica.executor import main
 
         main(ExecutorSpec(**executor), self._slots[slot])
@@ -273,10 +289,22 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _exec_executor(spec: ZygoteSpec, slot: int, slots: Slots, executor: dict[str, Any]) -> None:
-    """Replaces this process with a new interpreter that imports everything itself."""
+def _exec(
+    spec: ZygoteSpec,
+    slots: Slots,
+    variables: dict[str, str],
+    *,
+    channel: Channel | None = None,
+    executor: tuple[int, dict[str, Any]] | None = None,
+) -> None:
+    """Replaces this process by a new interpreter that imports everything itself: a zygote that serves `channel`, or the
+    executor of a slot.
+    """
+    job: dict[str, Any] = {"zygote": asdict(spec), "slots": [slots.count, slots.fileno], "executor": executor}
     os.set_inheritable(slots.fileno, True)
-    job = json.dumps({"zygote": asdict(spec), "slot": slot, "slots": [slots.count, slots.fileno], "executor": executor})
+    if channel is not None:
+        job["channel"] = channel.fileno()
+        os.set_inheritable(channel.fileno(), True)
     # by the environment, not as an argument: the server's address may hold a password, and arguments are public
-    os.environ["ACTORQ_SPAWN_JOB"] = job
+    os.environ.update(variables, ACTORQ_SPAWN_JOB=json.dumps(job))
     os.execv(sys.executable, [sys.executable, "-m", "actorq.replica.spawned"])

@@ -25,7 +25,7 @@ def test_names_that_kubernetes_or_rq_could_not_carry_are_refused(name: Any) -> N
         ("replica_count", True),
         ("replica_count", 1.5),
         ("ttl_seconds", 29),
-        ("isolation", "fork"),
+        ("isolation", "forked"),
         ("isolation", "Reset"),
         ("lease_seconds", 0),
         ("lease_seconds", "10"),

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from actorq import CodecError, DeclarationError, PoolError, TaskError, failure
 from actorq.frames import Frame, Head, join, parse_frame, parse_head, split
+from actorq.isolation.forkable import held
 from actorq.lease import Counters
 from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer
 from actorq.progress import _Line
+from actorq.replica import hugepages
 from actorq.settings import masked, settings
 
 
@@ -154,3 +156,22 @@ def test_progress_says_what_is_done_and_left() -> None:
     text = line._text(Counters(total=200, succeeded=45, failed=5), 2.0)
     assert text == "task: 50/200 (25 %), 5 failed, 25/s, 6 s left"
     assert _Line("task")._text(Counters(succeeded=50), 2.0) == "task: 50, 25/s, 2.0 s"
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "named"),
+    [
+        ("/dev/nvidia0", "CUDA"),
+        ("/dev/nvidia-uvm", "CUDA"),
+        ("/dev/kfd", "ROCm"),
+        ("anon_inode:[eventpoll]", "event loop"),
+    ],
+)
+def test_an_open_descriptor_says_why_a_process_cannot_be_forked(descriptor: str, named: str) -> None:
+    assert named in str(held(["/tmp/file", "socket:[1]", descriptor]))
+    assert held(["/tmp/file", "socket:[1]"]) is None
+
+
+def test_huge_pages_are_asked_for_unless_the_user_has_settings_of_their_own() -> None:
+    assert hugepages.asked_by({})["PYTHONMALLOC"] == "malloc"
+    assert hugepages.asked_by({"PYTHONMALLOC": "debug"}) == {}

@@ -1,0 +1,311 @@
+"""`isolation="fork"`: every input runs in a child of the warm replica.
+
+    replica ── fork ──▶ standby child ── input ──▶ runs it ── report, output ──▶ replica, and ends
+       └── while it runs, the next standby is forked, so that its start costs the next input nothing
+
+The one idea: *the replica itself never runs a task*. So there is nothing to restore, and whatever a body does (a crash,
+`os._exit`, threads, patches) ends with its child. The exception is what `@actor_cache` loads: a child that misses loads
+its own copy and goes on, and names the key in its report. The replica then loads it once, for all children that follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import importlib
+import inspect
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from actorq import cache, codec
+from actorq.errors import CodecError, PoolError
+from actorq.isolation.child import Child, Load, Reply, serve
+from actorq.isolation.forkable import why_not_forkable
+from actorq.isolation.process import PROCESS_EVENTS
+from actorq.log import logger
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+#: loads of one key that may fail here after they succeeded in a child
+_MOST_FAILED_LOADS = 3
+#: killed children that may not have ended yet; the kernel takes as long for that as for a fork
+_MOST_ENDED = 3
+
+
+class Forker:
+    """Makes the children of one replica.
+
+    Args:
+        scratch: folder for their temporary files, not yet there.
+        own_modules: tells the names of the task's own modules; their random generators are seeded anew in each child.
+        run: runs one input in a child: head and packed input -> failure or None, and packed output.
+        detach: called first in every child: lets go of what belongs to the replica.
+    """
+
+    def __init__(
+        self,
+        scratch: Path,
+        own_modules: Callable[[], Iterable[str]],
+        run: Callable[[bytes, bytes], tuple[dict[str, Any] | None, bytes]],
+        detach: Callable[[], None],
+    ) -> None:
+        self._scratch = scratch
+        self._own_modules = own_modules
+        self._generators: list[Any] = []
+        self._modules_seen = 0
+        self._run = run
+        self._detach = detach
+        self._standby: Child | None = None
+        #: killed, and to be reaped while the next one runs
+        self._ended: list[Child] = []
+        self._spawned = False
+        self._folders = 0
+        self._empty: list[Path] = []
+        self._wanted: dict[Load, None] = {}
+        self._failed_loads: dict[Load, int] = {}
+        self._refusal = why_not_forkable()
+        #: values found kept by children, and loaded by them
+        self.hits = self.misses = 0
+        shutil.rmtree(scratch, ignore_errors=True)  # of an executor that was killed
+        scratch.mkdir(parents=True, mode=0o700)
+        if sys.platform == "linux":  # what a child leaves behind becomes our child, and ends with it
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        self._kept = _children()
+        _settle_memory()
+
+    def begin(self, head: bytes, item: bytes) -> Child:
+        """A child that runs this input. Raises `PoolError` where this process cannot be forked."""
+        if self._refusal is not None:
+            raise PoolError(
+                f"isolation='fork' cannot fork this replica: {self._refusal}. Load it with one thread and on the "
+                "processor, or declare isolation='reset'."
+            )
+        child, self._standby = self._standby or self._fork(), None
+        try:
+            child.send(head, item)
+        except OSError:  # it was killed while it waited (out of memory?), and has run nothing
+            self._reap(child)
+            child = self._fork()
+            child.send(head, item)
+        self._standby = self._fork()
+        self._clean_up(child, wait=len(self._ended) > _MOST_ENDED)
+        return child
+
+    def finish(self, child: Child, reply: Reply | None) -> None:
+        """Ends a child, and soon what it left behind; notes what it had to load."""
+        child.kill()
+        self._ended.append(child)
+        self._spawned |= reply is None or reply.spawned
+        if reply is not None:
+            self.hits += reply.hits
+            self.misses += len(reply.loads)
+            self._wanted.update(dict.fromkeys(reply.loads))
+
+    def invalidate(self) -> None:
+        """This process has changed: the standby is not like it any more."""
+        if self._standby is not None:
+            self._reap(self._standby)
+            self._standby = None
+
+    def settle(self) -> None:
+        """Loads here what children had to load, for those that follow. Called between two inputs."""
+        if not self._wanted:
+            return
+        wanted, self._wanted = self._wanted, {}
+        loaded = [load for load in wanted if self._load(load)]
+        if loaded:
+            self.invalidate()
+            self._kept = _children()  # a model's server belongs to the replica
+            _settle_memory()
+            self._refusal = why_not_forkable()
+            if self._refusal is not None:
+                names = ", ".join(sorted({f"{module}.{name}" for module, name, _ in loaded}))
+                self._refusal += f", since @actor_cache loaded {names}"
+                logger().error("fork_refused", cause=self._refusal)
+
+    def rest(self) -> None:
+        """There is nothing to run now: ends what children of the last lease left behind."""
+        self._spawned = True
+        self._clean_up(None, wait=True)
+
+    def end(self) -> None:
+        self.invalidate()
+        self.rest()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _load(self, load: Load) -> bool:
+        """Loads one key in this process; False when it cannot, or need not."""
+        module, name, packed = load
+        if self._failed_loads.get(load, 0) >= _MOST_FAILED_LOADS:
+            return False
+        try:
+            cached = _find(module, name)
+            args, kwargs = codec.unpack(packed)
+            if cached.has(*args, **kwargs):
+                return False
+            value = cached(*args, **kwargs)
+            if inspect.iscoroutine(value):
+                asyncio.run(value)  # the loop ends with it: one that is open cannot be forked
+            return True
+        except Exception as error:  # it succeeded in a child; each child goes on loading its own
+            self._failed_loads[load] = self._failed_loads.get(load, 0) + 1
+            logger().warning("cache_not_shared", function=f"{module}.{name}", error=f"{type(error).__name__}: {error}")
+            return False
+
+    def _fork(self) -> Child:
+        ours, theirs = socket.socketpair()
+        folder = self._empty.pop() if self._empty else self._new_folder()
+        for stream in (sys.stdout, sys.stderr):  # or the child prints it once more
+            with contextlib.suppress(Exception):
+                stream.flush()
+        if len(sys.modules) != self._modules_seen:
+            self._modules_seen = len(sys.modules)
+            self._generators = _generators(self._own_modules())
+        pid = os.fork()
+        if pid == 0:
+            self._be_child(ours, theirs, folder)
+        theirs.close()
+        return Child(pid, ours, folder)
+
+    def _new_folder(self) -> Path:
+        self._folders += 1
+        folder = self._scratch / str(self._folders)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def _reap(self, child: Child) -> None:
+        """Ends `child`. Its folder serves again if it is still empty: making and removing one takes 0.3 ms."""
+        child.reap()
+        try:
+            if not os.listdir(child.folder):  # noqa: PTH208 - half the time of Path.iterdir
+                self._empty.append(child.folder)
+                return
+        except OSError:  # the task removed it
+            return
+        shutil.rmtree(child.folder, ignore_errors=True)
+
+    def _be_child(self, ours: socket.socket, theirs: socket.socket, folder: Path) -> None:
+        """The child's life. Never returns."""
+        status = 1
+        try:
+            parent = os.getppid()
+            if sys.platform == "linux":
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if parent == os.getppid():
+                ours.close()
+                self._standby = None
+                self._detach()
+                tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+                serve(theirs, self._work)
+                status = 0
+        except BaseException:  # the process boundary
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def _work(self, head: bytes, item: bytes) -> Reply:
+        _reseed(self._generators)
+        spawned: list[str] = []
+        sys.addaudithook(lambda event, _: spawned.append(event) if event in PROCESS_EVENTS else None)
+        loads: list[Load] = []
+        unsharable: set[str] = set()
+
+        def loaded(cached: cache.ActorCached[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            try:
+                loads.append((*_name(cached), codec.pack([list(args), kwargs])))
+            except CodecError:
+                unsharable.add(".".join(_name(cached)))
+
+        cache.after_load = loaded
+        hits = cache.cache_totals()[0]
+        error, output = self._run(head, item)
+        for name in unsharable:
+            logger().warning("cache_not_shared", function=name, error="its arguments cannot be carried")
+        hits = max(cache.cache_totals()[0] - hits, 0)
+        return Reply(error=error, output=output, loads=loads, hits=hits, spawned=bool(spawned))
+
+    def _clean_up(self, running: Child | None, *, wait: bool) -> None:
+        """Reaps the children that have ended, and ends what they left behind: their children became ours."""
+        wait |= self._spawned
+        ending = []
+        for child in self._ended:
+            if wait or child.gone:
+                self._reap(child)
+            else:
+                ending.append(child)
+        self._ended = ending
+        if not self._spawned:
+            return
+        self._spawned = False
+        known = self._kept | {child.pid for child in (self._standby, running) if child is not None}
+        while left := _children() - known:
+            logger().info("processes_left_behind", count=len(left))
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+
+
+def _find(module: str, name: str) -> cache.ActorCached[Any, Any]:
+    """The cached function of this name; imports its module, which a body may have done first."""
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = vars(found)[part] if part in vars(found) else getattr(found, part)
+    if isinstance(found, (staticmethod, classmethod)):
+        found = found.__func__
+    if not isinstance(found, cache.ActorCached):
+        raise PoolError(f"{module}.{name} is not to be found by its name.")
+    return found
+
+
+def _name(cached: cache.ActorCached[Any, Any]) -> tuple[str, str]:
+    return cached.__wrapped__.__module__, cached.__wrapped__.__qualname__
+
+
+def _children() -> set[int]:
+    """Child processes of this one."""
+    try:
+        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()))
+    except OSError:  # not Linux: what a child leaves behind ends with the replica
+        return set()
+
+
+def _settle_memory() -> None:
+    """What is here now stays: the collector must not write to pages that children share with us."""
+    gc.collect()
+    gc.freeze()
+
+
+def _generators(modules: Iterable[str]) -> list[Any]:
+    """The random generators that these modules hold as globals."""
+    numpy: Any = sys.modules.get("numpy.random")
+    kinds: tuple[type, ...] = (random.Random,)
+    if numpy is not None:
+        kinds += (numpy.Generator, numpy.RandomState)
+    values = (value for name in modules for value in list(vars(sys.modules[name]).values()))
+    return [value for value in values if issubclass(type(value), kinds)]
+
+
+def _reseed(generators: Iterable[Any]) -> None:
+    """Children must not draw the same random numbers. `random` itself does this after a fork."""
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed()
+    for generator in generators:
+        if isinstance(generator, random.Random) or not hasattr(generator, "bit_generator"):
+            generator.seed()
+        else:
+            generator.bit_generator.state = type(generator.bit_generator)().state

@@ -1,0 +1,97 @@
+"""Runs the inputs of one lease in forked children, one after the other. See `isolation.fork`.
+
+Inputs and outputs stay packed here: the replica decodes nothing that a task made, and a child decodes only its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from actorq import codec, failure
+from actorq.isolation.child import Child, ChildDiedError, Reply
+from actorq.isolation.fork import Forker
+from actorq.replica.runner import Prepared, Run, Stop
+from actorq.replica.slots import TIMEOUT, Slot
+from actorq.replica.spec import WAKE_SIGNAL
+
+#: between asking a child to stop and SIGKILL, seconds; below the supervisor's grace, after which it kills the replica
+_STOP_SECONDS = 0.5
+_NIL = b"\xc0"
+
+
+class ForkRun(Run):
+    """One lease whose inputs are run by `forker`'s children.
+
+    Args:
+        head: of the lease, packed: each child is told by it what to run.
+        inputs: packed each.
+    """
+
+    _nothing = _NIL
+
+    def __init__(self, prepared: Prepared, head: bytes, inputs: list[bytes], slot: Slot, forker: Forker) -> None:
+        super().__init__(prepared, inputs, slot, None)
+        self._head = head
+        self._forker = forker
+
+    def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        """Runs what is left. Returns early only after a cancel."""
+        slot, outputs = self._slot, self._outputs
+        for item in self._iterator:
+            self._forker.settle()
+            slot.begin_input(len(outputs), time.monotonic_ns())
+            try:
+                reply = self._run_one(item)
+            except Exception as error:  # this process cannot fork: no memory, no processes, threads
+                self._caught(error)
+            except Stop as stop:
+                if not self._caught(stop):
+                    return
+            else:
+                if reply.error is not None:
+                    self._errors[len(outputs)] = reply.error
+                outputs.append(reply.output)
+            slot.end_input()
+
+    def _run_one(self, item: bytes) -> Reply:
+        child, reply = self._forker.begin(self._head, item), None
+        try:
+            try:
+                self.armed = True
+                self._look_at_requests()
+                reply = child.reply()
+                assert reply is not None
+                return reply
+            except Stop:
+                _stop(child)
+                raise
+            finally:
+                self.armed = False
+        except ChildDiedError as error:
+            message = f"its process ended: {error}"
+            return Reply(error=failure.described(failure.LOST, message), output=_NIL)
+        finally:
+            self._forker.finish(child, reply)
+
+    def _look_at_requests(self) -> None:
+        """A request that came while this process forked, and could not be stopped."""
+        slot = self._slot
+        if self.stopped:
+            raise Stop(failure.CANCELLED)
+        if slot.request == TIMEOUT and slot.request_of == slot.input:
+            raise Stop(failure.TIMEOUT)
+
+    def _pack(self, outputs: list[Any], errors: dict[int, dict[str, Any]]) -> bytes:
+        return codec.join_list(outputs)
+
+
+def _stop(child: Child) -> None:
+    """Asks a child to stop, so that its `finally` blocks run, and waits a moment for it."""
+    child.signal(WAKE_SIGNAL)
+    try:
+        child.reply(_STOP_SECONDS)
+    except ChildDiedError:
+        return

@@ -1,0 +1,200 @@
+"""Tasks of an environment with `isolation="fork"`, one replica: each says what it saw of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actorq import ActorEnvironment, actor_cache
+
+forked = ActorEnvironment("forked", replica_count=1, isolation="fork", lease_seconds=2)
+
+seen: list[int] = []
+generator = np.random.default_rng(7)
+own_random = random.Random(7)
+
+
+def _note(file: str) -> None:
+    with Path(file).open("a") as stream:
+        stream.write(f"{os.getpid()}\n")
+
+
+@actor_cache
+def model(file: str) -> int:
+    """Where it was loaded."""
+    _note(file)
+    return os.getpid()
+
+
+@actor_cache
+async def async_model(file: str) -> int:
+    await asyncio.sleep(0)
+    _note(file)
+    return os.getpid()
+
+
+@actor_cache
+def stubborn_model(file: str, owner: int) -> int:
+    """Loads in any process but the one called `owner`."""
+    _note(file)
+    if os.getpid() == owner:
+        raise OSError("not here")
+    return os.getpid()
+
+
+@actor_cache
+def broken_model(file: str) -> int:
+    _note(file)
+    raise ValueError("no such weights")
+
+
+@forked.task
+def where(x: int) -> tuple[int, int]:
+    """Process and replica."""
+    return os.getpid(), os.getppid()
+
+
+@forked.task
+def spoil(x: int) -> int:
+    """Changes whatever it can, and says how many did so before it in the same process."""
+    seen.append(x)
+    os.environ["FORKED"] = "spoilt"
+    os.chdir("/")
+    json.dumps = str  # type: ignore[assignment]
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    return len(seen)
+
+
+@forked.task
+def observe(x: int) -> dict[str, Any]:
+    return {
+        "seen": len(seen),
+        "environ": os.environ.get("FORKED"),
+        "cwd": str(Path.cwd()),
+        "patched": json.dumps.__name__ == "str",
+        "threads": threading.active_count(),
+        "temporary": [entry.name for entry in Path(tempfile.gettempdir()).iterdir()],
+    }
+
+
+@forked.task
+def litter(x: int) -> str:
+    (Path(tempfile.gettempdir()) / "litter").write_text("x")
+    return tempfile.gettempdir()
+
+
+@forked.task
+def with_model(file: str) -> tuple[int, int]:
+    return model(file), os.getpid()
+
+
+@forked.task
+def with_models(first: str, second: str, log: str) -> list[int]:
+    _note(log)
+    return [model(first), model(second), model(first)]
+
+
+@forked.task
+async def with_async_model(file: str) -> tuple[int, int]:
+    return await async_model(file), os.getpid()
+
+
+@forked.task
+def with_stubborn_model(file: str) -> tuple[int, int]:
+    return stubborn_model(file, os.getppid()), os.getpid()
+
+
+@forked.task
+def with_broken_model(file: str) -> int:
+    return broken_model(file)
+
+
+@forked.task
+def dies(how: str) -> str:
+    match how:
+        case "exit":
+            os._exit(3)
+        case "segfault":
+            ctypes.string_at(0)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "sys.exit":
+            sys.exit(4)
+        case "raise":
+            raise KeyError(how)
+    return how
+
+
+@forked.task(retries=3)
+def dies_once(file: str) -> str:
+    if not Path(file).exists():
+        Path(file).write_text("x")
+        os._exit(3)
+    return "second try"
+
+
+@forked.task(timeout=0.3)
+def sleeps(seconds: float, file: str) -> float:
+    try:
+        time.sleep(seconds)
+    finally:
+        _note(file)
+    return seconds
+
+
+@forked.task(timeout=0.3)
+def deaf(x: int) -> int:
+    """Cannot be stopped by an exception."""
+    if x:
+        signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
+        time.sleep(60)
+    return x
+
+
+@forked.task
+def lasts(file: str) -> None:
+    Path(file).write_text(f"{os.getpid()}")
+    time.sleep(60)
+
+
+@forked.task
+def large(size: int) -> bytes:
+    return b"x" * size
+
+
+@forked.task
+def leaves_processes(x: int) -> list[int]:
+    plain = subprocess.Popen(["sleep", "60"])
+    detached = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    return [plain.pid, detached.pid]
+
+
+@forked.task
+def draws(x: int) -> tuple[float, float, float, float]:
+    return random.random(), float(np.random.random()), float(generator.random()), own_random.random()
+
+
+@forked.task
+async def sleeps_async(x: int) -> int:
+    await asyncio.sleep(0.001)
+    return x
+
+
+@forked.task
+def terminates_a_process(x: int) -> int:
+    process = subprocess.Popen(["sleep", "60"])
+    process.terminate()
+    return process.wait(10)

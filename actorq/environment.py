@@ -6,6 +6,7 @@ and limits that users of Union's actors know.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -31,6 +32,8 @@ START_METHODS = ("fork", "spawn")
 CODE = ("image", "bundle")
 #: Union's limits of an idle pool's life, seconds; more is allowed here, less is not
 _TTL_LEAST = 30
+#: inputs one replica may run at the same time; each costs a thread and two connections
+_MOST_LANES = 256
 
 
 class Declare(Protocol):
@@ -85,6 +88,11 @@ class Environment:
             )
         Environment._declared[name] = self
 
+    @property
+    def shared(self) -> bool:
+        """Whether inputs run at the same time in one process."""
+        return False
+
     def concurrency_of(self, asked: int | None) -> int | None:
         """Replicas a map uses at most, when its caller asked for `asked`."""
         return asked
@@ -130,6 +138,7 @@ class Environment:
         options = TaskOptions.checked(retries=retries, retry_delay=retry_delay, timeout=timeout)
 
         def declare(function: Callable[..., Any]) -> Task[Any, Any, Any]:
+            self._check(function)
             task: Task[Any, Any, Any] = Task(self, function, options)
             other = self.tasks.get(task.name)
             if other is not None and other.function.__code__.co_firstlineno != function.__code__.co_firstlineno:
@@ -138,6 +147,9 @@ class Environment:
             return task
 
         return declare if function is None else declare(function)
+
+    def _check(self, function: Callable[..., Any]) -> None:
+        """Raises `DeclarationError` for a function that cannot be a task here."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -159,6 +171,9 @@ class ActorEnvironment(Environment):
         max_crashes: replicas an input may take down before it fails with `ReplicaLostError`.
         max_tasks_per_child: inputs after which an executor is replaced.
         max_memory_per_child: bytes of resident memory above which an executor is replaced, looked at between leases.
+        concurrency: inputs of `async def` tasks that a replica runs at the same time, on one event loop. With more than
+            one, all tasks must be `async def` and `isolation` "none"; each input still has a context, a timeout and a
+            cancellation of its own.
         container_image: image of the replicas' pods; it has actorq and the tasks' code. With
             `ACTORQ_KUBERNETES_NAMESPACE` set, the first map makes them, unless a chart release serves the environment.
         environment: environment variables of the replicas.
@@ -185,6 +200,7 @@ class ActorEnvironment(Environment):
         max_crashes: int = 2,
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
+        concurrency: int = 1,
         container_image: str | None = None,
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
@@ -201,6 +217,12 @@ class ActorEnvironment(Environment):
         self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
         self.max_tasks_per_child = _optional("max_tasks_per_child", max_tasks_per_child, 1)
         self.max_memory_per_child = _optional("max_memory_per_child", max_memory_per_child, 1 << 20)
+        self.concurrency = _whole("concurrency", concurrency, 1, _MOST_LANES)
+        if concurrency > 1 and isolation != "none":
+            raise DeclarationError(
+                f"concurrency={concurrency} with isolation={isolation!r}: inputs that run at the same time in one "
+                "process share its state, so declare isolation='none' and mean it."
+            )
         super().__init__(
             name,
             container_image=container_image,
@@ -210,6 +232,18 @@ class ActorEnvironment(Environment):
             pod_template=pod_template,
             code=code,
         )
+
+    @property
+    def shared(self) -> bool:
+        return self.concurrency > 1
+
+    def _check(self, function: Callable[..., Any]) -> None:
+        if self.shared and not inspect.iscoroutinefunction(function):
+            raise DeclarationError(
+                f"{getattr(function, '__qualname__', function)!r} is not `async def`, and {self.name!r} runs "
+                f"{self.concurrency} inputs at a time on one event loop, which it would block: declare it `async def`, "
+                "or in an environment without `concurrency`."
+            )
 
     def up(self) -> None:
         """Starts the replicas, `replica_count` of them, before a map needs them.

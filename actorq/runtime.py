@@ -84,6 +84,7 @@ class Runtime:
                     retries=task.options.retries,
                     retry_delay=task.options.retry_delay,
                     max_crashes=environment.max_crashes,
+                    shared=environment.shared,
                     ordered=False,
                     return_exceptions=True,
                     single=not environment.warm,

@@ -222,6 +222,7 @@ class MapMethod(Generic[R]):
             retries=task.options.retries,
             retry_delay=task.options.retry_delay,
             max_crashes=task.environment.max_crashes,
+            shared=task.environment.shared,
             ordered=order_outputs,
             return_exceptions=return_exceptions,
             min_success_ratio=min_success_ratio,

@@ -88,6 +88,8 @@ class Ledger:
         self._again: list[tuple[float, int, _Again]] = []  # heap: not before, lo, what
         self._attempts: dict[int, int] = {}  # index -> tries that raised
         self._crashes: dict[int, int] = {}  # index -> replicas it was running on when they died
+        self._suspects: deque[_Again] = deque()  # ran in a process with others when it died: tried one at a time
+        self._suspected = ""  # the lease of the one that is tried
         self._finished: dict[int, Segment] = {}  # ordered: lo -> segment
         self._arrived: deque[Segment] = deque()  # unordered
         self._buffered = 0  # bytes in finished segments
@@ -104,7 +106,7 @@ class Ledger:
         due = not (self.options.in_batches and self.outstanding)
         leases: list[Lease] = []
         while len(self.outstanding) < window:
-            lease = self._next_again(now) or (self._next_new(window, replicas) if due else None)
+            lease = self._next_suspect() or self._next_again(now) or (self._next_new(window, replicas) if due else None)
             if lease is None:
                 break
             self.outstanding[lease.id] = lease
@@ -132,6 +134,16 @@ class Ledger:
     def close(self) -> None:
         """No input will be drawn any more."""
         self._source.close()
+
+    def _next_suspect(self) -> Lease | None:
+        """An input that may have killed its process. One at a time: together they would be suspects for ever."""
+        while self._suspects and self._suspected not in self.outstanding:
+            again = self._suspects.popleft()
+            if self._stop_at is None or again.lo < self._stop_at:
+                lease = self._lease(again.lo, again.count, again.inputs, front=True)
+                self._suspected = lease.id
+                return lease
+        return None
 
     def _next_again(self, now: float) -> Lease | None:
         while self._again and self._again[0][0] <= now:
@@ -187,7 +199,8 @@ class Ledger:
         )
 
     def _wanted_again(self) -> bool:
-        return any(self._stop_at is None or lo < self._stop_at for _, lo, _ in self._again)
+        waiting = [lo for _, lo, _ in self._again] + [again.lo for again in self._suspects]
+        return any(self._stop_at is None or lo < self._stop_at for lo in waiting)
 
     # -- reports -------------------------------------------------------------------------------------------------------
 
@@ -264,6 +277,9 @@ class Ledger:
             self._failed(index, victim.input, data, victim.replica, now)
         else:
             crashes = self._crashes[index] = self._crashes.get(index, 0) + 1
+            if crashes <= self.options.max_crashes and self.options.shared:
+                self._suspects.append(_Again(lo=index, count=1, inputs=codec.join_list([victim.input])))
+                return
             if crashes <= self.options.max_crashes:
                 self._lease_again(index, 1, codec.join_list([victim.input]), now)
                 return

@@ -29,6 +29,8 @@ class MapOptions:
     retry_delay: Backoff = field(default_factory=Backoff)
     #: deaths of replicas an input may cause before it is given up
     max_crashes: int = 2
+    #: inputs share a process with others: one that was running when it died may be innocent
+    shared: bool = False
     ordered: bool = True
     return_exceptions: bool = False
     min_success_ratio: float = 1.0

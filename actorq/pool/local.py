@@ -31,7 +31,7 @@ class LocalPool:
 
     def __init__(self, environment: ActorEnvironment, url: str) -> None:
         self.environment = environment.name
-        self.replicas = environment.replica_count
+        self.replicas = environment.replica_count * environment.concurrency
         self.modules = frozenset(task.function.__module__ for task in environment.tasks.values())
         self._failure: str | None = None
         self._lock = threading.Lock()

@@ -12,9 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import random
 import resource
-import signal
 import sys
 import time
 import zlib
@@ -31,16 +29,13 @@ from actorq.cache import cache_totals
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError
-from actorq.frames import Frame, Head, join, parse_head, split
+from actorq.frames import Frame, join, parse_head, split
 from actorq.isolation import Isolation
-from actorq.isolation.fork import Forker
-from actorq.isolation.reset import own_modules
 from actorq.log import logger
-from actorq.ping import PING, answer
-from actorq.replica.forked import ForkRun
+from actorq.ping import PING
 from actorq.replica.runner import Prepared, Run, Stop
-from actorq.replica.slots import CANCEL, LATE, SLOT_BYTES, TIMEOUT, Slot
-from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
+from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.replica.versions import Versions
 
 #: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
@@ -67,26 +62,29 @@ class _Leave(BaseException):
 
 
 class Executor:
-    """Serves one environment until it is drained."""
+    """Serves one environment until it is drained.
 
-    def __init__(self, spec: ExecutorSpec, slot: Slot) -> None:
+    Args:
+        spec: what it is told by its supervisor.
+        worker: its name as an RQ worker.
+        slot: its page.
+    """
+
+    def __init__(self, spec: ExecutorSpec, worker: str, slot: Slot) -> None:
         environment = ActorEnvironment.declared(spec.environment)
         self._spec = spec
+        self._worker = worker
         self._slot = slot
-        worker, executions = keys.worker(spec.worker), keys.executions(spec.worker)
-        self._keys = [keys.queue(spec.environment), worker, executions, keys.mail(spec.worker)]
+        self._keys = [keys.queue(spec.environment), keys.worker(worker), keys.executions(worker), keys.mail(worker)]
         self._keys += [keys.SUSPENDED, keys.failed(spec.environment)]
         self._environment = environment
         self._inputs_done = 0
         self._syncing = False
         self._missed_wake = False
-        self._link = Link(spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
+        self._link = self._make_link()
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
-        bundles = Path(f"{spec.scratch}-code") if spec.bundles else None
-        self._versions = Versions(environment, self._isolation, self._link, bundles)
-        self._forker: Forker | None = None
-        self._code = ""
+        self._versions = self._make_versions(self._link)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
         self._lease = ""
@@ -97,22 +95,23 @@ class Executor:
         #: inputs have left so much behind that the process should be replaced
         self.worn_out = False
 
+    def _make_link(self) -> Link:
+        return Link(self._spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
+
+    def _make_versions(self, link: Link) -> Versions:
+        bundles = Path(f"{self._spec.scratch}-code") if self._spec.bundles else None
+        return Versions(self._environment, self._isolation, link, bundles)
+
     def serve(self) -> None:
         """Takes leases until drained or worn out."""
-        signal.signal(WAKE_SIGNAL, self._on_wake)
         self._draining = self._slot.draining  # asked while this process started
-        _reseed()
         self._isolation.begin()
-        if self._spec.isolation == "fork":
-            self._forker = self._make_forker()
         done: _Done | None = None
         while True:
             taken = self._next(done)
             done = None
             while taken is None and not self._draining:
-                if self._forker is not None:
-                    self._forker.rest()
-                    self._forker.settle()
+                self._rest()
                 taken = self._wait_for_mail() or self._next(None)
             if taken is None:
                 return
@@ -125,9 +124,50 @@ class Executor:
 
     def end(self) -> None:
         """Removes what the executor keeps on disk."""
-        if self._forker is not None:
-            self._forker.end()
         self._isolation.end()
+
+    def on_wake(self, signum: int = WAKE_SIGNAL, frame: object = None) -> None:
+        """The handler of the supervisor's signal. Runs between two bytecodes of whatever this thread does."""
+        if self._syncing:  # a second wake while the first one talks to the server
+            self._missed_wake = True
+            return
+        request, run = self._slot.request, self._run
+        draining = self._slot.draining and not self._draining
+        if draining:
+            self._draining = True
+            self._link.patience = _LAST_PATIENCE  # a server that is gone must not keep the replica from leaving
+            if self._waiting:
+                self._waiting = False
+                raise _Leave
+        if run is None:
+            return
+        if draining or request == LATE:
+            self._sync(run)
+        elif request == TIMEOUT and run.armed and self._slot.request_of == self._slot.input:
+            run.armed = False
+            raise Stop(failure.TIMEOUT)
+        elif request == CANCEL and self._slot.request_of == self._slot.lease:
+            run.stopped = True
+            if run.armed:
+                run.armed = False
+                raise Stop(failure.CANCELLED)
+
+    # -- what kinds of executors do in their own ways --------------------------------------------------------------
+
+    def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
+        """A lease, ready to run."""
+        return Run(prepared, codec.unpack_each(packed), self._slot, self._isolation.after_input)
+
+    def _rest(self) -> None:
+        """There is nothing to run now."""
+
+    def _cache_totals(self) -> tuple[int, int, int]:
+        """Hits, misses and entries of `@actor_cache`."""
+        return cache_totals()
+
+    def _read_mail(self) -> Any:
+        """The answer to the wait on the mailbox. `on_wake` raises out of it when the replica drains."""
+        return self._link.read()
 
     def _used_up(self) -> bool:
         """Whether the environment asks for a new process by now."""
@@ -144,7 +184,7 @@ class Executor:
         The wait on the mailbox is sent behind it in the same write; `_waits` says that its answer is still to come.
         """
         spec = self._spec
-        args: list[Argument] = [*keys.prefix(spec.environment), spec.worker, spec.lease_seconds, iso_now()]
+        args: list[Argument] = [*keys.prefix(spec.environment), self._worker, spec.lease_seconds, iso_now()]
         totals = self._slot.totals
         want = "" if self._draining else "+"
         stores: list[Store] = []
@@ -206,7 +246,7 @@ class Executor:
                 raise _Leave
             if not self._waits:
                 self._link.send(["BLPOP", self._keys[3], _MAIL_SECONDS])
-            reply = self._link.read()
+            reply = self._read_mail()
             self._waiting = self._waits = False
         except _Leave:
             self._waits = False
@@ -271,15 +311,10 @@ class Executor:
         self._run = None
         self._slot.end_lease()
         self._inputs_done += run.count
-        _flush_streams()
+        flush_streams()
         if run.stopped:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
-        return member, run.take(self._spec.worker), payload
-
-    def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
-        if self._forker is not None:
-            return ForkRun(prepared, head, codec.split_list(bytes(packed)), self._slot, self._forker)
-        return Run(prepared, codec.unpack_each(packed), self._slot, self._isolation.after_input)
+        return member, run.take(self._worker), payload
 
     def _spoilt(self, run: Run) -> None:
         """The state could not be restored after an input: nothing more may run in this process."""
@@ -297,9 +332,6 @@ class Executor:
                 self._prepared.popitem(last=False)
         elif prepared.head.task != PING:
             self._versions.activate(prepared.head.code)
-        if self._forker is not None and prepared.head.code != self._code:
-            self._code = prepared.head.code
-            self._forker.invalidate()
         return prepared
 
     def _refused(self, payload: bytes | bytearray, error: ActorqError) -> Frame:
@@ -311,75 +343,12 @@ class Executor:
         data = failure.describe(error) | {"final": True, "traceback": ""}
         outputs = codec.pack([None] * count)
         errors = dict.fromkeys(range(count), data)
-        return Frame(start=0, count=count, busy=0.0, replica=self._spec.worker, errors=errors, outputs=outputs)
+        return Frame(start=0, count=count, busy=0.0, replica=self._worker, errors=errors, outputs=outputs)
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         return self._loop
-
-    # -- a child for each input ----------------------------------------------------------------------------------------
-
-    def _make_forker(self) -> Forker:
-        scratch = Path(self._spec.scratch)
-        self._child_slot = Slot(memoryview(bytearray(SLOT_BYTES)))
-        return Forker(scratch, lambda: own_modules(self._environment), self._run_in_child, self._become_child)
-
-    def _become_child(self) -> None:
-        """Lets go of the replica's connection, page and signal handler."""
-        self._link.drop()
-        self._forker = self._run = None
-        self._slot = self._child_slot
-        signal.signal(WAKE_SIGNAL, self._on_stop)
-        # while it waits for its input, it writes once to the pages it will need: the kernel copies each, in 3 us
-        Run(Prepared(answer, Head(task=PING)), [None], self._slot, None).run(self._event_loop)
-
-    def _on_stop(self, signum: int, frame: object) -> None:
-        if self._run is not None and self._run.armed:
-            self._run.armed = False
-            raise Stop(failure.TIMEOUT)
-
-    def _run_in_child(self, head: bytes, item: bytes) -> tuple[dict[str, Any] | None, bytes]:
-        self._run = run = Run(self._prepare(head), codec.unpack_each(codec.join_list([item])), self._slot, None)
-        run.run(self._event_loop)
-        frame = run.take(self._spec.worker)
-        _flush_streams()
-        return frame.errors.get(0), bytes(frame.outputs[1:])
-
-    def _cache_totals(self) -> tuple[int, int, int]:
-        """Hits, misses and entries of `@actor_cache`, those of children included."""
-        hits, misses, entries = cache_totals()
-        if self._forker is not None:
-            return hits + self._forker.hits, misses + self._forker.misses, entries
-        return hits, misses, entries
-
-    # -- the supervisor's requests -------------------------------------------------------------------------------------
-
-    def _on_wake(self, signum: int, frame: object) -> None:
-        """The signal handler. Runs between two bytecodes of whatever this thread does."""
-        if self._syncing:  # a second wake while the first one talks to the server
-            self._missed_wake = True
-            return
-        request, run = self._slot.request, self._run
-        draining = self._slot.draining and not self._draining
-        if draining:
-            self._draining = True
-            self._link.patience = _LAST_PATIENCE  # a server that is gone must not keep the replica from leaving
-            if self._waiting:
-                self._waiting = False
-                raise _Leave
-        if run is None:
-            return
-        if draining or request == LATE:
-            self._sync(run)
-        elif request == TIMEOUT and run.armed and self._slot.request_of == self._slot.input:
-            run.armed = False
-            raise Stop(failure.TIMEOUT)
-        elif request == CANCEL and self._slot.request_of == self._slot.lease:
-            run.stopped = True
-            if run.armed:
-                run.armed = False
-                raise Stop(failure.CANCELLED)
 
     def _sync(self, run: Run) -> None:
         """In the middle of a lease: sends what is finished, hands back what has not begun."""
@@ -387,7 +356,7 @@ class Executor:
         frame = None
         try:
             end = run.cut()
-            frame = run.take(self._spec.worker) if run.pending_results else None
+            frame = run.take(self._worker) if run.pending_results else None
             mine = self._send_sync(frame, end)
             frame = None
         except ActorqError as error:
@@ -399,7 +368,7 @@ class Executor:
             self._syncing = False
         if self._missed_wake:
             self._missed_wake = False
-            self._on_wake(WAKE_SIGNAL, None)
+            self.on_wake()
         if not mine and run.armed:
             run.stopped = True
             run.armed = False
@@ -423,19 +392,7 @@ class Executor:
         return mine
 
 
-def _leave_it_to_the_supervisor(signum: int, frame: object) -> None:
-    """For SIGINT and SIGTERM. Not SIG_IGN, which programs that a task starts would inherit."""
-
-
-def _reseed() -> None:
-    """Forked executors must not draw the same random numbers."""
-    random.seed()
-    numpy: Any = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()
-
-
-def _flush_streams() -> None:
+def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -450,24 +407,3 @@ def resident_bytes() -> int:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def main(spec: ExecutorSpec, slot: Slot) -> None:
-    """Runs an executor in this process and ends the process."""
-    status = 1
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _leave_it_to_the_supervisor)
-        executor = Executor(spec, slot)
-        try:
-            executor.serve()
-        finally:
-            executor.end()
-        status = WORN_OUT if executor.worn_out else 0
-    except BaseException:  # the process boundary: say why, then end without running the parent's exit handlers
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        _flush_streams()
-        os._exit(status)

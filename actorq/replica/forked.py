@@ -1,4 +1,4 @@
-"""Runs the inputs of one lease in forked children, one after the other. See `isolation.fork`.
+"""The executor of `isolation="fork"`: runs the inputs of a lease in children, one by one. See `isolation.fork`.
 
 Inputs and outputs stay packed here: the replica decodes nothing that a task made, and a child decodes only its input.
 """
@@ -6,16 +6,22 @@ Inputs and outputs stay packed here: the replica decodes nothing that a task mad
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from actorq import codec, failure
+from actorq.frames import Head
 from actorq.isolation.child import Child, ChildDiedError, Reply
 from actorq.isolation.fork import Forker
+from actorq.isolation.reset import own_modules
+from actorq.ping import PING, answer
+from actorq.replica.executor import Executor, flush_streams
 from actorq.replica.runner import Prepared, Run, Stop
-from actorq.replica.slots import TIMEOUT, Slot
-from actorq.replica.spec import WAKE_SIGNAL
+from actorq.replica.slots import SLOT_BYTES, TIMEOUT, Slot
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 
 #: between asking a child to stop and SIGKILL, seconds; below the supervisor's grace, after which it kills the replica
 _STOP_SECONDS = 0.5
@@ -86,6 +92,59 @@ class ForkRun(Run):
 
     def _pack(self, outputs: list[Any], errors: dict[int, dict[str, Any]]) -> bytes:
         return codec.join_list(outputs)
+
+
+class ForkingExecutor(Executor):
+    """An executor that itself never runs a task."""
+
+    def __init__(self, spec: ExecutorSpec, worker: str, slot: Slot) -> None:
+        super().__init__(spec, worker, slot)
+        self._child_slot = Slot(memoryview(bytearray(SLOT_BYTES)))
+        self._code = ""
+        self._forker = Forker(
+            Path(spec.scratch), lambda: own_modules(self._environment), self._run_in_child, self._become_child
+        )
+
+    def end(self) -> None:
+        self._forker.end()
+        super().end()
+
+    def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
+        if prepared.head.code != self._code:
+            self._code = prepared.head.code
+            self._forker.invalidate()
+        return ForkRun(prepared, head, codec.split_list(bytes(packed)), self._slot, self._forker)
+
+    def _rest(self) -> None:
+        self._forker.rest()
+        self._forker.settle()
+
+    def _cache_totals(self) -> tuple[int, int, int]:
+        hits, misses, entries = super()._cache_totals()
+        return hits + self._forker.hits, misses + self._forker.misses, entries
+
+    # -- in the child --------------------------------------------------------------------------------------------------
+
+    def _become_child(self) -> None:
+        """Lets go of the replica's connection, page and signal handler."""
+        self._link.drop()
+        self._run = None
+        self._slot = self._child_slot
+        signal.signal(WAKE_SIGNAL, self._on_stop)
+        # while it waits for its input, it writes once to the pages it will need: the kernel copies each, in 3 us
+        Run(Prepared(answer, Head(task=PING)), [None], self._slot, None).run(self._event_loop)
+
+    def _on_stop(self, signum: int, frame: object) -> None:
+        if self._run is not None and self._run.armed:
+            self._run.armed = False
+            raise Stop(failure.TIMEOUT)
+
+    def _run_in_child(self, head: bytes, item: bytes) -> tuple[dict[str, Any] | None, bytes]:
+        self._run = run = Run(self._prepare(head), codec.unpack_each(codec.join_list([item])), self._slot, None)
+        run.run(self._event_loop)
+        frame = run.take(self._worker)
+        flush_streams()
+        return frame.errors.get(0), bytes(frame.outputs[1:])
 
 
 def _stop(child: Child) -> None:

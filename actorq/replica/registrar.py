@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from actorq.errors import BrokerError
 from actorq.lease import NONE_RAN
 from actorq.log import logger
 from actorq.monitor.metrics import ReplicaState
+from actorq.replica.process import Unfinished
 
 #: RQ's record of a replica outlives this many leases without a heartbeat
 _TTL_FACTOR = 4
@@ -41,7 +42,7 @@ class Watched(Protocol):
     def busy_workers(self) -> list[str]: ...
     def cancel(self, member: str) -> None: ...
     def command(self, worker: str, command: dict[str, Any]) -> None: ...
-    def buried(self, slot: int) -> None: ...
+    def buried(self, replica: int) -> None: ...
     def states(self) -> list[ReplicaState]: ...
 
 
@@ -49,11 +50,9 @@ class Watched(Protocol):
 class Death:
     """An executor ended."""
 
-    slot: int
-    worker: str
+    replica: int
     reason: str
-    member: str
-    position: int | None
+    unfinished: Sequence[Unfinished]
 
 
 def _shown(state: ReplicaState) -> dict[Any, Any]:
@@ -224,12 +223,13 @@ class Registrar(threading.Thread):
             thread.stop()
 
     def _bury(self, death: Death) -> None:
-        position: Argument = "" if death.position is None else death.position
-        if position == NONE_RAN:
-            position = "-"
-        args: list[Argument] = [*keys.prefix(self._environment), death.worker, death.reason, death.member, position]
-        self._link.call(scripts.LOST, [], args)
-        self._watched.buried(death.slot)
+        for lease in death.unfinished:
+            position: Argument = "" if lease.position is None else lease.position
+            if position == NONE_RAN:
+                position = "-"
+            args: list[Argument] = [*keys.prefix(self._environment), lease.worker, death.reason, lease.member, position]
+            self._link.call(scripts.LOST, [], args)
+        self._watched.buried(death.replica)
 
     def _retire(self, name: str) -> None:
         for worker in [w for w in self._workers if w.name == name]:

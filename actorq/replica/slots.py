@@ -24,6 +24,11 @@ _REQUEST, _REQUEST_OF, _DRAIN = 16, 17, 18
 
 # Written by the executor, about its caches:
 _CACHE_HITS, _CACHE_MISSES, _CACHE_ENTRIES = 19, 20, 21
+# Written by an executor with an event loop: the lane whose coroutine runs just now
+_ON_LOOP = 22
+
+#: pages of one executor process; those of lanes it does not have are never touched, and so take no memory
+MAX_LANES: Final = 256
 
 #: what a supervisor may ask of its executor, with the wake-up signal
 NOTHING, LATE, TIMEOUT, CANCEL = range(4)
@@ -140,6 +145,13 @@ class Slot:
     def totals(self) -> Totals:
         return Totals(self.cells)
 
+    def enter_loop(self) -> None:
+        """The input's coroutine runs; until `leave_loop`, no other on this loop does."""
+        self.cells[_ON_LOOP] = 1
+
+    def leave_loop(self) -> None:
+        self.cells[_ON_LOOP] = 0
+
     # -- read by the supervisor ----------------------------------------------------------------------------------------
 
     @property
@@ -179,6 +191,10 @@ class Slot:
     def overdue(self) -> tuple[int, int]:
         """(monotonic ns since when the current input runs, its timeout in ns); 0 for none."""
         return self.cells[_INPUT_SINCE], self.cells[_TIMEOUT]
+
+    @property
+    def on_loop(self) -> bool:
+        return bool(self.cells[_ON_LOOP])
 
     # -- requests ------------------------------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ class ExecutorSpec:
 
     url: str
     environment: str
-    #: its name as an RQ worker
-    worker: str
+    #: its names as RQ workers, one a lane
+    workers: list[str]
     lease_seconds: float
     isolation: str
     #: folder for its temporary files; the supervisor removes it
@@ -68,5 +68,6 @@ class Served:
     tasks: list[str]
     isolation: str
     start_method: str
+    concurrency: int
     lease_seconds: float
     drain_seconds: float

@@ -18,14 +18,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actorq import failure
 from actorq.errors import PoolError
-from actorq.lease import NONE_RAN
 from actorq.log import logger
-from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot, Slots
-from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
+from actorq.replica.process import ExecutorProcess, Lane, send_signal
+from actorq.replica.slots import MAX_LANES, Slots
+from actorq.replica.spec import WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
 from actorq.waiting import Waker, ready
 
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
 
 #: how often slots are looked at while any runs, and while all are idle, seconds
 _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
-#: a lease that runs this long is asked to flush and hand back; then after twice as long, and so on
-_LATE_SECONDS = 0.06
-_LATE_MOST = 2.0
-#: from the exception of a timeout to SIGKILL, seconds
-_KILL_GRACE = 1.0
 #: pause before an executor that died young is replaced, seconds; doubles up to the longest
 _RESPAWN_FIRST, _RESPAWN_LONGEST = 0.05, 5.0
 _YOUNG_SECONDS = 5.0
@@ -52,28 +48,12 @@ _IS_INIT = os.getpid() == 1
 _END_SECONDS = 1.0
 
 
-class _Replica:
-    """The supervisor's notes on one executor."""
+class _Replica(ExecutorProcess):
+    """One replica, and when its executor may be replaced."""
 
-    def __init__(self, index: int, slot: Slot) -> None:
-        self.index = index
-        self.worker = ""  # its name as an RQ worker, once the environment is known
-        self.slot = slot
-        self.pid = 0
-        self.started = 0.0
-        self.restarts = 0
-        self.stillborn = 0  # executors in a row that died before their first lease
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
         self.pause = _RESPAWN_FIRST
-        self.forking = False  # asked of the zygote, no answer yet
-        self.draining = False
-        self.gone = False
-        self.lease = -1
-        self.late_at = 0.0
-        self.timed_out_input = 0
-        self.kill_at = 0.0
-        self.cancelled_lease = -1
-        self.cancel_kill_at = 0.0
-        self.killed_for: str | None = None
 
 
 class Supervisor:
@@ -97,8 +77,8 @@ class Supervisor:
         self._spec = spec
         self._lifeline = lifeline
         self._on_ready, self._on_failed = on_ready, on_failed
-        self._slots = Slots(spec.replicas)
-        self._replicas = [_Replica(i, self._slots[i]) for i in range(spec.replicas)]
+        self._slots = Slots(spec.replicas * MAX_LANES)
+        self._replicas = [_Replica(i) for i in range(spec.replicas)]
         self._registrar: Any = None
         self._served: Served | None = None
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -143,36 +123,8 @@ class Supervisor:
         return renewed and any(r.pid and not r.draining for r in self._replicas)
 
     def states(self) -> list[ReplicaState]:
-        """Every replica that has not left."""
-        from actorq.monitor.metrics import ReplicaState
-
-        states = []
-        for replica in self._replicas:
-            if replica.gone or not replica.worker:
-                continue
-            slot = replica.slot
-            succeeded, failed = slot.totals.inputs
-            done, with_failures, busy = slot.totals.values
-            hits, misses, entries = slot.caches
-            held, running = slot.held, slot.running
-            state = "draining" if replica.draining else "busy" if held else "idle" if replica.pid else "starting"
-            states.append(
-                ReplicaState(
-                    worker=replica.worker,
-                    state=state,
-                    held=held,
-                    position=slot.position if running else None,
-                    inputs_succeeded=succeeded,
-                    inputs_failed=failed,
-                    leases=done + with_failures,
-                    busy_seconds=busy,
-                    restarts=replica.restarts,
-                    cache_hits=hits,
-                    cache_misses=misses,
-                    cache_entries=entries,
-                )
-            )
-        return states
+        """Every lane of every replica that has not left."""
+        return [state for replica in self._replicas if not replica.gone for state in replica.states()]
 
     def families(self) -> Iterable[Any]:
         """The metrics of this worker."""
@@ -187,32 +139,34 @@ class Supervisor:
     # -- what the registrar's thread calls -----------------------------------------------------------------------------
 
     def held(self) -> list[str]:
-        return [held for r in self._replicas if (held := r.slot.held)]
+        return [held for replica in self._replicas for held in replica.held]
 
     def idle_workers(self) -> list[str]:
-        return [r.worker for r in self._replicas if not r.slot.held and not r.gone and not r.draining]
+        serving = [r for r in self._replicas if not r.gone and not r.draining]
+        return [lane.worker for r in serving for lane in r.lanes if not lane.slot.held]
 
     def busy_workers(self) -> list[str]:
-        return [r.worker for r in self._replicas if r.slot.held]
+        return [lane.worker for r in self._replicas for lane in r.lanes if lane.slot.held]
 
     def cancel(self, member: str) -> None:
-        self._soon(lambda: self._cancel(member))
+        for replica in self._replicas:
+            self._soon(partial(replica.cancel, member))
 
-    def buried(self, slot: int) -> None:
-        self._soon(lambda: self._respawn(self._replicas[slot]))
+    def buried(self, replica: int) -> None:
+        self._soon(lambda: self._respawn(self._replicas[replica]))
 
     def command(self, worker: str, command: dict[str, Any]) -> None:
         """A command of RQ's tools for one replica."""
-        replica = next(r for r in self._replicas if r.worker == worker)
+        replica, lane = next((r, lane) for r in self._replicas for lane in r.lanes if lane.worker == worker)
         logger().info("command_received", worker=worker, command=command.get("command"))
         match command.get("command"):
             case "shutdown":
                 self._soon(lambda: self._drain(replica))
             case "kill-horse":
-                self._soon(lambda: self._kill(replica, "killed by an operator (kill-horse)"))
+                self._soon(lambda: replica.kill("killed by an operator (kill-horse)", lane))
             case "stop-job" | "stop-execution":
                 job = str(command.get("job_id", ""))
-                self._soon(lambda: self._cancel_job(replica, job))
+                self._soon(lambda: replica.cancel_job(worker, job))
 
     # -- the main thread -----------------------------------------------------------------------------------------------
 
@@ -244,7 +198,7 @@ class Supervisor:
         return Channel(ours)
 
     def _wait(self) -> None:
-        busy = any(r.slot.running for r in self._replicas)
+        busy = any(r.busy for r in self._replicas)
         timeout = _BUSY_TICK if busy or self._stopping_since is not None else _IDLE_TICK
         if self._delayed:
             timeout = min(timeout, max(0.0, self._delayed[0][0] - time.monotonic()))
@@ -270,7 +224,7 @@ class Supervisor:
             # a name no other process has: RQ refuses to register one that still lives, and a fence must be of one life
             incarnation = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
             for replica in self._replicas:
-                replica.worker = f"{served.environment}-{incarnation}-{replica.index}"
+                replica.lanes = self._lanes(replica.index, f"{served.environment}-{incarnation}-{replica.index}")
                 self._fork(replica)
             self._on_ready(served)
             self._start_registrar()
@@ -281,8 +235,8 @@ class Supervisor:
             replica = self._replicas[message["forked"]]
             replica.pid, replica.started, replica.forking = message["pid"], time.monotonic(), False
             if replica.draining:
-                self._ask(replica, NOTHING)
-            logger().info("executor_started", worker=replica.worker, pid=replica.pid)
+                replica.wake()
+            logger().info("executor_started", worker=replica.name, pid=replica.pid)
         elif "exited" in message:
             self._exited(self._replicas[message["exited"]], message["status"])
 
@@ -291,17 +245,22 @@ class Supervisor:
         from actorq.replica.registrar import Registrar
 
         served = self._environment
-        names = [r.worker for r in self._replicas]
+        names = [lane.worker for r in self._replicas for lane in r.lanes]
         self._registrar = Registrar(self._spec.url, served.environment, names, served.lease_seconds, self)
         self._registrar.start()
 
+    def _lanes(self, index: int, name: str) -> list[Lane]:
+        count, first = self._environment.concurrency, index * MAX_LANES
+        if count == 1:
+            return [Lane(name, self._slots[first])]
+        return [Lane(f"{name}-{lane}", self._slots[first + lane]) for lane in range(count)]
+
     def _fork(self, replica: _Replica) -> None:
-        replica.slot.clear()
-        replica.pid, replica.lease, replica.killed_for, replica.forking = 0, -1, None, True
+        replica.begin()
         spec = ExecutorSpec(
             url=self._spec.url,
             environment=self._environment.environment,
-            worker=replica.worker,
+            workers=[lane.worker for lane in replica.lanes],
             lease_seconds=self._environment.lease_seconds,
             isolation=self._environment.isolation,
             scratch=f"{self._scratch}/{replica.index}",
@@ -312,34 +271,32 @@ class Supervisor:
     def _exited(self, replica: _Replica, status: int) -> None:
         from actorq.replica.registrar import Death
 
-        slot, replica.pid = replica.slot, 0
+        replica.pid, held = 0, replica.held
         if status == 0 and replica.draining:
-            logger().info("replica_drained", worker=replica.worker)
+            logger().info("replica_drained", worker=replica.name)
             self._gone(replica)
             return
-        if os.waitstatus_to_exitcode(status) == WORN_OUT and not replica.draining and not slot.held:
-            logger().info("executor_recycled", worker=replica.worker)
+        if os.waitstatus_to_exitcode(status) == WORN_OUT and not replica.draining and not held:
+            logger().info("executor_recycled", worker=replica.name)
             self._fork(replica)
             return
         reason = replica.killed_for or failure.exit_reason(status)
         replica.restarts += 1
-        logger().warning("executor_lost", worker=replica.worker, reason=reason, lease=slot.held)
-        replica.stillborn = replica.stillborn + 1 if slot.lease == 0 else 0
+        logger().warning("executor_lost", worker=replica.name, reason=reason, leases=held)
+        replica.stillborn = 0 if any(lane.slot.lease for lane in replica.lanes) else replica.stillborn + 1
         if replica.stillborn >= _MOST_STILLBORN:
             self._failed = True
             self._on_failed(f"Its executors die before they take any work ({reason}); they say why on stderr.")
             return
-        position = slot.position if slot.running else NONE_RAN
-        death = Death(slot=replica.index, worker=replica.worker, reason=reason, member=slot.held, position=position)
-        slot.clear()
-        if replica.draining and self._registrar is not None:
+        death = Death(replica=replica.index, reason=reason, unfinished=replica.unfinished())
+        for lane in replica.lanes:
+            lane.slot.clear()
+        if self._registrar is not None:
             self._registrar.report(death)
+        if replica.draining:
             self._gone(replica)
-            return
-        if self._registrar is None:
+        elif self._registrar is None:
             self._respawn(replica)
-        else:
-            self._registrar.report(death)
 
     def _respawn(self, replica: _Replica) -> None:
         """Starts a new executor, after a pause when the last one died young."""
@@ -361,63 +318,11 @@ class Supervisor:
             if not replica.gone:
                 self._fork(replica)
         for replica in self._replicas:
-            if replica.pid and replica.slot.running:
-                self._watch_lease(replica, now)
-                self._watch_input(replica, now)
+            if replica.pid:
+                replica.watch(now)
         if self._stopping_since is not None and now - self._stopping_since > self._drain_seconds:
             for replica in self._replicas:
-                self._kill(replica, "stopped before it had finished its input")
-
-    def _watch_lease(self, replica: _Replica, now: float) -> None:
-        """Asks for a flush of a lease that runs late."""
-        slot = replica.slot
-        since = slot.lease_since / 1e9
-        if slot.lease != replica.lease:
-            replica.lease, replica.late_at = slot.lease, since + _LATE_SECONDS
-        if slot.lease == replica.cancelled_lease:
-            if now >= replica.cancel_kill_at:
-                self._kill(replica, "its map was cancelled and the input did not stop")
-            return
-        if now >= replica.late_at and slot.count > 1:
-            replica.late_at = now + min(now - since, _LATE_MOST)
-            self._ask(replica, LATE)
-
-    def _watch_input(self, replica: _Replica, now: float) -> None:
-        """Stops an input that is past its timeout: an exception first, SIGKILL after a grace."""
-        slot = replica.slot
-        current = slot.input
-        since, timeout = slot.overdue
-        if not timeout or not since or now < (since + timeout) / 1e9:
-            return
-        if replica.timed_out_input != current:
-            replica.timed_out_input, replica.kill_at = current, now + _KILL_GRACE
-            self._ask(replica, TIMEOUT, current)
-        elif now >= replica.kill_at:
-            self._kill(replica, failure.TIMEOUT)
-
-    def _ask(self, replica: _Replica, request: int, of: int = 0) -> None:
-        replica.slot.ask(request, of)
-        if replica.pid:
-            _signal(replica.pid, WAKE_SIGNAL)
-
-    def _kill(self, replica: _Replica, reason: str) -> None:
-        if replica.pid and replica.killed_for is None:
-            replica.killed_for = reason
-            _signal(replica.pid, signal.SIGKILL)
-
-    def _cancel(self, member: str) -> None:
-        for replica in self._replicas:
-            if replica.slot.held == member and replica.slot.running:
-                self._interrupt(replica)
-
-    def _cancel_job(self, replica: _Replica, job: str) -> None:
-        if replica.slot.running and replica.slot.held.rpartition(":")[0] == job:
-            self._interrupt(replica)
-
-    def _interrupt(self, replica: _Replica) -> None:
-        """Stops what the executor runs: by an exception, and by SIGKILL if that does not help."""
-        replica.cancelled_lease, replica.cancel_kill_at = replica.slot.lease, time.monotonic() + _KILL_GRACE
-        self._ask(replica, CANCEL, replica.slot.lease)
+                replica.kill("stopped before it had finished its input")
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -425,7 +330,7 @@ class Supervisor:
         """SIGTERM: drain. A second one does not wait."""
         if self._stopping_since is not None:
             for replica in self._replicas:
-                self._kill(replica, "stopped by a second signal")
+                replica.kill("stopped by a second signal")
             return
         logger().info("draining_started", drain_seconds=self._drain_seconds)
         self._stopping_since = time.monotonic()
@@ -433,18 +338,16 @@ class Supervisor:
             self._drain(replica)
 
     def _drain(self, replica: _Replica) -> None:
-        replica.draining = True
-        if replica.pid or replica.forking:
-            replica.slot.drain()
-            self._ask(replica, NOTHING)
-        else:
+        replica.drain()
+        if not replica.pid and not replica.forking:
             self._gone(replica)
 
     def _gone(self, replica: _Replica) -> None:
         """No executor will run in this slot any more."""
         replica.gone = True
         if self._registrar is not None:
-            self._registrar.retire(replica.worker)
+            for lane in replica.lanes:
+                self._registrar.retire(lane.worker)
 
     def _reap_orphans(self) -> None:
         """As process 1 of a container we inherit what tasks leave behind; unreaped, it would fill the process table."""
@@ -470,7 +373,7 @@ class Supervisor:
         with contextlib.suppress(ChildProcessError):
             while not os.waitpid(self._zygote_pid, os.WNOHANG)[0]:
                 if time.monotonic() > deadline:
-                    _signal(self._zygote_pid, signal.SIGKILL)
+                    send_signal(self._zygote_pid, signal.SIGKILL)
                 time.sleep(0.005)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -478,10 +381,3 @@ class Supervisor:
         self._end_zygote()
         if self._registrar is not None:
             self._registrar.stop(timeout=5.0)
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:  # it ended by itself; the zygote will say so
-        return

@@ -29,7 +29,7 @@ from actorq.isolation.forkable import why_not_forkable
 from actorq.replica import hugepages
 from actorq.replica.importing import import_target
 from actorq.replica.slots import Slots
-from actorq.replica.spec import ExecutorSpec, Served, ZygoteSpec
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, Served, ZygoteSpec
 from actorq.settings import settings
 from actorq.waiting import Waker, ready
 
@@ -101,7 +101,7 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
     keep_freed_memory()
     status = 1
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, WAKE_SIGNAL):  # the last one until an executor is ready for it
             signal.signal(number, signal.SIG_IGN)
         if _import(spec, slots, channel):
             from actorq.environment import ActorEnvironment
@@ -135,7 +135,7 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
                 _exec(spec, slots, wanted, channel=channel)
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
-        from actorq.replica import executor as _warm  # noqa: F401 - imported here once, not in every executor
+        from actorq.replica import entry as _warm  # noqa: F401 - imported here once, not in every executor
     except BaseException as error:
         channel.send({"failed": _explain(error, spec)})
         return False
@@ -154,6 +154,7 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
         tasks=sorted(environment.tasks),
         isolation=environment.isolation,
         start_method=environment.start_method,
+        concurrency=environment.concurrency,
         lease_seconds=environment.lease_seconds,
         drain_seconds=environment.drain_seconds if drain_seconds is None else drain_seconds,
     )
@@ -265,9 +266,9 @@ class Zygote:
         self._channel.sock.close()
         if self._start_method == "spawn":
             _exec(self._spec, self._slots, {}, executor=(slot, executor))
-        from actorq.replica.executor import main
+        from actorq.replica.entry import main
 
-        main(ExecutorSpec(**executor), self._slots[slot])
+        main(ExecutorSpec(**executor), self._slots, slot)
 
     def _reap(self) -> None:
         while self._children:

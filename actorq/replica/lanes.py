@@ -1,0 +1,307 @@
+"""The executor of `concurrency=N`: N inputs of `async def` tasks at a time, in one process, on one event loop.
+
+    lane 1 … N ── a thread each: takes leases, commits results ──▶ Redis
+        │ one input at a time                                  main thread: the event loop, all user code, and the
+        └────── coroutine ──▶ event loop ── result ──▶ lane    supervisor's signal, which is passed on to the lanes
+
+The one idea: *to Redis a lane is a replica*. It has a name, a mailbox, a lease and a page of its own, so leases,
+hand-off, timeouts and recovery are those of any other replica. Threads only wait, for the server or for the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from actorq import codec
+from actorq.replica.executor import Executor
+from actorq.replica.runner import Prepared, Run, Stop
+from actorq.replica.slots import Slot
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
+from actorq.waiting import Waker, ready
+
+#: how long tasks that an input left behind may take to be cancelled, seconds
+_CANCEL_SECONDS = 1.0
+#: longest wait for a message of the server or a wake-up, seconds: the wait on the mailbox answers after 10
+_READ_SECONDS = 20.0
+
+#: the tasks that the input of this context has started
+_started: contextvars.ContextVar[set[asyncio.Task[Any]] | None] = contextvars.ContextVar("actorq_started", default=None)
+
+
+class Lanes:
+    """All lanes of one process.
+
+    Args:
+        spec: what the process is told by its supervisor.
+        slots: a page for each of `spec.workers`.
+    """
+
+    def __init__(self, spec: ExecutorSpec, slots: list[Slot]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_task_factory(_new_task)
+        self._left = len(slots)
+        first = Lane(spec, spec.workers[0], slots[0], self._loop)
+        others = [Lane(spec, *pair, self._loop, first) for pair in zip(spec.workers[1:], slots[1:], strict=True)]
+        self._lanes = [first, *others]
+        #: the process should be replaced
+        self.worn_out = False
+        self._failed = False
+
+    def serve(self) -> None:
+        """Serves until all lanes are drained or worn out."""
+        asyncio.set_event_loop(self._loop)
+        self._loop.add_signal_handler(WAKE_SIGNAL, self._wake)
+        for lane in self._lanes:
+            threading.Thread(target=self._serve_lane, args=(lane,), daemon=True).start()
+        self._loop.run_forever()
+        if self._failed:
+            raise SystemExit("a lane failed")
+
+    def end(self) -> None:
+        """Removes what the lanes keep on disk."""
+        self._lanes[0].end()
+
+    def _serve_lane(self, lane: Lane) -> None:
+        try:
+            lane.serve()
+        except BaseException:  # the boundary of the thread: the process ends, as any executor that fails does
+            traceback.print_exc()
+            self._failed = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            return
+        self._loop.call_soon_threadsafe(self._ended, lane)
+
+    def _ended(self, lane: Lane) -> None:
+        self._left -= 1
+        if lane.worn_out and not self.worn_out:
+            self.worn_out = True
+            for other in self._lanes:
+                other.retire()
+        if self._left == 0:
+            self._loop.stop()
+
+    def _wake(self) -> None:
+        for lane in self._lanes:
+            lane.notify()
+
+
+class Lane(Executor):
+    """One lane: an executor whose inputs run on the loop of all.
+
+    Args:
+        spec, worker, slot: as for any executor.
+        loop: where coroutines run.
+        first: the lane whose code and counts this one shares; None for the first.
+    """
+
+    def __init__(
+        self, spec: ExecutorSpec, worker: str, slot: Slot, loop: asyncio.AbstractEventLoop, first: Lane | None = None
+    ) -> None:
+        super().__init__(spec, worker, slot)
+        self._first = first or self
+        self._shared_loop = loop
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._waker = Waker()
+        self._retired = False
+        if first is None:
+            self._lock = threading.Lock()
+            # of its own: any lane may ask for code while the first one waits for its mail
+            self._versions = self._make_versions(self._make_link())
+        else:
+            self._versions = first._versions
+
+    def notify(self) -> None:
+        """The supervisor has asked for something, or the process is to be replaced. Any thread."""
+        self._inbox.put(_WAKE)
+        self._waker.wake()
+
+    def retire(self) -> None:
+        """Finishes what it runs and ends. Any thread."""
+        self._retired = True
+        self.notify()
+
+    def on_wake(self, signum: int = WAKE_SIGNAL, frame: object = None) -> None:
+        if self._retired:
+            self._slot.drain()
+        super().on_wake(signum, frame)
+
+    # -- in its thread -------------------------------------------------------------------------------------------------
+
+    def _prepare(self, head: bytes) -> Prepared:
+        with self._first._lock:  # versions of the code are those of the process
+            return super()._prepare(head)
+
+    def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
+        return LoopRun(prepared, codec.unpack_each(packed), self._slot, self._shared_loop, self._inbox, self.on_wake)
+
+    def _read_mail(self) -> Any:
+        while not self._link.has_reply():
+            found = ready([self._link, self._waker], _READ_SECONDS)
+            if self._waker.fileno() in found:
+                self._waker.clear()
+                self.on_wake()
+            elif not found or self._link.fileno() in found:
+                break
+        return self._link.read()
+
+    def _cache_totals(self) -> tuple[int, int, int]:
+        return super()._cache_totals() if self._first is self else (0, 0, 0)  # they are the process's
+
+    def _used_up(self) -> bool:
+        if self._first is not self:
+            with self._first._lock:
+                self._first._inputs_done += self._inputs_done
+            self._inputs_done = 0
+            return self._first._used_up()
+        return super()._used_up()
+
+
+class LoopRun(Run):
+    """A lease whose inputs run on the event loop, one after the other.
+
+    Args:
+        loop: where.
+        inbox: of the lane's thread: wake-ups of the supervisor come here.
+        on_wake: what to do at one; may raise `Stop`.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        inputs: list[Any],
+        slot: Slot,
+        loop: asyncio.AbstractEventLoop,
+        inbox: queue.SimpleQueue[object],
+        on_wake: Callable[[], None],
+    ) -> None:
+        super().__init__(prepared, inputs, slot, None)
+        self._loop = loop
+        self._inbox = inbox
+        self._on_wake = on_wake
+
+    def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        """Runs what is left. Returns early only after a cancel."""
+        self._run_published(self._on_loop)
+
+    def _on_loop(self, value: Any) -> Any:
+        """Runs one input on the loop and waits for it."""
+        call = _Call(self._loop, _Marked(_run_input(self.prepared.call, value), self._slot), self._inbox)
+        try:
+            while self._inbox.get() is not call:
+                self._on_wake()
+        except Stop:
+            call.cancel()
+            while self._inbox.get() is not call:  # the supervisor ends the process when this takes too long
+                continue
+            raise
+        return call.result()
+
+
+_WAKE = object()
+
+
+class _Call:
+    """One input on the loop. It puts itself into `inbox` when it is over."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], inbox: queue.SimpleQueue[object]
+    ) -> None:
+        self._loop = loop
+        self._coro = coro
+        self._inbox = inbox
+        loop.call_soon_threadsafe(self._start)
+
+    def cancel(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def result(self) -> Any:
+        """What it returned. Raises what it raised."""
+        if self._task.cancelled():
+            raise asyncio.CancelledError
+        error = self._task.exception()
+        if error is not None:
+            raise error
+        result = self._task.result()
+        if isinstance(result, _Exit):
+            raise result.error
+        return result
+
+    def _stop(self) -> None:
+        self._task.cancel()
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coro)
+        self._task.add_done_callback(lambda _: self._inbox.put(self))
+
+
+class _Marked(Coroutine[Any, Any, Any]):
+    """A coroutine that tells, by its lane's page, while it runs: 0.3 us a step."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], slot: Slot) -> None:
+        self._coro = coro
+        self._slot = slot
+
+    def send(self, value: Any) -> Any:
+        self._slot.enter_loop()
+        try:
+            return self._coro.send(value)
+        finally:
+            self._slot.leave_loop()
+
+    def throw(self, *error: Any) -> Any:
+        self._slot.enter_loop()
+        try:
+            return self._coro.throw(*error)
+        finally:
+            self._slot.leave_loop()
+
+    def close(self) -> None:
+        self._coro.close()
+
+    def __await__(self) -> Any:
+        return self._coro.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coro, name)  # cr_frame and the like, which libraries look at
+
+
+class _Exit:
+    """The outcome of an input that wanted to end the process, which asyncio would let it do."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+async def _run_input(call: Callable[[Any], Any], value: Any) -> Any:
+    """One input, and the end of what it has started and left."""
+    mine: set[asyncio.Task[Any]] = set()
+    _started.set(mine)
+    try:
+        result = call(value)
+        return await result if isinstance(result, Coroutine) else result
+    except (SystemExit, KeyboardInterrupt) as error:
+        return _Exit(error)
+    finally:
+        if mine:
+            left = set(mine)
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+
+
+def _new_task(
+    loop: asyncio.AbstractEventLoop, coro: Any, context: contextvars.Context | None = None
+) -> asyncio.Task[Any]:
+    """A task of the loop, known to the input that starts it. One with a context of its own belongs to nobody."""
+    task = asyncio.Task(coro, loop=loop, context=context)
+    mine = _started.get() if context is None else context.get(_started)
+    if mine is not None:
+        mine.add(task)
+        task.add_done_callback(mine.discard)
+    return task

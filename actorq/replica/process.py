@@ -1,0 +1,227 @@
+"""What a supervisor knows of one executor process, and what it does to it.
+
+A process has one lane, or as many as its environment has `concurrency`: a lane takes a lease at a time, and is a worker
+of its own to RQ. What concerns a lease is asked of its lane, through the lane's slot; signals and death are the
+process's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actorq import failure
+from actorq.lease import NONE_RAN
+from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot
+from actorq.replica.spec import WAKE_SIGNAL
+
+if TYPE_CHECKING:
+    from actorq.monitor.metrics import ReplicaState
+
+#: a lease that runs this long, seconds, is asked to flush and hand back; then after twice as long, and so on
+_LATE_SECONDS = 0.06
+_LATE_MOST = 2.0
+#: from the exception of a timeout to SIGKILL, seconds
+_KILL_GRACE = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """A lease that a process held when it died."""
+
+    worker: str
+    #: "<lease>:<attempt>", "" for none
+    member: str
+    #: the input that was running, `NONE_RAN`, or None when nobody knows
+    position: int | None
+
+
+class Lane:
+    """Notes on one lane."""
+
+    def __init__(self, worker: str, slot: Slot) -> None:
+        #: its name as an RQ worker
+        self.worker = worker
+        self.slot = slot
+        self.reset()
+
+    def reset(self) -> None:
+        """A new process starts."""
+        self.slot.clear()
+        self.lease = -1
+        self.late_at = 0.0
+        self.timed_out_input = 0
+        self.kill_at = 0.0
+        self.cancelled_lease = -1
+        self.cancel_kill_at = 0.0
+
+
+class ExecutorProcess:
+    """One executor of a supervisor, over all its restarts.
+
+    Args:
+        index: which of the supervisor's replicas it is.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.lanes: list[Lane] = []
+        self.pid = 0
+        self.started = 0.0
+        self.restarts = 0
+        self.stillborn = 0  # in a row that died before their first lease
+        self.forking = False  # asked of the zygote, no answer yet
+        self.draining = False
+        self.gone = False
+        self.killed_for: str | None = None
+        self._culprit: Lane | None = None  # whose input it was killed for
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return self.lanes[0].worker if self.lanes else ""
+
+    @property
+    def busy(self) -> bool:
+        return any(lane.slot.running for lane in self.lanes)
+
+    @property
+    def held(self) -> list[str]:
+        """The leases it holds."""
+        return [held for lane in self.lanes if (held := lane.slot.held)]
+
+    def begin(self) -> None:
+        """A new process is about to start."""
+        for lane in self.lanes:
+            lane.reset()
+        self.pid, self.forking = 0, True
+        self.killed_for = self._culprit = None
+
+    def unfinished(self) -> list[Unfinished]:
+        """What it held when it died. An input is charged with the death unless it was killed for another's sake."""
+        left = []
+        for lane in self.lanes:
+            slot = lane.slot
+            blamed = self._culprit is None or self._culprit is lane
+            position = slot.position if slot.running and blamed else NONE_RAN
+            left.append(Unfinished(worker=lane.worker, member=slot.held, position=position))
+        return left
+
+    # -- enforcing -----------------------------------------------------------------------------------------------------
+
+    def watch(self, now: float) -> None:
+        """Enforces what is due. `now` is monotonic, seconds."""
+        for lane in self.lanes:
+            if lane.slot.running:
+                self._watch_lease(lane, now)
+                self._watch_input(lane, now)
+
+    def ask(self, lane: Lane, request: int, of: int = 0) -> None:
+        lane.slot.ask(request, of)
+        self.wake()
+
+    def drain(self) -> None:
+        """It is to leave: every lane finishes its input and hands back the rest."""
+        self.draining = True
+        for lane in self.lanes:
+            lane.slot.drain()
+            lane.slot.ask(NOTHING)
+        self.wake()
+
+    def kill(self, reason: str, lane: Lane | None = None) -> None:
+        """Ends it now, for the input of `lane` if one is given."""
+        if self.pid and self.killed_for is None:
+            self.killed_for, self._culprit = reason, lane
+            send_signal(self.pid, signal.SIGKILL)
+
+    def cancel(self, member: str) -> None:
+        """Stops the lease `member`, if it runs here."""
+        for lane in self.lanes:
+            if lane.slot.running and lane.slot.held == member:
+                self._interrupt(lane)
+
+    def cancel_job(self, worker: str, job: str) -> None:
+        for lane in self.lanes:
+            slot = lane.slot
+            if lane.worker == worker and slot.running and slot.held.rpartition(":")[0] == job:
+                self._interrupt(lane)
+
+    def wake(self) -> None:
+        if self.pid:
+            send_signal(self.pid, WAKE_SIGNAL)
+
+    def _interrupt(self, lane: Lane) -> None:
+        """Stops what a lane runs: by an exception, and by SIGKILL if that does not help."""
+        lane.cancelled_lease, lane.cancel_kill_at = lane.slot.lease, time.monotonic() + _KILL_GRACE
+        self.ask(lane, CANCEL, lane.slot.lease)
+
+    def _watch_lease(self, lane: Lane, now: float) -> None:
+        """Asks for a flush of a lease that runs late."""
+        slot = lane.slot
+        since = slot.lease_since / 1e9
+        if slot.lease != lane.lease:
+            lane.lease, lane.late_at = slot.lease, since + _LATE_SECONDS
+        if slot.lease == lane.cancelled_lease:
+            if now >= lane.cancel_kill_at:
+                self.kill("its map was cancelled and the input did not stop", lane)
+            return
+        if now >= lane.late_at and slot.count > 1:
+            lane.late_at = now + min(now - since, _LATE_MOST)
+            self.ask(lane, LATE)
+
+    def _watch_input(self, lane: Lane, now: float) -> None:
+        """Stops an input that is past its timeout: an exception first, SIGKILL after a grace."""
+        slot = lane.slot
+        current = slot.input
+        since, timeout = slot.overdue
+        if not timeout or not since or now < (since + timeout) / 1e9:
+            return
+        if lane.timed_out_input != current:
+            lane.timed_out_input, lane.kill_at = current, now + _KILL_GRACE
+            self.ask(lane, TIMEOUT, current)
+        elif now >= lane.kill_at:
+            # where one input blocks the loop of all, all are late: the one that is on the loop is to blame
+            late = [other for other in self.lanes if other.timed_out_input == other.slot.input]
+            self.kill(failure.TIMEOUT, next((other for other in late if other.slot.on_loop), lane))
+
+    # -- telling -------------------------------------------------------------------------------------------------------
+
+    def states(self) -> Sequence[ReplicaState]:
+        """Its lanes, as status and metrics show them."""
+        from actorq.monitor.metrics import ReplicaState
+
+        return [
+            ReplicaState(
+                worker=lane.worker,
+                state=self._state(lane),
+                held=lane.slot.held,
+                position=lane.slot.position if lane.slot.running else None,
+                inputs_succeeded=lane.slot.totals.inputs[0],
+                inputs_failed=lane.slot.totals.inputs[1],
+                leases=sum(lane.slot.totals.values[:2]),
+                busy_seconds=lane.slot.totals.values[2],
+                restarts=self.restarts,
+                cache_hits=lane.slot.caches[0],
+                cache_misses=lane.slot.caches[1],
+                cache_entries=lane.slot.caches[2],
+            )
+            for lane in self.lanes
+        ]
+
+    def _state(self, lane: Lane) -> str:
+        if self.draining:
+            return "draining"
+        if lane.slot.held:
+            return "busy"
+        return "idle" if self.pid else "starting"
+
+
+def send_signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:  # it ended by itself; the zygote will say so
+        return

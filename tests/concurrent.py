@@ -1,0 +1,114 @@
+"""Tasks of an environment that runs several inputs at a time in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+import time
+from pathlib import Path
+
+from actorq import ActorEnvironment, actor_cache
+
+concurrent = ActorEnvironment("concurrent", replica_count=1, isolation="none", concurrency=8, lease_seconds=2)
+
+running = 0
+most = 0
+current: contextvars.ContextVar[int] = contextvars.ContextVar("current", default=-1)
+loads = 0
+
+
+@actor_cache
+async def model() -> int:
+    global loads
+    await asyncio.sleep(0.05)
+    loads += 1
+    return loads
+
+
+@concurrent.task
+async def overlaps(x: int) -> tuple[int, int]:
+    """Process, and how many inputs have run at the same time so far."""
+    global running, most
+    running += 1
+    most = max(most, running)
+    await asyncio.sleep(0.05)
+    running -= 1
+    return os.getpid(), most
+
+
+@concurrent.task
+async def quick(x: int) -> int:
+    await asyncio.sleep(0)
+    return x
+
+
+@concurrent.task
+async def remembers(x: int) -> int:
+    before = current.get()
+    current.set(x)
+    await asyncio.sleep(0.01)
+    return before
+
+
+@concurrent.task
+async def with_model(x: int) -> int:
+    return await model()
+
+
+@concurrent.task(timeout=0.3)
+async def sleeps(seconds: float, file: str) -> float:
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        Path(file).write_text("finally")
+    return seconds
+
+
+@concurrent.task(timeout=0.5)
+async def blocks(seconds: float) -> float:
+    """Blocks the loop, as no coroutine should."""
+    time.sleep(seconds)
+    return seconds
+
+
+@concurrent.task
+async def dies(x: int) -> int:
+    await asyncio.sleep(0.02)
+    if x == 5:
+        os._exit(9)
+    return x
+
+
+@concurrent.task
+async def exits(x: int) -> int:
+    if x == 3:
+        raise SystemExit(x)
+    return x
+
+
+@concurrent.task
+async def leaves_a_task(file: str) -> None:
+    async def later() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            Path(file).write_text("cancelled")
+
+    asyncio.get_running_loop().create_task(later())
+    await asyncio.sleep(0)
+
+
+@concurrent.task
+async def lasts(file: str) -> None:
+    Path(file).write_text(f"{os.getpid()}")
+    try:
+        await asyncio.sleep(60)
+    finally:
+        Path(file).write_text("cancelled")
+
+
+@concurrent.task
+async def where(x: int) -> tuple[int, str]:
+    return os.getpid(), threading.current_thread().name

@@ -96,7 +96,8 @@ class Forker:
             self._reap(child)
             child = self._fork()
             child.send(head, item)
-        self._standby = self._fork()
+        with contextlib.suppress(OSError):  # no memory or processes for another one now: the next input tries again
+            self._standby = self._fork()
         self._clean_up(child, wait=len(self._ended) > _MOST_ENDED)
         return child
 

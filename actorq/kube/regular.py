@@ -40,8 +40,8 @@ from actorq.waiting import ready
 MAX_INDEXES = 100_000
 #: pods of a stream of unknown length, where nothing bounds them
 STREAM_WINDOW = 100
-#: seconds to keep trying a busy API server: for a look, which the heartbeat waits behind, and for a new Job, which may
-#: pass slow webhooks; and how long in all it may be away before the map fails
+#: seconds to keep trying a busy API server: for a look, which the heartbeat waits behind, or at the map's end; for a
+#: new Job, which may pass slow webhooks; and how long in all it may be away before the map fails
 _LOOK_PATIENCE, _MAKE_PATIENCE, _API_AWAY_SECONDS = 3.0, 10.0, 300.0
 #: commands written to the server at once
 _PIPELINED = 256
@@ -194,7 +194,7 @@ class PodTransport(RedisTransport):
 
     def hurry(self) -> None:
         super().hurry()
-        self._api.patience = 1.0
+        self._api.patience = _LOOK_PATIENCE
 
     def record(self, given_up: Sequence[GivenUp]) -> None:
         """RQ's registry is for what a replica can run again."""

@@ -140,17 +140,17 @@ def test_a_look_does_not_wait_for_an_earlier_pool_to_end(
     monkeypatch.setattr("actorq.kube.pool._LOOK_AFTER", 0.0)
     pods.pool.up()
     pool = runtime().pools._on_cluster["pool-pods"]
-    on_cluster.collect_after = 600.0
     with on_cluster.lock:
         on_cluster._delete("deployments", pool.name)
-        on_cluster._delete("jobs", pool._keeper_name)
+        on_cluster.objects["jobs", pool._keeper_name]["metadata"]["deletionTimestamp"] = "now"
     waited: list[float] = []
     monkeypatch.setattr(
         "actorq.kube.pool.time", SimpleNamespace(monotonic=time.monotonic, sleep=waited.append, time=time.time)
     )
-    pool.check(0)  # its Secret is in the way
+    pool.check(0)  # its keeper is in the way
     assert not waited
-    on_cluster.collect_after = 0.0
+    with on_cluster.lock:
+        on_cluster._delete("jobs", pool._keeper_name)
     assert eventually(lambda: not on_cluster.of_kind("secrets"))
     pool._looked = 0.0
     pool.check(0)

@@ -33,6 +33,8 @@ _LOOK_SECONDS = 5.0
 #: more than this is data, not code
 _MAX_BYTES = 16 * 1024 * 1024
 _MAGIC = b"AQB1"
+#: magic and signature
+_HEAD_BYTES = len(_MAGIC) + 32
 _MANIFEST = ".actorq.json"
 #: the zip format's first moment: the same code must be the same bytes whenever it is packed
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -91,13 +93,17 @@ class Courier:
         self._bundle = bundle
         self._brought = float("-inf")
 
-    def bring(self, link: Link) -> None:
-        """Puts the code on the server, or lets it live on there. Looks at it every few seconds only."""
-        if self._bundle is None or time.monotonic() - self._brought <= _LOOK_SECONDS:
+    def bring(self, link: Link, *, anew: bool = False) -> None:
+        """Puts the code on the server, or lets it live on there. Looks at it every few seconds only, or `anew`."""
+        if self._bundle is None or (time.monotonic() - self._brought <= _LOOK_SECONDS and not anew):
             return
-        key = keys.code(self._bundle.code)
-        if not link.command("EXPIRE", key, TTL_SECONDS):
-            link.command("SET", key, self._bundle.data, "EX", TTL_SECONDS)
+        key, data = keys.code(self._bundle.code), self._bundle.data
+        there = link.command("GETRANGE", key, 0, _HEAD_BYTES - 1)
+        # Equal code may lie there with the signature of an earlier key. An unsigned one is no better than any.
+        if there == data[:_HEAD_BYTES] or (there and data[:_HEAD_BYTES] == _MAGIC + bytes(32)):
+            link.command("EXPIRE", key, TTL_SECONDS)
+        else:
+            link.command("SET", key, data, "EX", TTL_SECONDS)
         self._brought = time.monotonic()
 
 
@@ -106,10 +112,10 @@ def unpack(code: str, data: bytes, folder: Path) -> Unpacked:
 
     Raises `PoolError` when it is not what its name says, or is not signed with this replica's key.
     """
-    archive = data[len(_MAGIC) + 32 :]
+    archive = data[_HEAD_BYTES:]
     if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(archive).hexdigest() != code:
         raise PoolError(f"The code bundle {code[:12]} is damaged, or not what its name says: it was not run.")
-    given = data[len(_MAGIC) : len(_MAGIC) + 32]
+    given = data[len(_MAGIC) : _HEAD_BYTES]
     if settings().signing_key is not None and not hmac.compare_digest(given, _signature(archive)):
         raise PoolError(
             f"The code bundle {code[:12]} is not signed with the key of this replica: it was not run. "

@@ -1,7 +1,8 @@
 """`actorq keep`: ends when nobody has used an environment for a while, and its pool with it.
 
 Runs in a small pod beside a pool on demand (see `kube/pool.py`). It only looks at Redis. A server that does not answer
-is no reason to end anything: the pool may be wanted.
+is no reason to end anything: the pool may be wanted. One that refuses the login is a reason to fail: the pod is started
+again, with the login that its Secret holds then.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from actorq.broker import keys
-from actorq.broker.wire import Link
+from actorq.broker.wire import Link, LoginRefusedError
 from actorq.errors import BrokerError
 from actorq.log import logger
 
@@ -36,9 +37,15 @@ def keep(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Returns when `environment` has been idle for `ttl` seconds, as far as the server knows.
+    """Returns when `environment` has been idle for so many seconds as its last map wanted, as far as the server knows.
 
-    A server that has forgotten everything counts the time from when this was seen.
+    Args:
+        url: the server.
+        environment: its name.
+        ttl: the seconds, where no map has said them.
+
+    A server that has forgotten everything counts the time from when this was seen. Raises `BrokerError` when the login
+    is refused.
     """
     link = Link(url, patience=0.0)
     started = clock()
@@ -46,6 +53,9 @@ def keep(
         while True:
             try:
                 idle = min(idle_for(link, environment, clock()), clock() - started)
+                ttl = float(link.command("GET", keys.ttl(environment)) or ttl)
+            except LoginRefusedError:
+                raise
             except BrokerError as error:
                 logger().warning("broker_unreachable", error=str(error))
                 idle = 0.0

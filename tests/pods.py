@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from actorq import ActorEnvironment, TaskEnvironment
 
@@ -64,3 +65,15 @@ def span(_: int) -> tuple[float, float]:
 def warm(x: int) -> tuple[int, int]:
     time.sleep(0.01)
     return x, os.getpid()
+
+
+@bounded.task(retries=1)
+def second_time(x: int, folder: str) -> tuple[float, float]:
+    """Raises the first time. Leaves a file for each try that says from when to when it ran."""
+    begin = time.time()
+    tried = Path(folder, f"{x}-0").exists()
+    time.sleep(1.0)
+    Path(folder, f"{x}-{int(tried)}").write_text(f"{begin} {time.time()}", encoding="utf-8")
+    if not tried:
+        raise ValueError(x)
+    return begin, time.time()

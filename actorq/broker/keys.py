@@ -20,6 +20,7 @@ prefixes; the table at the head of each script says which.
     aq:map:<m>                       HASH     a live map: serial of its newest lease, progress MAP_TTL_SECONDS
     aq:maps:<env>                    ZSET     live maps -> when to stop believing it           a minute
     aq:used:<env>                    STRING   when a map or call last used it, Unix seconds    a day
+    aq:ttl:<env>                     STRING   idle seconds after which its pool ends, or inf   a year
     aq:out:<m>                       STREAM   result frames not yet read                       MAP_TTL_SECONDS
     aq:pod:<m>:<job>:<index>         LIST     the input of one pod of a regular task           a day, or its map
     aq:code:<sha256>                 STRING   a code bundle                                    a day after its last map
@@ -94,6 +95,10 @@ def maps(env: str) -> str:
 
 def used(env: str) -> str:
     return f"{AQ}:used:{env}"
+
+
+def ttl(env: str) -> str:
+    return f"{AQ}:ttl:{env}"
 
 
 def out(map_id: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actorq.broker.wire import Link
+from actorq.broker.wire import Link, NotPermittedError
 from actorq.errors import BrokerError
 from actorq.settings import masked
 
@@ -15,15 +15,13 @@ def check_server(link: Link) -> None:
     server = masked(link.url)
     try:
         text = link.command("INFO").decode()
-    except BrokerError as error:
-        if "permit" not in str(error):
-            raise
+    except NotPermittedError as error:
         raise BrokerError(
             f"{server} does not permit INFO to this user: grant it (`ACL SETUSER <user> +info`); "
             "RQ mistakes the server for an old one without it."
         ) from error
-    info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2] if part.isdigit())
+    info = _parsed(text)
+    version = _version(info)
     if version < _OLDEST:
         raise BrokerError(f"{server} is version {info.get('redis_version')}: actorq needs Redis 6.2, or any Valkey.")
     if info.get("cluster_enabled") == "1":
@@ -36,3 +34,16 @@ def check_server(link: Link) -> None:
             f"{server} may evict keys (maxmemory-policy {policy}): leases and results would vanish. "
             "Set `maxmemory-policy noeviction`."
         )
+
+
+def server_version(link: Link) -> tuple[int, ...]:
+    """Major and minor number of the Redis version that the server speaks like."""
+    return _version(_parsed(link.command("INFO", "server").decode()))
+
+
+def _parsed(text: str) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def _version(info: dict[str, str]) -> tuple[int, ...]:
+    return tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2] if part.isdigit())

@@ -60,6 +60,14 @@ class ServerFullError(BrokerError):
     """The Redis server has reached `maxmemory` and takes no more work: raise it, or delete what fills it."""
 
 
+class LoginRefusedError(BrokerError):
+    """The Redis server does not know this user, or has another password for it."""
+
+
+class NotPermittedError(BrokerError):
+    """The Redis server keeps a command from this user, or from everybody."""
+
+
 def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> ConnectionPool:
     """A factory of connections to `url`. Raises `DeclarationError` for an address that cannot be one."""
     try:
@@ -96,9 +104,11 @@ def explain(error: Exception, url: str) -> BrokerError:
     text = masked(str(error))
     lowered = text.lower()
     if isinstance(error, (AuthenticationError, AuthorizationError)) or "noauth" in lowered or "wrongpass" in lowered:
-        return BrokerError(f"{server} refuses the login ({text}): put user and password into the URL.")
-    if isinstance(error, NoPermissionError) or "noperm" in lowered:
-        return BrokerError(f"{server} does not permit what actorq needs ({text}): see the ACL rule in the README.")
+        return LoginRefusedError(f"{server} refuses the login ({text}): put user and password into the URL.")
+    if isinstance(error, NoPermissionError) or "noperm" in lowered or "unknown command" in lowered:
+        return NotPermittedError(
+            f"{server} does not permit what actorq needs ({text}): see the ACL rule in the README."
+        )
     if isinstance(error, ReadOnlyError):
         return BrokerError(f"{server} is a read-only replica: give the address of the primary.")
     if isinstance(error, _TRANSIENT):
@@ -125,7 +135,8 @@ class Link:
         url: server address.
         patience: seconds to keep trying when the server cannot be reached; 0 fails at once.
         reply_timeout: seconds to wait for a reply; longer than any command may block.
-        stubborn: also try again when the server answers with a refusal that may pass (full, busy, not in sync).
+        stubborn: also try again when the server answers with a refusal that may pass: full, busy, not in sync, or
+            restarted and not yet told of the login again.
     """
 
     def __init__(
@@ -317,9 +328,9 @@ class Link:
             raise redis.ConnectionError(str(error)) from error
 
     def _worth_retrying(self, error: RedisError) -> bool:
-        if isinstance(error, (AuthenticationError, NoPermissionError)):
+        if isinstance(error, NoPermissionError):
             return False
-        return self._stubborn or isinstance(error, _TRANSIENT)
+        return self._stubborn or (isinstance(error, _TRANSIENT) and not isinstance(error, AuthenticationError))
 
     def _call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store]) -> Any:
         self._open()

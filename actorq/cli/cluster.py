@@ -26,7 +26,7 @@ def scale(environment: str, replicas: int, namespace: str | None) -> None:
     if namespace is None:
         raise click.UsageError("No namespace: give --namespace, or set ACTORQ_KUBERNETES_NAMESPACE.")
     from actorq.kube.api import KubeApi
-    from actorq.kube.pool import scale as scale_pool
+    from actorq.kube.scaling import scale as scale_pool
 
     name = scale_pool(KubeApi(namespace), environment, replicas)
     click.echo(f"deployment {name} in {namespace}: {replicas} replicas")

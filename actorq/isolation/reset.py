@@ -30,6 +30,7 @@ class Isolation:
         self._scratch = scratch
         self._environment = environment
         self._level = level
+        self._states: dict[int, GlobalState] = {}
         #: name of the task that runs, for reports
         self.task = ""
         #: called after every input; None when nothing is restored
@@ -40,7 +41,6 @@ class Isolation:
         if self._level != "reset":
             return
         own = own_modules(self._environment)
-        self._states: dict[int, GlobalState] = {}
         self._use_state()
         self._process = ProcessState(self._scratch)
         self._leaks = Leaks(self._report, own)
@@ -66,6 +66,11 @@ class Isolation:
             self._use_state()
             self._loaded_modules = len(sys.modules)
             self._leaks.rebase()
+
+    def forget(self, environment: ActorEnvironment) -> None:
+        """The tasks of `environment` will not run any more."""
+        if environment is not self._environment:
+            self._states.pop(id(environment), None)
 
     def _use_state(self) -> None:
         state = self._states.get(id(self._environment))

@@ -8,20 +8,26 @@ so once.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import secrets
 import time
 import warnings
 
 from actorq.broker import keys
-from actorq.broker.wire import Link
-from actorq.errors import BrokerError
+from actorq.broker.serverinfo import server_version
+from actorq.broker.wire import Link, NotPermittedError
 from actorq.kube.address import with_login
 
+#: `actorq-map-<Unix seconds>-<map id>`
 _PREFIX = "actorq-map-"
-#: a user of a map whose submitter died is removed by a later map after so long; a live map renews its own, seconds
+_NAME = re.compile(rb"actorq-map-(\d+)-([A-Za-z0-9_-]+)")
+#: a user of a map whose submitter died is removed by a later map after so long, seconds
 _STALE_SECONDS = 86_400
 #: what a pod sends: its login, reading its input, committing its result
 _COMMANDS = ("blmove", "xadd", "expire", "set", "get", "exists")
+#: a key that may be read and not written came with this version
+_READ_ONLY_KEYS = (7, 0)
 
 
 class MapLogin:
@@ -35,8 +41,8 @@ class MapLogin:
             f"~{keys.out(map_id)}",
             f"~{keys.map_(map_id)}",
             f"~{keys.blob(f'{map_id}-{owner}-')}*",
-            *([f"~{keys.code(code)}"] if code else []),
         ]
+        self._code = code
         self._shared_url = url
         self._refused = False
 
@@ -46,14 +52,13 @@ class MapLogin:
         return self._shared_url if self._refused else with_login(self._shared_url, self._user, self._password)
 
     def create(self, link: Link) -> None:
-        """Makes the user, and removes those of maps long gone."""
+        """Makes the user, and removes those of maps long gone. Raises `BrokerError` when the server is away."""
+        if self._code:
+            readable = "%R~" if server_version(link) >= _READ_ONLY_KEYS else "~"
+            self._patterns.append(f"{readable}{keys.code(self._code)}")
         try:
             self.renew(link)
-            for name in link.command("ACL", "USERS"):
-                stamp = name.decode().removeprefix(_PREFIX).partition("-")[0]
-                if name.decode().startswith(_PREFIX) and time.time() - int(stamp) > _STALE_SECONDS:
-                    link.command("ACL", "DELUSER", name)
-        except BrokerError as error:
+        except NotPermittedError as error:
             self._refused = True
             warnings.warn(
                 f"Pods of regular tasks get this program's own login, since the server refuses to make one for "
@@ -61,6 +66,9 @@ class MapLogin:
                 RuntimeWarning,
                 stacklevel=2,
             )
+            return
+        with contextlib.suppress(NotPermittedError):  # somebody else may clean up
+            _remove_stale(link)
 
     def renew(self, link: Link) -> None:
         if not self._refused:
@@ -71,3 +79,12 @@ class MapLogin:
     def remove(self, link: Link) -> None:
         if not self._refused:
             link.command("ACL", "DELUSER", self._user)
+
+
+def _remove_stale(link: Link) -> None:
+    for name in link.command("ACL", "USERS"):
+        found = _NAME.fullmatch(name)
+        if found is None or time.time() - int(found[1]) <= _STALE_SECONDS:
+            continue
+        if not link.command("EXISTS", keys.map_(found[2].decode())):
+            link.command("ACL", "DELUSER", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -42,11 +43,15 @@ class PodAddress:
 
     def variables(self, name: str) -> list[Manifest]:
         """What a pod must be told, out of Secrets: the one called `name` is ours."""
-        secret, key = self.secret or (name, "url")
-        told = [from_secret("ACTORQ_REDIS_URL", secret, key)]
+        told = [self.url_variable(name)]
         if self.signing_key is not None:
             told.append(from_secret("ACTORQ_SIGNING_KEY", name, "signing-key"))
         return told
+
+    def url_variable(self, name: str) -> Manifest:
+        """The server's address alone."""
+        secret, key = self.secret or (name, "url")
+        return from_secret("ACTORQ_REDIS_URL", secret, key)
 
     def secret_manifest(self, name: str, labels: Mapping[str, str]) -> Manifest | None:
         """The Secret to make, None when there is nothing to put into one."""
@@ -60,7 +65,7 @@ class PodAddress:
             "kind": "Secret",
             "metadata": {"name": name, "labels": dict(labels)},
             "type": "Opaque",
-            "stringData": data,
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
         }
 
 

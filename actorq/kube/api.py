@@ -18,14 +18,19 @@ from typing import Any
 from urllib.parse import quote
 
 from actorq.errors import DeclarationError, PoolError
+from actorq.names import new_id
 
 Manifest = dict[str, Any]
 
-#: seconds one request may take
-_REQUEST_SECONDS = 15.0
+#: seconds one request may take at most; no longer than the patience of who asks, and no less than a slow answer needs
+_REQUEST_SECONDS, _LEAST_REQUEST_SECONDS = 15.0, 1.0
 #: seconds to keep trying when the API server is busy or out of reach, and the longest pause between two tries
 _PATIENCE = 30.0
 _LONGEST_PAUSE = 5.0
+#: objects in one answer of a list
+_PAGE = 500
+#: tells an object that our own request made from one that was there: its answer may be lost, and it is sent again
+_REQUEST = "actorq.dev/request"
 #: too many requests, and what a server says that is starting, stopping or overloaded
 _PASSING = frozenset({0, 408, 429, 500, 502, 503, 504})
 
@@ -100,23 +105,39 @@ class KubeApi:
             raise
 
     def list(self, kind: str, *, labels: Mapping[str, str] | None = None, fields: str = "") -> list[Manifest]:
-        """The objects with these labels, 500 at most."""
-        query = {"limit": "500"}
+        """The objects with these labels."""
+        query = {"limit": str(_PAGE)}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
         if fields:
             query["fieldSelector"] = fields
-        return list(self._request("GET", kind, query=query).get("items") or [])
+        found: list[Manifest] = []
+        while True:
+            page = self._request("GET", kind, query=query)
+            found += page.get("items") or []
+            more = (page.get("metadata") or {}).get("continue")
+            if not more:
+                return found
+            query["continue"] = more
 
     def create(self, kind: str, manifest: Manifest) -> Manifest:
         """Creates the object. One of this name that is there already is an error of status 409, unless our own request
         made it and only its answer was lost.
         """
-        return self._request("POST", kind, body=manifest)
+        annotations = {**(manifest["metadata"].get("annotations") or {}), _REQUEST: new_id()}
+        metadata = {**manifest["metadata"], "annotations": annotations}
+        return self._request("POST", kind, body={**manifest, "metadata": metadata})
 
     def patch(self, kind: str, name: str, patch: Manifest) -> Manifest:
-        """Changes an object; lists are replaced whole (a JSON merge patch)."""
+        """Changes an object; what the patch does not name stays, lists are replaced whole (a JSON merge patch)."""
         return self._request("PATCH", kind, name, body=patch)
+
+    def replace(self, kind: str, name: str, path: str, value: Any) -> Manifest:
+        """Replaces what stands at `path` of an object as a whole: what the new value does not have goes (a JSON patch).
+
+        Something must stand there.
+        """
+        return self._request("PATCH", kind, name, body=[{"op": "replace", "path": path, "value": value}])
 
     def delete(self, kind: str, name: str) -> bool:
         """Deletes the object and what it owns. False when there is none."""
@@ -144,7 +165,9 @@ class KubeApi:
             if 200 <= status < 300:
                 return data
             if status == 409 and sent > 1 and method == "POST":
-                return self._request("GET", kind, str(body["metadata"]["name"]))
+                found = self.get(kind, _name_of(body))
+                if found is not None and _made_by(found) == _made_by(body):
+                    return found
             waited = time.monotonic() - started
             if status not in _PASSING or waited >= self.patience:
                 raise self._explained(method, kind, name or _name_of(body), status, data)
@@ -156,8 +179,9 @@ class KubeApi:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Accept": "application/json", "Content-Type": kind}
+        patches = "application/json-patch+json" if isinstance(body, list) else "application/merge-patch+json"
+        content = patches if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": content}
         prepared = self._client.param_serialize(
             method=method,
             resource_path=path,
@@ -166,8 +190,9 @@ class KubeApi:
             body=body,
             auth_settings=["BearerToken"],
         )
+        timeout = min(_REQUEST_SECONDS, max(self.patience, _LEAST_REQUEST_SECONDS))
         try:
-            reply = self._client.call_api(*prepared, _request_timeout=_REQUEST_SECONDS)
+            reply = self._client.call_api(*prepared, _request_timeout=timeout)
             text = reply.read()
         except (HTTPError, ApiException, OSError) as error:
             return 0, {"message": str(error)}, None
@@ -210,3 +235,9 @@ _VERBS = {"GET": "read", "POST": "create", "PATCH": "change", "DELETE": "delete"
 
 def _name_of(body: Any) -> str:
     return str(body.get("metadata", {}).get("name", "")) if isinstance(body, dict) else ""
+
+
+def _made_by(found: Manifest) -> str | None:
+    """The request that made an object."""
+    request: str | None = (found["metadata"].get("annotations") or {}).get(_REQUEST)
+    return request

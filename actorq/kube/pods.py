@@ -30,6 +30,10 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 _CLIENT_LABEL = "actorq.dev/redis-client"
 ENVIRONMENT_LABEL, MAP_LABEL = "actorq.dev/environment", "actorq.dev/map"
 GENERATION = "actorq.dev/generation"
+#: annotation of pods: changes when what is in their Secret does
+READS = "actorq.dev/reads"
+#: annotation: the map as its user named it, which is no label's value
+MAP_ID = "actorq.dev/map-id"
 
 
 def labels_of(environment: str, component: str) -> dict[str, str]:

@@ -7,19 +7,22 @@
 
 The one idea: *nobody needs a token to end an idle pool*. The keeper is a small pod that only looks at Redis. When it
 ends, Kubernetes itself removes the finished Job (`ttlSecondsAfterFinished: 0`) and all it owns. So the pool outlives
-the script that made it, and nothing outlives the pool.
+the script that made it, and nothing outlives the pool. The keeper is never replaced while the pool lives, since the
+pool would go with it: how long it waits is a key in Redis, which every map writes.
 
 A Deployment that is there already is used: one of ours, whoever made it, or one of a chart release, which is left as
-it is. What changes the pods (image, resources, template) is a new generation: the Deployment rolls over to it, and
-replicas that are told to leave hand back what they have not begun.
+it is. What changes the pods (image, resources, template, address, keys) is a new generation: the Deployment rolls over
+to it, and replicas that are told to leave hand back what they have not begun. One whose keeper has gone is as good as
+gone, although Kubernetes takes its time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 import warnings
-from typing import Any
 
 from actorq.broker import keys
 from actorq.broker.client import Client
@@ -28,17 +31,19 @@ from actorq.errors import PoolError
 from actorq.kube import trouble
 from actorq.kube.address import PodAddress
 from actorq.kube.api import KubeApi, KubernetesError, Manifest
+from actorq.kube.jobs import ending, owner_reference
 from actorq.kube.pods import (
-    COMPONENT_LABEL,
     ENVIRONMENT_LABEL,
     GENERATION,
     HTTP_PORT,
     MANAGED_BY_LABEL,
+    READS,
     fingerprint,
     labels_of,
     object_name,
     pod_template,
 )
+from actorq.kube.scaling import REPLICAS, SCALED_BY_HAND, deployment_of, how_to_scale, scale
 from actorq.log import logger
 from actorq.maps.pools import PoolStatus
 
@@ -49,14 +54,18 @@ _GRACE_MARGIN = 15
 _LOOK_AFTER, _LOOK_EVERY, _GIVE_UP_AFTER = 3.0, 2.0, 15.0
 #: how long a pool that is ending may take to be gone before a new one is made, seconds
 _GONE_SECONDS = 120.0
+#: how long the server remembers when the keeper is to end a pool, seconds
+_TTL_REMEMBERED = 365 * 86_400
 #: seconds to keep trying a busy API server: for what a map needs, and for a look beside its heartbeat
 _PATIENCE, _LOOK_PATIENCE = 30.0, 3.0
-#: set on a Deployment that a person has scaled: a map does not scale it up again
-SCALED_BY_HAND = "actorq.dev/scaled"
+
+
+class _StillEndingError(PoolError):
+    """What is left of an earlier pool is in the way of the next one."""
 
 
 class KubernetesPool:
-    """The replicas of one environment in one namespace. Any thread of one program may use it, one at a time.
+    """The replicas of one environment in one namespace. Any thread of one program may use it.
 
     Args:
         environment: what they serve.
@@ -80,6 +89,7 @@ class KubernetesPool:
         self._pods = address
         self._inputs: int | None = 1
         self.name = object_name(environment.name)
+        self._lock = threading.Lock()
         self._lonely_since: float | None = None
         self._looked = 0.0
         self._warned = ""
@@ -91,14 +101,20 @@ class KubernetesPool:
 
         Raises `DeclarationError` for an environment without an image and `KubernetesError` when the cluster refuses.
         """
-        self._inputs, self._api.patience = inputs, _PATIENCE
-        wanted = self.environment.replica_count if inputs is None else min(inputs, self.environment.replica_count)
-        self._use()
-        if not self._served_elsewhere():
-            self._up(max(wanted, 1), exact=False)
+        with self._lock:
+            self._inputs, self._api.patience = inputs, _PATIENCE
+            self._ensure(_GONE_SECONDS)
 
     def check(self, live: int = 0) -> None:
         """Raises `PoolError` when no replica will ever come, and warns when one is long in coming."""
+        if not self._lock.acquire(blocking=False):
+            return  # another map of this program is at it
+        try:
+            self._check(live)
+        finally:
+            self._lock.release()
+
+    def _check(self, live: int) -> None:
         now = time.monotonic()
         if live > 0:
             self._lonely_since = None
@@ -119,10 +135,12 @@ class KubernetesPool:
     def _look(self, alone: float) -> None:
         """What keeps the replicas away. Does not wait long: the map's own heartbeat waits behind it."""
         self._api.patience = _LOOK_PATIENCE
-        if deployment_of(self._api, self.environment.name) is None:  # it was idle and has gone, or was deleted
-            self.ensure(self._inputs)
+        deployment = deployment_of(self._api, self.environment.name)
+        if deployment is None:  # it was idle and has gone, or was deleted
+            with contextlib.suppress(_StillEndingError):  # the next look tries again
+                self._ensure(0.0)
             return
-        found = self._trouble()
+        found = self._trouble(deployment)
         if found is None:
             return
         if found.hopeless and alone >= _GIVE_UP_AFTER:
@@ -131,12 +149,21 @@ class KubernetesPool:
             self._warned = found.text
             warnings.warn(f"No replica of {self.environment.name!r} yet. {found.text}", RuntimeWarning, stacklevel=2)
 
+    def _ensure(self, patience: float) -> None:
+        most = self.environment.replica_count
+        wanted = most if self._inputs is None else max(1, min(self._inputs, most))
+        self._use()
+        if not self._served_elsewhere():
+            self._up(wanted, exact=False, patience=patience)
+
     # -- what a person asks for ----------------------------------------------------------------------------------------
 
     def up(self) -> None:
         """Starts `replica_count` replicas, or brings the pool to what the environment declares now."""
-        self._use()
-        self._up(self.environment.replica_count, exact=True)
+        with self._lock:
+            self._api.patience = _PATIENCE
+            self._use()
+            self._up(self.environment.replica_count, exact=True, patience=_GONE_SECONDS)
 
     def scale(self, replicas: int) -> None:
         """Sets how many replicas there are; later maps leave it so. Raises `PoolError` when there is no pool."""
@@ -167,10 +194,14 @@ class KubernetesPool:
         return object_name(self.environment.name, "keeper")
 
     def _use(self) -> None:
-        """Tells the keeper that the pool is wanted; takes back a decision to end it that is not yet carried out."""
+        """Tells the keeper that the pool is wanted, and for how long from now; takes back a decision to end it that is
+        not yet carried out.
+        """
+        name, ttl = self.environment.name, self.environment.ttl_seconds
         link = self._client.borrow()
         try:
-            link.command("SET", keys.used(self.environment.name), f"{time.time():.3f}", "EX", 86_400)
+            link.command("SET", keys.ttl(name), "inf" if ttl is None else ttl, "EX", _TTL_REMEMBERED)
+            link.command("SET", keys.used(name), f"{time.time():.3f}", "EX", 86_400)
         finally:
             self._client.give_back(link)
 
@@ -179,74 +210,85 @@ class KubernetesPool:
         deployment = deployment_of(self._api, self.environment.name)
         return deployment is not None and deployment["metadata"]["labels"].get(MANAGED_BY_LABEL) != "actorq"
 
-    def _up(self, wanted: int, *, exact: bool) -> None:
+    def _up(self, wanted: int, *, exact: bool, patience: float) -> None:
+        """Raises `_StillEndingError` when an earlier pool is in the way for longer than `patience` seconds."""
+        deadline = time.monotonic() + patience
         template = self._template()
         generation = fingerprint(template)
-        deployment = self._api.get("deployments", self.name)
-        if deployment is not None and deployment["metadata"].get("deletionTimestamp"):
-            self._wait_until_gone()
-            deployment = None
+        while (deployment := self._api.get("deployments", self.name)) is not None:
+            keeper = self._keeper()
+            if _stays(deployment, [] if keeper is None else [owner_reference(keeper)]):
+                break
+            self._wait(f"Deployment {self.name}", deadline)
         if deployment is None:
-            self._create(template, generation, wanted)
+            self._create(template, generation, wanted, deadline)
             return
         metadata, spec = deployment["metadata"], deployment["spec"]
         annotations = metadata.get("annotations") or {}
         patch: Manifest = {}
-        if annotations.get(GENERATION) != generation:
-            patch = {"metadata": {"annotations": {GENERATION: generation}}, "spec": {"template": template}}
+        changed, unkept = annotations.get(GENERATION) != generation, not _keepers(deployment)
+        if changed or (unkept and self.environment.ttl_seconds is not None):
+            owners = self._owners(deadline)
+            self._put_secret(owners, deadline)
+            if unkept and owners:
+                patch = {"metadata": {"ownerReferences": owners}}
+        if changed:
+            self._api.replace("deployments", self.name, "/spec/template", template)
+            patch.setdefault("metadata", {})["annotations"] = {GENERATION: generation}
             logger().info("pool_new_generation", environment=self.environment.name, generation=generation)
         replicas = int(spec.get("replicas") or 0)
         if exact and (replicas != wanted or SCALED_BY_HAND in annotations):
-            patch.setdefault("spec", {})["replicas"] = wanted
+            patch["spec"] = {"replicas": wanted}
             patch.setdefault("metadata", {}).setdefault("annotations", {})[SCALED_BY_HAND] = None
         elif not exact and replicas < wanted and SCALED_BY_HAND not in annotations:
-            patch.setdefault("spec", {})["replicas"] = wanted
+            patch["spec"] = {"replicas": wanted}
         if patch:
             self._api.patch("deployments", self.name, patch)
 
-    def _create(self, template: Manifest, generation: str, wanted: int) -> None:
+    def _create(self, template: Manifest, generation: str, wanted: int, deadline: float) -> None:
         try:
-            owners = self._create_keeper()
-            secret = self._pods.secret_manifest(self.name, labels_of(self.environment.name, "replica"))
-            if secret is not None:
-                secret["metadata"]["ownerReferences"] = owners
-                self._create_or_keep("secrets", secret)
+            owners = self._owners(deadline)
+            self._put_secret(owners, deadline)
             labels = labels_of(self.environment.name, "replica")
-            self._create_or_keep(
-                "deployments",
-                {
-                    "apiVersion": "apps/v1",
-                    "kind": "Deployment",
-                    "metadata": {
-                        "name": self.name,
-                        "labels": labels,
-                        "annotations": {GENERATION: generation},
-                        "ownerReferences": owners,
-                    },
-                    "spec": {
-                        "replicas": wanted,
-                        "selector": {"matchLabels": {ENVIRONMENT_LABEL: self.environment.name, **_OURS}},
-                        "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
-                        "template": template,
-                    },
+            deployment = {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {
+                    "name": self.name,
+                    "labels": labels,
+                    "annotations": {GENERATION: generation},
+                    "ownerReferences": owners,
                 },
-            )
+                "spec": {
+                    "replicas": wanted,
+                    "selector": {"matchLabels": {ENVIRONMENT_LABEL: self.environment.name, **_OURS}},
+                    "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+                    "template": template,
+                },
+            }
+            self._create_or_keep("deployments", deployment, deadline)
         except KubernetesError:
             if self._api.get("deployments", self.name) is None:
                 self.down()  # half of a pool helps nobody
             raise
         logger().info("pool_created", environment=self.environment.name, replicas=wanted)
 
-    def _create_keeper(self) -> list[Manifest]:
-        """The Job that ends the pool when nobody uses it, as owner of the rest; none for a pool that lives for ever."""
+    def _keeper(self) -> Manifest | None:
+        """The Job that ends the pool when nobody uses it, if there is one and it has not ended."""
+        found = self._api.get("jobs", self._keeper_name)
+        return found if found is not None and _stays(found, []) else None
+
+    def _owners(self, deadline: float) -> list[Manifest]:
+        """Whom the pool belongs to: its keeper, made if it is not there; nobody, if the pool is to live for ever."""
         if self.environment.ttl_seconds is None:
-            return []
+            keeper = self._keeper()  # from when it was not; it has been told
+            return [] if keeper is None else [owner_reference(keeper)]
         name = self.environment.name
         template = pod_template(
             self.environment,
             labels=labels_of(name, "keeper"),
             command=["actorq", "keep", name, "--ttl", str(self.environment.ttl_seconds)],
-            env=self._pods.variables(self.name),
+            env=[self._pods.url_variable(self.name)],
             grace_seconds=5,
             small=True,
         )
@@ -257,14 +299,23 @@ class KubernetesPool:
             "metadata": {"name": self._keeper_name, "labels": labels_of(name, "keeper")},
             "spec": {"ttlSecondsAfterFinished": 0, "backoffLimit": 1000, "template": template},
         }
-        job = self._create_or_keep("jobs", manifest)
-        reference = {"apiVersion": "batch/v1", "kind": "Job", "name": self._keeper_name, "uid": job["metadata"]["uid"]}
-        return [reference]
+        return [owner_reference(self._create_or_keep("jobs", manifest, deadline))]
 
-    def _create_or_keep(self, kind: str, manifest: Manifest) -> Manifest:
+    def _put_secret(self, owners: list[Manifest], deadline: float) -> None:
+        """Makes the Secret, or brings it to what pods are to be told now."""
+        secret = self._pods.secret_manifest(self.name, labels_of(self.environment.name, "replica"))
+        if secret is None:
+            return
+        secret["metadata"]["ownerReferences"] = owners
+        found = self._create_or_keep("secrets", secret, deadline)
+        if found.get("data") != secret["data"]:
+            self._api.replace("secrets", self.name, "/data", secret["data"])
+        if _keepers(found) != _keepers(secret):
+            self._api.patch("secrets", self.name, {"metadata": {"ownerReferences": owners}})
+
+    def _create_or_keep(self, kind: str, manifest: Manifest, deadline: float) -> Manifest:
         """Creates the object; one that another script made in this moment is as good, one that is ending is not."""
         name = manifest["metadata"]["name"]
-        deadline = time.monotonic() + _GONE_SECONDS
         while True:
             try:
                 return self._api.create(kind, manifest)
@@ -272,24 +323,19 @@ class KubernetesPool:
                 if error.status != 409:
                     raise
             found = self._api.get(kind, name)
-            if found is not None and not found["metadata"].get("deletionTimestamp") and not _finished(found):
+            if found is not None and _stays(found, manifest["metadata"].get("ownerReferences") or []):
                 return found
-            if time.monotonic() > deadline:
-                raise PoolError(f"{kind} {name} has been ending for {_GONE_SECONDS:.0f} s: look what keeps it.")
-            time.sleep(0.5)
+            self._wait(f"{kind} {name}", deadline)
 
-    def _wait_until_gone(self) -> None:
-        deadline = time.monotonic() + _GONE_SECONDS
-        while self._api.get("deployments", self.name) is not None:
-            if time.monotonic() > deadline:
-                raise PoolError(
-                    f"Deployment {self.name} has been ending for {_GONE_SECONDS:.0f} s: look what keeps it."
-                )
-            time.sleep(0.5)
+    @staticmethod
+    def _wait(what: str, deadline: float) -> None:
+        if time.monotonic() >= deadline:
+            raise _StillEndingError(f"{what} has been ending for {_GONE_SECONDS:.0f} s: look what keeps it.")
+        time.sleep(0.5)
 
     def _template(self) -> Manifest:
         environment = self.environment
-        return pod_template(
+        template = pod_template(
             environment,
             labels=labels_of(environment.name, "replica"),
             command=["actorq", "worker", *self.modules, "-e", environment.name, "--http-port", str(HTTP_PORT)],
@@ -297,6 +343,10 @@ class KubernetesPool:
             grace_seconds=int(environment.drain_seconds) + _GRACE_MARGIN,
             probes=True,
         )
+        secret = self._pods.secret_manifest(self.name, {})
+        if secret is not None:  # other pods, when what they read at their start is another
+            template["metadata"].setdefault("annotations", {})[READS] = fingerprint(secret["data"])
+        return template
 
     def _code(self) -> list[Manifest]:
         """What a replica must be told that gets its code with the maps. Not the code: a pool serves any version."""
@@ -307,12 +357,14 @@ class KubernetesPool:
         return [{"name": name, "value": value} for name, value in values.items()]
 
     def _pod_list(self) -> list[Manifest]:
-        return self._api.list("pods", labels={ENVIRONMENT_LABEL: self.environment.name, **_REPLICAS})
+        return self._api.list("pods", labels={ENVIRONMENT_LABEL: self.environment.name, **REPLICAS})
 
-    def _trouble(self) -> trouble.Trouble | None:
-        deployment = deployment_of(self._api, self.environment.name)
+    def _trouble(self, deployment: Manifest) -> trouble.Trouble | None:
+        if deployment["spec"].get("replicas") == 0:
+            how = how_to_scale(self._api.namespace, self.environment.name, deployment, 1)
+            return trouble.Trouble(text=f"It is scaled to 0, and the map waits. {how}", hopeless=False)
         pods = self._pod_list()
-        if pods or deployment is None:
+        if pods:
             return trouble.of_pods(pods)
         return trouble.of_controller((deployment.get("status") or {}).get("conditions"))
 
@@ -327,42 +379,16 @@ _DECLARED = (
     "max_tasks_per_child",
     "max_memory_per_child",
 )
-_REPLICAS = {COMPONENT_LABEL: "replica"}
-_OURS = {**_REPLICAS, MANAGED_BY_LABEL: "actorq"}
+_OURS = {**REPLICAS, MANAGED_BY_LABEL: "actorq"}
 
 
-def deployment_of(api: KubeApi, environment: str) -> Manifest | None:
-    """The Deployment that serves an environment: of a chart release, or one of ours."""
-    found = api.list("deployments", labels={ENVIRONMENT_LABEL: environment, **_REPLICAS})
-    return found[0] if found else None
+def _keepers(found: Manifest) -> set[str]:
+    """The keepers that an object goes with."""
+    references = found["metadata"].get("ownerReferences") or []
+    return {str(each["uid"]) for each in references if each.get("kind") == "Job"}
 
 
-def scale(api: KubeApi, environment: str, replicas: int) -> str:
-    """Scales the Deployment of an environment and returns its name.
-
-    Raises `PoolError` when there is none, and for one of a chart release: Helm 4 applies what it owns, and refuses the
-    next upgrade when somebody else has changed it.
-    """
-    deployment = deployment_of(api, environment)
-    if deployment is None:
-        raise PoolError(
-            f"No Deployment serves environment {environment!r} in namespace {api.namespace!r}: "
-            "run a map, or install the chart."
-        )
-    name, labels = str(deployment["metadata"]["name"]), deployment["metadata"]["labels"]
-    if labels.get(MANAGED_BY_LABEL) != "actorq":
-        release = labels.get("app.kubernetes.io/instance", "RELEASE")
-        raise PoolError(
-            f"Environment {environment!r} belongs to the chart release {release!r}, which would take the change back. "
-            f"Scale it there: helm -n {api.namespace} upgrade {release} CHART --reuse-values "
-            f"--set environments.{environment}.replicas={replicas}"
-        )
-    hand = {"annotations": {SCALED_BY_HAND: str(replicas)}}
-    api.patch("deployments", name, {"spec": {"replicas": replicas}, "metadata": hand})
-    return name
-
-
-def _finished(found: Manifest) -> bool:
-    """Whether a Job has run to its end; never true of anything else."""
-    conditions: list[Any] = (found.get("status") or {}).get("conditions") or []
-    return any(c.get("type") in ("Complete", "Failed") and c.get("status") == "True" for c in conditions)
+def _stays(found: Manifest, owners: list[Manifest]) -> bool:
+    """Whether an object will be there for as long as `owners` are: it has not ended, and has no keeper that has."""
+    ends = found["metadata"].get("deletionTimestamp") or ending(found) is not None
+    return not ends and _keepers(found) <= {str(owner["uid"]) for owner in owners}

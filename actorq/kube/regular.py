@@ -12,11 +12,11 @@ Job itself and costs nothing. Results travel as those of replicas do, so order, 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from actorq.broker import keys, scripts
 from actorq.broker.client import Client
@@ -24,32 +24,31 @@ from actorq.broker.wire import Argument, ServerFullError
 from actorq.environment import TaskEnvironment
 from actorq.errors import ActorqError, DeclarationError, PoolError
 from actorq.frames import join
-from actorq.kube import trouble
+from actorq.kube import jobs, trouble
 from actorq.kube.access import MapLogin
 from actorq.kube.address import PodAddress
 from actorq.kube.api import KubeApi, KubernetesError, Manifest
-from actorq.kube.pods import CONTAINER, MAP_LABEL, labels_of, object_name, pod_template
+from actorq.kube.pods import MAP_ID, MAP_LABEL, labels_of, object_name, pod_template
 from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
 from actorq.log import logger
 from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
 from actorq.replica.spec import MAP_GONE
+from actorq.waiting import ready
 
 #: indexes of one Job, as Kubernetes limits them
 MAX_INDEXES = 100_000
 #: pods of a stream of unknown length, where nothing bounds them
 STREAM_WINDOW = 100
-#: seconds one request is tried again, less than a map lives without its heartbeat; and how long in all the server may
-#: be away before the map fails
-_API_PATIENCE, _API_AWAY_SECONDS = 3.0, 300.0
+#: seconds to keep trying a busy API server: for a look, which the heartbeat waits behind, or at the map's end; for a
+#: new Job, which may pass slow webhooks; and how long in all it may be away before the map fails
+_LOOK_PATIENCE, _MAKE_PATIENCE, _API_AWAY_SECONDS = 3.0, 10.0, 300.0
 #: commands written to the server at once
 _PIPELINED = 256
 #: how often Jobs are looked at, seconds, and how long nothing may start before pods are
 _LOOK_EVERY, _LOOK_AFTER = 1.0, 5.0
 #: how long a trouble that time does not mend is watched all the same, seconds
 _GIVE_UP_AFTER = 15.0
-#: a finished Job whose submitter is gone stays so long, seconds
-_JOB_TTL = 60
 #: an input that nobody fetched is gone after this, seconds
 _INPUT_TTL = 86_400
 #: seconds a pod may take to end when its map was cancelled
@@ -70,10 +69,15 @@ class _Job:
     name: str
     number: int
     leases: list[Lease]
-    #: ids of leases whose pod has failed and was reported
-    reported: set[str] = field(default_factory=set)
+    #: pods at the same time
+    parallelism: int
+    #: ids of the leases that nothing was reported of
+    open: set[str] = field(init=False)
     #: it was seen to be over
     finished_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self.open = {lease.id for lease in self.leases}
 
 
 class _NoPool:
@@ -109,46 +113,63 @@ class PodTransport(RedisTransport):
         self._concurrency = concurrency
         self._address = replace(address, secret=None)  # the login is the map's own
         self._login = MapLogin(map_id, owner, options.head.code, address.url)
-        self._map_name = object_name("map", map_id)
+        #: tells the map from every other in names and labels, which take no `_`, no capitals and no 64 characters
+        self._digest = hashlib.sha256(f"{map_id}-{owner}".encode()).hexdigest()[:12]
         self._jobs: dict[str, _Job] = {}
         self._made = 0
+        self._begun = False
         self._looked = time.monotonic()
         self._progressed = time.monotonic()
         self._warned = ""
-        self._template: Manifest | None = None
         self._away_since: float | None = None
-        api.patience = _API_PATIENCE
 
     # -- Transport -----------------------------------------------------------------------------------------------------
 
     def offer(self, leases: Sequence[Lease], *, alone: bool) -> int:
-        batch = list(leases[:MAX_INDEXES])
-        if self._template is None:
+        self._api.patience = _MAKE_PATIENCE
+        if not self._begun:
             self._begin()
+        batch = list(leases[: self._room(len(leases), alone=alone)])
+        if not batch:
+            self._wait_for_room()
+            return 0
         job = _Job(
-            name=object_name(self._environment.name, self._map_id[:12], str(self._made)),
+            name=object_name(self._environment.name, self._digest, str(self._made)),
             number=self._made,
             leases=batch,
+            parallelism=min(len(batch), self._concurrency or len(batch)),
         )
         self._made += 1
+        self._jobs[job.name] = job  # before it is there: whatever happens, it will be deleted
         try:
             self._write_inputs(job)
-            self._create(job)
+            self._start(job)
         except KubernetesError as error:
+            self._abandon(job)
             self._bear(error)
             return 0
         except ServerFullError as error:
+            self._abandon(job)
             self._bear_full(error, alone=alone, pause=_LOOK_EVERY)
             return 0
         self._full_since = self._away_since = None
-        self._jobs[job.name] = job
         return len(batch)
 
+    def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
+        reports = super().wait(timeout, expecting=expecting)
+        for report in reports:
+            for job in self._jobs.values():
+                job.open.discard(report.lease)
+        return reports
+
     def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
-        self._submit.call(scripts.CHECK, self._map_keys(), self._check_args(counters))
-        self._code.bring(self._submit)
-        with contextlib.suppress(ActorqError):
-            self._login.renew(self._submit)
+        self._api.patience = _LOOK_PATIENCE
+        self._login.renew(self._submit)
+        alive = self._submit.call(scripts.CHECK, self._map_keys(), self._check_args(counters))[1]
+        self._code.bring(self._submit, anew=not alive)
+        if not alive:  # the server has lost all of it, or this thread was stalled for long
+            for job in self._jobs.values():
+                self._write_inputs(job)
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY or not outstanding:
             return []
@@ -173,18 +194,14 @@ class PodTransport(RedisTransport):
 
     def hurry(self) -> None:
         super().hurry()
-        self._api.patience = 1.0
+        self._api.patience = _LOOK_PATIENCE
 
     def record(self, given_up: Sequence[GivenUp]) -> None:
         """RQ's registry is for what a replica can run again."""
 
     def finish(self, outstanding: Sequence[Lease]) -> None:
         try:
-            for job in self._jobs.values():
-                with contextlib.suppress(KubernetesError):
-                    self._api.delete("jobs", job.name)
-            with contextlib.suppress(KubernetesError):
-                self._api.delete("secrets", self._map_name)
+            refused = self._delete_all()
             for job in self._jobs.values():
                 self._forget_inputs(job)
             with contextlib.suppress(ActorqError):
@@ -192,6 +209,13 @@ class PodTransport(RedisTransport):
         finally:
             super().finish([])
             self._api.close()
+        if refused is not None:
+            warnings.warn(
+                f"Jobs of map {self._map_id!r} stay: {refused} Their pods end within minutes of their inputs; to end "
+                f"them now: kubectl -n {self._api.namespace} delete jobs -l {MAP_LABEL}={self._digest}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -202,26 +226,31 @@ class PodTransport(RedisTransport):
             raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
         self._submit.call(scripts.CHECK, self._map_keys(), self._check_args(Counters()))
         self._login.create(self._submit)
-        variables = [
-            *self._address.variables(self._map_name),
-            {"name": "ACTORQ_MAP", "value": self._map_id},
-            {"name": "ACTORQ_ENVIRONMENT", "value": self._environment.name},
-            {"name": "ACTORQ_MODULES", "value": " ".join(self._modules)},
-        ]
-        self._template = pod_template(
-            self._environment,
-            labels={**labels_of(self._environment.name, "task"), MAP_LABEL: self._map_id},
-            command=["actorq", "run-input"],
-            env=variables,
-            grace_seconds=_GRACE_SECONDS,
-        )
-        self._template["spec"]["restartPolicy"] = "Never"
+        self._begun = True
+
+    def _room(self, count: int, *, alone: bool) -> int:
+        """How many of `count` leases a Job may have now. The first Job of a map bounds its pods itself; what is tried
+        again is a Job beside it.
+        """
+        used = sum(min(job.parallelism, len(job.open)) for job in self._jobs.values())
+        if self._concurrency is None or alone or used == 0:
+            return min(count, MAX_INDEXES)
+        return max(0, min(count, self._concurrency - used))
+
+    def _wait_for_room(self) -> None:
+        """Until a report may have come, which makes room."""
+        if not self._reading:
+            self._ask()
+        if not self._reader.has_reply():
+            ready([self._reader, self._waker], _LOOK_EVERY)
 
     def _write_inputs(self, job: _Job) -> None:
         prefix = keys.pod_inputs(self._map_id)
         for begin in range(0, len(job.leases), _PIPELINED):
             commands: list[list[Argument]] = []
             for index, lease in enumerate(job.leases[begin : begin + _PIPELINED], begin):
+                if lease.id not in job.open:
+                    continue
                 key = f"{prefix}:{job.number}:{index}"
                 message = lease.id.encode() + b"\0" + join(self._heads[lease.last_try], lease.inputs)
                 # DEL first: sent again after a lost reply, it must not be there twice
@@ -234,115 +263,129 @@ class PodTransport(RedisTransport):
         for begin in range(0, len(names), _PIPELINED):
             self._submit.command("UNLINK", *names[begin : begin + _PIPELINED])
 
-    def _create(self, job: _Job) -> None:
-        count = len(job.leases)
-        assert self._template is not None
-        number = {"name": "ACTORQ_JOB", "value": str(job.number)}
-        spec = self._template["spec"]
-        containers = [{**c, "env": [*c["env"], number]} if c["name"] == CONTAINER else c for c in spec["containers"]]
-        labels = self._template["metadata"]["labels"]
-        manifest: Manifest = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": job.name, "labels": labels},
-            "spec": {
-                "completions": count,
-                "parallelism": min(count, self._concurrency or count),
-                "completionMode": "Indexed",
-                "backoffLimitPerIndex": 0,
-                "ttlSecondsAfterFinished": _JOB_TTL,
-                "podReplacementPolicy": "Failed",
-                "podFailurePolicy": {
-                    "rules": [
-                        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [MAP_GONE]}},
-                    ]
-                },
-                "template": {**self._template, "spec": {**spec, "containers": containers}},
-            },
-        }
-        secret = replace(self._address, url=self._login.url).secret_manifest(self._map_name, labels)
+    def _start(self, job: _Job) -> None:
+        template = self._template(job)
+        labels = template["metadata"]["labels"]
+        metadata = {"labels": labels, "annotations": {MAP_ID: self._map_id}}
+        manifest = jobs.indexed_job(
+            job.name, metadata, template, completions=len(job.leases), parallelism=job.parallelism
+        )
+        secret = replace(self._address, url=self._login.url).secret_manifest(job.name, labels)
         assert secret is not None  # there is no other that holds this login
-        try:
-            self._api.create("secrets", secret)
-        except KubernetesError as error:
-            if error.status != 409:
-                raise
-        made = self._api.create("jobs", manifest)
-        # It goes with the last of its Jobs: a Secret may have many owners, and Jobs end by their TTL when we are gone.
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": made["metadata"]["uid"]}
-        current = self._api.get("secrets", self._map_name) or secret
-        owners = [*(current["metadata"].get("ownerReferences") or []), owner]
-        self._api.patch("secrets", self._map_name, {"metadata": {"ownerReferences": owners}})
+        jobs.start(self._api, manifest, secret)
+
+    def _template(self, job: _Job) -> Manifest:
+        variables = {
+            "ACTORQ_MAP": self._map_id,
+            "ACTORQ_JOB": str(job.number),
+            "ACTORQ_ENVIRONMENT": self._environment.name,
+            "ACTORQ_MODULES": " ".join(self._modules),
+        }
+        template = pod_template(
+            self._environment,
+            labels={**labels_of(self._environment.name, "task"), MAP_LABEL: self._digest},
+            command=["actorq", "run-input"],
+            env=[
+                *self._address.variables(job.name),
+                *({"name": name, "value": value} for name, value in variables.items()),
+            ],
+            grace_seconds=_GRACE_SECONDS,
+        )
+        template["spec"]["restartPolicy"] = "Never"
+        return template
+
+    def _abandon(self, job: _Job) -> None:
+        """A Job of which only some may be there: its leases are offered again in another."""
+        job.open.clear()
+        self._forget_inputs(job)
+        with contextlib.suppress(KubernetesError):  # the next look tries again
+            self._delete(job)
+
+    def _delete(self, job: _Job) -> None:
+        self._api.delete("jobs", job.name)
+        del self._jobs[job.name]
+
+    def _delete_all(self) -> KubernetesError | None:
+        """At the end of the map: what keeps its Jobs from going, if anything does."""
+        for job in self._jobs.values():
+            try:
+                self._api.delete("jobs", job.name)
+            except KubernetesError as error:
+                return error
+        return None
 
     # -- looking at Jobs -----------------------------------------------------------------------------------------------
 
     def _look(self, outstanding: set[str]) -> Iterator[Report]:
         """What the Jobs say that the pods could not."""
-        started = False
         for job in list(self._jobs.values()):
-            waited = {lease.id for lease in job.leases} & outstanding
-            if not waited:  # all its results are here
-                self._api.delete("jobs", job.name)
+            job.open &= outstanding
+            if not job.open:  # all its results are here
                 self._forget_inputs(job)
-                del self._jobs[job.name]
-                continue
-            found = self._api.get("jobs", job.name)
+                self._delete(job)
+        if not self._jobs:
+            return
+        started = False
+        there = {each["metadata"]["name"]: each for each in self._api.list("jobs", labels={MAP_LABEL: self._digest})}
+        for job in self._jobs.values():
+            found = there.get(job.name)
             if found is None:
-                yield from self._given_up(job, waited, "its Job was deleted")
+                none_ran = job.finished_since is None
+                for lease in [lease for lease in job.leases if lease.id in job.open]:
+                    yield _lost(job, lease, "its Job was deleted", job.name, none_ran=none_ran)
                 continue
-            status: dict[str, Any] = found.get("status") or {}
-            ready = int(status.get("ready") or 0)
-            started = started or ready > 0 or bool(status.get("completedIndexes"))
-            yield from self._failed(job, expand(str(status.get("failedIndexes") or "")), waited)
-            yield from self._over(job, status, waited)
+            status: Manifest = found.get("status") or {}
+            started = started or bool(status.get("ready") or status.get("completedIndexes"))
+            yield from self._failed(job, jobs.indexes(status, "failedIndexes"))
+            yield from self._over(job, found)
         if started:
             self._progressed = time.monotonic()
         elif time.monotonic() - self._progressed > _LOOK_AFTER:
             self._explain(time.monotonic() - self._progressed)
 
-    def _failed(self, job: _Job, indexes: list[int], waited: set[str]) -> Iterator[Report]:
-        new = [i for i in indexes if job.leases[i].id in waited - job.reported]
+    def _failed(self, job: _Job, indexes: list[int]) -> Iterator[Report]:
+        new = [index for index in indexes if job.leases[index].id in job.open]
         if not new:
             return
-        reasons = self._reasons(job, new)
+        pods = self._failed_pods(job)
         for index in new:
-            lease = job.leases[index]
-            job.reported.add(lease.id)
-            reason, pod = reasons.get(index, ("its pod failed and is gone", job.name))
-            yield Lost(lease=lease.id, reason=reason, position=0, replica=pod)
+            pod = pods.get(index)
+            if pod is None:
+                yield _lost(job, job.leases[index], "its pod failed and is gone", job.name)
+                continue
+            gone = trouble.exit_status(pod) == MAP_GONE
+            yield _lost(job, job.leases[index], trouble.why_failed(pod), pod["metadata"]["name"], none_ran=gone)
 
-    def _reasons(self, job: _Job, indexes: Sequence[int]) -> dict[int, tuple[str, str]]:
-        """Why each index failed, and in which pod."""
-        reasons = {}
-        for pod in self._api.list(
-            "pods", labels={"batch.kubernetes.io/job-name": job.name}, fields="status.phase=Failed"
-        ):
-            index = int(pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", -1))
-            if index in indexes:
-                reasons[index] = (trouble.why_failed(pod), pod["metadata"]["name"])
-        return reasons
+    def _failed_pods(self, job: _Job) -> dict[int, Manifest]:
+        """The pods that have cost an index its try, by index. One that the cluster took away has cost none."""
+        labels = {"batch.kubernetes.io/job-name": job.name}
+        return {
+            int(pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", -1)): pod
+            for pod in self._api.list("pods", labels=labels, fields="status.phase=Failed")
+            if trouble.disruption(pod) is None
+        }
 
-    def _over(self, job: _Job, status: Manifest, waited: set[str]) -> Iterator[Report]:
+    def _over(self, job: _Job, found: Manifest) -> Iterator[Report]:
         """A Job that has ended while results are missing: they have been lost on their way, or it was stopped."""
-        for condition in status.get("conditions") or []:
-            if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
-                now = time.monotonic()
-                job.finished_since = job.finished_since or now
-                if now - job.finished_since > 3 * _LOOK_EVERY:  # what its pods sent has come by now
-                    why = condition.get("message") or "its Job ended without its result"
-                    yield from self._given_up(job, waited - job.reported, str(why))
-
-    def _given_up(self, job: _Job, lost: set[str], reason: str) -> Iterator[Report]:
-        position = NONE_RAN if job.finished_since is None else 0
-        for lease in job.leases:
-            if lease.id in lost:
-                job.reported.add(lease.id)
-                yield Lost(lease=lease.id, reason=reason, position=position, replica=job.name)
+        ending = jobs.ending(found)
+        if ending is None:
+            return
+        now = time.monotonic()
+        job.finished_since = job.finished_since or now
+        if now - job.finished_since <= 3 * _LOOK_EVERY:  # later, what its pods sent has come
+            return
+        stopped, completed = (
+            ending.get("reason") == jobs.STOPPED,
+            set(jobs.indexes(found["status"], "completedIndexes")),
+        )
+        why = str(ending.get("message") or "its Job ended without its result")
+        for index, lease in enumerate(job.leases):
+            if lease.id in job.open:
+                yield _lost(job, lease, why, job.name, none_ran=stopped and index not in completed)
 
     def _explain(self, stuck: float) -> None:
         """Nothing has started for a while: says why, or gives up."""
-        pods = self._api.list("pods", labels={MAP_LABEL: self._map_id})
+        pods = self._api.list("pods", labels={MAP_LABEL: self._digest})
         found = trouble.of_pods(pods)
         if found is None and not pods:
             for job in self._jobs.values():
@@ -357,10 +400,6 @@ class PodTransport(RedisTransport):
             warnings.warn(f"No pod of {self._environment.name!r} runs yet. {found.text}", RuntimeWarning, stacklevel=2)
 
 
-def expand(indexes: str) -> list[int]:
-    """Kubernetes's "1,3-5" as [1, 3, 4, 5]."""
-    found: list[int] = []
-    for part in filter(None, indexes.split(",")):
-        first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
-    return found
+def _lost(job: _Job, lease: Lease, reason: str, pod: str, *, none_ran: bool = False) -> Lost:
+    job.open.discard(lease.id)
+    return Lost(lease=lease.id, reason=reason, position=NONE_RAN if none_ran else 0, replica=pod)

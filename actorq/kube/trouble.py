@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actorq.kube.api import Manifest
+from actorq.kube.pods import CONTAINER
 
 #: reasons of a waiting container that time does not mend -> what to do
 _HOPELESS = {
@@ -79,12 +80,25 @@ def ended(state: Manifest) -> str:
     return f"it ended with {how}" + (f": {message[-500:]}" if message else "")
 
 
+def disruption(pod: Manifest) -> Manifest | None:
+    """The condition that says that the cluster took the pod away: its Job replaces it."""
+    return next(
+        (c for c in _conditions(pod) if c.get("type") == "DisruptionTarget" and c.get("status") == "True"), None
+    )
+
+
+def exit_status(pod: Manifest) -> int | None:
+    """How the container of a failed pod ended, None where the cluster does not say."""
+    for container in (pod.get("status") or {}).get("containerStatuses") or []:
+        done = (container.get("state") or {}).get("terminated")
+        if container.get("name") == CONTAINER and done:
+            return int(done["exitCode"])
+    return None
+
+
 def why_failed(pod: Manifest) -> str:
     """Why a pod that should have run an input did not finish it."""
     status = pod.get("status") or {}
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            return f"it was disrupted ({condition.get('reason')}): {condition.get('message', '')}".strip()
     for container in status.get("containerStatuses") or []:
         if text := ended(container.get("state") or {}):
             return text

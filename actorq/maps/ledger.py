@@ -383,8 +383,8 @@ class Ledger:
         self._buffered += len(segment.outputs)
         for notes in (self._attempts, self._crashes):
             if notes:
-                for index in [i for i in notes if segment.lo <= i < segment.lo + segment.count]:
-                    del notes[index]
+                for index in range(segment.lo, segment.lo + segment.count):
+                    notes.pop(index, None)
         if self.options.ordered:
             self._finished[segment.lo] = segment
         else:

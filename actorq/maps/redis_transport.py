@@ -111,8 +111,8 @@ class RedisTransport:
 
     def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
         args = [*self._check_args(counters), *(lease.id for lease in outstanding)]
-        self._code.bring(self._submit)
         reply = self._submit.call(scripts.CHECK, self._map_keys(), args)
+        self._code.bring(self._submit, anew=not reply[1])  # a server that has forgotten the map has no code either
         live, missing = int(reply[0]), {item.decode() for item in reply[2:]}
         self.replicas = max(live, self._at_least)
         self._pool.check(live)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from actorq import failure
@@ -33,7 +34,10 @@ from actorq.replica.zygote import prepare_process
 
 #: one wait for the input, seconds; then it is asked whether the map still lives
 _WAIT_SECONDS = 10
-#: seconds to keep trying an unreachable server
+#: a map that the server does not know at so many looks, one a second, is gone: its submitter may be stalled for longer
+#: than the map's key lives, or the server may have come back empty
+_GONE_LOOKS = 60
+#: seconds to keep trying an unreachable server, or one that does not know the login: the submitter makes it again
 _PATIENCE = 120.0
 #: what an entry of the stream outlives a submitter that does not read, seconds
 _OUT_TTL = 60
@@ -43,12 +47,15 @@ _TERMINATED = 143
 
 def main() -> int:
     """Runs the input of this pod; returns the exit status. Raises `ActorqError` when the server cannot be used."""
+    _on_stop(_leave)
     map_id, job = os.environ["ACTORQ_MAP"], os.environ["ACTORQ_JOB"]
     index = os.environ["JOB_COMPLETION_INDEX"]
     link = Link(os.environ["ACTORQ_REDIS_URL"], patience=_PATIENCE, reply_timeout=3 * _WAIT_SECONDS, stubborn=True)
     key = f"{keys.pod_inputs(map_id)}:{job}:{index}"
-    while (message := link.command("BLMOVE", key, key, "LEFT", "LEFT", _WAIT_SECONDS)) is None:
-        if not link.command("EXISTS", keys.map_(map_id)):
+    message = None
+    while message is None:
+        message = link.command("BLMOVE", key, key, "LEFT", "LEFT", _WAIT_SECONDS)
+        if not _lives(link, map_id):  # also before a first try: nobody would take its result
             logger().warning("map_gone", map=map_id)
             return MAP_GONE
     lease, _, payload = message.partition(b"\0")
@@ -57,16 +64,27 @@ def main() -> int:
     outcome = _run(payload, pod, _fetch_code(link, payload))
     if outcome is None:
         return _TERMINATED
+    if not _lives(link, map_id):
+        logger().warning("map_gone", map=map_id)
+        return MAP_GONE
     if isinstance(outcome, bytes):
         entry = _frame_entry(link, lease.decode(), outcome)
     else:
         entry = ["l", lease, "x", outcome[0], "p", 0, "w", pod]
         logger().warning("input_lost", lease=lease.decode(), reason=outcome[0])
-    if link.command("EXISTS", keys.map_(map_id)):
-        link.command("XADD", keys.out(map_id), "*", *entry)
-        link.command("EXPIRE", keys.out(map_id), _OUT_TTL)
+    link.command("XADD", keys.out(map_id), "*", *entry)
+    link.command("EXPIRE", keys.out(map_id), _OUT_TTL)
     link.close()
     return 0
+
+
+def _lives(link: Link, map_id: str) -> bool:
+    """Whether the map is still wanted."""
+    for _ in range(_GONE_LOOKS):
+        if link.command("EXISTS", keys.map_(map_id)):
+            return True
+        time.sleep(1.0)
+    return False
 
 
 def _fetch_code(link: Link, payload: bytes) -> Unpacked | None:
@@ -104,14 +122,14 @@ def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str] 
         stopped.set()
         _kill(child)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    _on_stop(stop)
     data, timed_out = _read(read, None if timeout is None else time.monotonic() + timeout)
     os.close(read)
     if timed_out:
         _kill(child)
     status = os.waitpid(child, 0)[1]
     _kill(child)  # and what it left behind
+    _on_stop(_leave)
     if timed_out:
         return (failure.TIMEOUT,)
     if not pipes.is_whole(data):
@@ -142,8 +160,7 @@ def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
     """Runs the user's code and ends the process."""
     status = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        _on_stop(signal.SIG_DFL)
         modules = os.environ["ACTORQ_MODULES"].split() if code is None else code.modules
         targets = [Target(name=module) for module in modules]
         sys.path.insert(0, str(Path.cwd() if code is None else code.folder))
@@ -159,6 +176,16 @@ def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
         sys.stderr.write(f"{error}\n")
     finally:
         os._exit(status)
+
+
+def _on_stop(handler: signal.Handlers | Callable[..., None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _leave(*_: object) -> None:
+    """Told to stop while no input runs. Process 1 of a pod would ignore it otherwise."""
+    sys.exit(_TERMINATED)
 
 
 def _kill(child: int) -> None:

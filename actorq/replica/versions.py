@@ -8,6 +8,7 @@ ones in `sys.modules`. Each version is imported once and keeps its modules, so c
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,19 +23,33 @@ from actorq.broker.wire import Link
 from actorq.environment import ActorEnvironment, Environment
 from actorq.errors import CodecError, PoolError
 from actorq.isolation import Isolation
+from actorq.isolation.reset import own_modules
 from actorq.log import logger
 from actorq.ping import PING, answer
 from actorq.replica import importing
 
 #: bundles kept imported; the one used longest ago goes first
 _KEPT_VERSIONS = 8
+#: modules that stay in place whatever runs: the process is them
+_PROCESS = frozenset({"__main__", "__mp_main__"})
 
 
 @dataclass(kw_only=True)
 class _Version:
     environment: ActorEnvironment
+    #: those it had when it last ran
     modules: dict[str, ModuleType] = field(default_factory=dict)
+    #: where its code lies; None: it is the image's own
     folder: str | None = None
+
+    def imported(self) -> dict[str, ModuleType]:
+        """Its modules as they are imported now, those that an input imported too. Only while it runs."""
+        if self.folder is not None:
+            prefixes = (f"{self.folder}/", f"{Path(self.folder).resolve()}/")
+            return {name: module for name, module in list(sys.modules.items()) if _file(module).startswith(prefixes)}
+        # not what is compiled: most of it can be loaded into a process only once
+        own = (name for name in own_modules(self.environment) if name not in _PROCESS)
+        return {name: sys.modules[name] for name in own if not _file(sys.modules[name]).endswith((".so", ".pyd"))}
 
 
 class Versions:
@@ -84,21 +99,28 @@ class Versions:
                 self._swap(code)
             self._known.move_to_end(code)
             self._isolation.use(version.environment)
-        for old in list(self._known)[: max(0, len(self._known) - _KEPT_VERSIONS)]:
-            if old not in ("", self._active):
-                del self._known[old]
+        for old in [kept for kept in self._known if kept][:-_KEPT_VERSIONS]:
+            self._forget(old)
 
     def _swap(self, code: str) -> None:
         """Takes the active version's modules out and puts those of `code` in."""
         active, version = self._known[self._active], self._known[code]
+        active.modules = active.imported()
         for name in active.modules:
-            sys.modules.pop(name, None)
+            del sys.modules[name]
         if active.folder is not None and active.folder in sys.path:
             sys.path.remove(active.folder)
         sys.modules.update(version.modules)
         if version.folder is not None:
             sys.path.insert(0, version.folder)
         self._active = code
+
+    def _forget(self, code: str) -> None:
+        """Lets go of a bundle that is not the active one."""
+        version = self._known.pop(code)
+        self._isolation.forget(version.environment)
+        if version.folder is not None:
+            shutil.rmtree(version.folder, ignore_errors=True)
 
     def _load(self, code: str) -> _Version:
         if self._scratch is None:
@@ -123,25 +145,17 @@ class Versions:
                 importing.import_target(importing.Target(name=module))
             placeholder.environment = ActorEnvironment.declared(name)
         except BaseException as error:
-            placeholder.modules = self._own(unpacked.folder)
             self._swap(previous)
-            del self._known[code]
+            self._forget(code)
             if not isinstance(error, Exception):
                 raise
             raise PoolError(f"The code of the map cannot be imported here: {type(error).__name__}: {error}") from error
         finally:
             Environment._declared = declared
-        placeholder.modules = self._own(unpacked.folder)
         logger().info("code_loaded", code=code[:12], modules=sorted(set(sys.modules) - before)[:20])
         return placeholder
 
-    @staticmethod
-    def _own(folder: Path) -> dict[str, ModuleType]:
-        """The imported modules that lie in `folder`."""
-        prefix = f"{folder.resolve()}/"
-        return {
-            name: module
-            for name, module in list(sys.modules.items())
-            if isinstance(file := getattr(module, "__file__", None), str)
-            and str(Path(file).resolve()).startswith(prefix)
-        }
+
+def _file(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) else ""

@@ -14,6 +14,8 @@ import pytest
 import redis
 
 from actorq import PoolError, bundle
+from actorq.broker import keys
+from actorq.broker.wire import Link
 from actorq.settings import settings
 from tests import tasks
 from tests.conftest import ROOT, eventually
@@ -52,19 +54,20 @@ SCRIPT = """
 class Shipped:
     """A warm replica without any code, and a project folder whose script is run against it."""
 
-    def __init__(self, url: str, folder: Path, **variables: str) -> None:
+    def __init__(self, url: str, folder: Path, *targets: str, **variables: str) -> None:
         self.folder = folder
         self.url = url
         declared = json.dumps({"isolation": "reset", "lease_seconds": 2})
-        command = [sys.executable, "-m", "actorq.cli", "worker", "-e", "shipped", "--bundles", "-u", url]
+        served = [*targets] if targets else ["-e", "shipped"]
+        command = [sys.executable, "-m", "actorq.cli", "worker", *served, "--bundles", "-u", url]
+        (folder / "beside.py").write_text("ONE = 1\n")
         self.worker = subprocess.Popen(
             command,
-            env=os.environ | {"ACTORQ_DECLARED": declared} | variables,
+            env=os.environ | {"ACTORQ_DECLARED": declared, "PYTHONPATH": str(ROOT)} | variables,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=folder if targets else ROOT,
         )
-        (folder / "beside.py").write_text("ONE = 1\n")
 
     def run(self, *, factor: int = 10, isolation: str = "reset", first: int = 0, **variables: str) -> list[list[str]]:
         text = textwrap.dedent(SCRIPT).format(factor=factor, isolation=isolation, first=first)
@@ -127,13 +130,85 @@ def test_a_module_beside_the_script_travels_with_it(shipped: Shipped) -> None:
     assert shipped.run()[0][0] == "1000"
 
 
+def test_a_replica_that_has_the_script_runs_an_edited_one(server: str, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(textwrap.dedent(SCRIPT).format(factor=10, isolation="reset", first=0))
+    pool = Shipped(server, tmp_path, "job.py")
+    try:
+        assert [line[0] for line in pool.run(factor=20)] == ["1", "21", "41", "61", "81", "1"]
+        assert [line[0] for line in pool.run(factor=30)] == ["1", "31", "61", "91", "121", "1"]
+    finally:
+        pool.stop()
+
+
+LAZY = """
+    from actorq import ActorEnvironment
+
+    env = ActorEnvironment("shipped", code="bundle")
+
+    @env.task
+    def work(x):
+        import later
+        return later.VALUE
+
+    if __name__ == "__main__":
+        print(*work.map(range(2)))
+"""
+
+
+def test_what_an_input_imports_belongs_to_its_version(shipped: Shipped) -> None:
+    (shipped.folder / "lazy.py").write_text(textwrap.dedent(LAZY))
+    for value in (1, 2, 1):
+        (shipped.folder / "later.py").write_text(f"VALUE = {value}\n")
+        done = shipped.python("lazy.py")
+        assert done.stdout == f"{value} {value}\n", done.stderr
+
+
+MANY_VERSIONS = """
+    import hashlib, json, sys
+    from pathlib import Path
+    from actorq import ActorEnvironment, bundle
+    from actorq.broker import keys
+    from actorq.broker.wire import Link
+    from actorq.isolation import Isolation
+    from actorq.replica.versions import _KEPT_VERSIONS, Versions
+
+    job = Path("edited.py")
+    env = ActorEnvironment("edited-often")
+    link = Link(sys.argv[1], patience=0)
+    isolation = Isolation(env, "reset", Path("scratch"))
+    isolation.begin()
+    versions = Versions(env, isolation, link, Path("code").resolve())
+    declaration = "from actorq import ActorEnvironment; env = ActorEnvironment('edited-often')"
+    for number in range(_KEPT_VERSIONS + 3):
+        job.write_text(f"{declaration}\\n@env.task\\ndef work(): return {number}\\n")
+        archive = bundle._archive({"edited.py": job}, json.dumps({"modules": ["edited"]}).encode())
+        code = hashlib.sha256(archive).hexdigest()
+        link.command("SET", keys.code(code), b"AQB1" + bytes(32) + archive, "EX", 60)
+        assert versions.function(code, "edited.work")() == number
+    on_disk, noted = len(list(Path("code").iterdir())), len(isolation._states)
+    versions.activate("")
+    print(on_disk, noted, "edited" in sys.modules, _KEPT_VERSIONS)
+    isolation.end()
+"""
+
+
+def test_a_version_that_was_not_used_for_long_leaves_nothing(tmp_path: Path, server: str) -> None:
+    script = tmp_path / "many.py"
+    script.write_text(textwrap.dedent(MANY_VERSIONS))
+    told = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script), server], cwd=tmp_path, env=told, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "8 9 False 8\n", done.stderr
+
+
 def test_equal_code_is_one_bundle(shipped: Shipped) -> None:
     shipped.run()
     shipped.run(first=7)
     with redis.Redis.from_url(shipped.url) as client:
-        keys = client.keys("aq:code:*")
-        assert len(keys) == 2  # the script's text differs by its first input
-        assert all(0 < client.ttl(key) <= bundle.TTL_SECONDS for key in keys)
+        packed = client.keys("aq:code:*")
+        assert len(packed) == 2  # the script's text differs by its first input
+        assert all(0 < client.ttl(key) <= bundle.TTL_SECONDS for key in packed)
     shipped.run()
     with redis.Redis.from_url(shipped.url) as client:
         assert len(client.keys("aq:code:*")) == 2
@@ -167,6 +242,25 @@ def test_a_replica_with_a_key_runs_only_what_is_signed_with_it(server: str, tmp_
             pool.run(factor=4)
     finally:
         pool.stop()
+
+
+def test_code_lies_there_with_the_signature_of_whoever_signs(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bring(key: str) -> bytes:
+        monkeypatch.setenv("ACTORQ_SIGNING_KEY", key) if key else monkeypatch.delenv(
+            "ACTORQ_SIGNING_KEY", raising=False
+        )
+        settings.cache_clear()
+        packed = bundle.pack(tasks.plain)
+        bundle.Courier(packed).bring(link)
+        return bytes(link.command("GET", keys.code(packed.code)))
+
+    link = Link(server, patience=0)
+    unsigned, one, two = bring(""), bring("one"), bring("two")
+    assert len({unsigned, one, two}) == 3
+    assert bring("") == two  # who does not sign breaks nothing for who does
+    link.close()
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 def test_code_that_cannot_be_imported_is_told_to_the_submitter(shipped: Shipped) -> None:

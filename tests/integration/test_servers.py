@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,21 @@ def test_a_missing_or_wrong_password_is_told(tmp_path: Path) -> None:
         assert "refuses the login" in refusal(f"redis://127.0.0.1:{port}")
         assert "refuses the login" in refusal(f"redis://:secret@127.0.0.1:{port}")
         check_server(Link(f"redis://:right@127.0.0.1:{port}", patience=0.0))
+
+
+def test_a_pod_waits_for_a_server_that_has_forgotten_its_login(server: str) -> None:
+    separator = "&" if "?" in server else "?"
+    pod = Link(f"{server}{separator}username=pod&password=secret", patience=20.0, stubborn=True)
+    answers: list[bytes] = []
+    thread = threading.Thread(target=lambda: answers.append(pod.command("GET", "x")))
+    thread.start()
+    with redis.Redis.from_url(server) as client:
+        assert eventually(client.acl_log, timeout=10)
+        client.set("x", "it")
+        client.acl_setuser("pod", enabled=True, passwords=["+secret"], keys=["x"], commands=["+get"])
+    thread.join()
+    pod.close()
+    assert answers == [b"it"]
 
 
 def test_a_user_that_may_not_ask_for_info_is_told(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """A small Kubernetes: a real HTTP API, and pods that are processes of this machine.
 
-It keeps objects as an API server does (names, labels, merge patches, owners, deletion), and does a controller's work
-for Jobs and Deployments: a pod is its container's command, run here with the variables of its manifest. Faults are told
-to it beforehand: an answer in place of the true one, a connection that is cut, a pod that cannot start.
+It keeps objects as an API server does (names, labels, patches, pages, deletion; what a deleted one owned goes a while
+later), and does a controller's work for Jobs and Deployments: a pod is its container's command, run here with the
+variables of its manifest. Faults are told to it beforehand: an answer in place of the true one, a connection that is
+cut, a pod that cannot start.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -33,6 +35,11 @@ from actorq.kube.api import KubeApi
 Manifest = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 _PATH = re.compile(r"^/(?:api|apis)/(?:[^/]+/)?v1/namespaces/(?P<ns>[^/]+)/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?$")
+
+
+#: what the API server takes for a name, and for a label's value
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
 @dataclass
@@ -67,11 +74,16 @@ class FakeCluster:
         self.broken: Callable[[Manifest], Manifest | None] = lambda pod: None
         #: message of a quota that refuses every pod
         self.quota: str | None = None
+        #: seconds until what has no owner left is deleted
+        self.collect_after = 0.3
+        #: objects in one answer of a list, where that is fewer than asked for
+        self.page = 500
         self.pods: dict[str, Pod] = {}
         self.started = 0
         self.lock = threading.RLock()
         self._failures: dict[str, set[int]] = {}
         self._done: dict[str, set[int]] = {}
+        self._ownerless: dict[str, float] = {}
         self._folder = tempfile.TemporaryDirectory()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -117,6 +129,12 @@ class FakeCluster:
     def of_kind(self, kind: str) -> list[Manifest]:
         with self.lock:
             return [manifest for (k, _), manifest in self.objects.items() if k == kind]
+
+    def secret(self, name: str) -> dict[str, str]:
+        """What a Secret holds."""
+        with self.lock:
+            data = self.objects["secrets", name]["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
     def logs(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(Path(self._folder.name).glob("*.log")))
@@ -177,11 +195,15 @@ class FakeCluster:
             case "POST":
                 return self._post(kind, body)
             case "GET" if not name:
-                return 200, {"items": [m for m in self.of_kind(kind) if _selected(m, query)]}
+                return 200, self._page(kind, query)
             case _ if (kind, name) not in self.objects:
                 return 404, {"message": f'{kind} "{name}" not found'}
             case "PATCH":
-                _merge(self.objects[kind, name], body)
+                if isinstance(body, list):
+                    if not all(_apply(self.objects[kind, name], operation) for operation in body):
+                        return 422, {"message": "the server rejected our request due to an error in our request"}
+                else:
+                    _merge(self.objects[kind, name], body)
             case "DELETE":
                 manifest = self.objects[kind, name]
                 self._delete(kind, name)
@@ -189,20 +211,23 @@ class FakeCluster:
         return 200, self.objects[kind, name]
 
     def _post(self, kind: str, body: Manifest) -> tuple[int, Manifest]:
-        name = body["metadata"]["name"]
+        name, labels = body["metadata"]["name"], body["metadata"].get("labels") or {}
+        if not _NAME.fullmatch(name) or not all(_LABEL.fullmatch(value) for value in labels.values()):
+            return 422, {"message": f'{kind} "{name}" is invalid: metadata: {labels}'}
         if (kind, name) in self.objects:
             return 409, {"message": f'{kind} "{name}" already exists'}
         body["metadata"]["uid"] = uuid.uuid4().hex
         self.objects[kind, name] = body
         return 201, body
 
+    def _page(self, kind: str, query: dict[str, list[str]]) -> Manifest:
+        found = [m for m in self.of_kind(kind) if _selected(m, query)]
+        begin = int(query.get("continue", ["0"])[0])
+        end = begin + min(self.page, int(query.get("limit", ["500"])[0]))
+        return {"items": found[begin:end], "metadata": {"continue": str(end)} if end < len(found) else {}}
+
     def _delete(self, kind: str, name: str) -> None:
-        manifest = self.objects.pop((kind, name))
-        uid = manifest["metadata"]["uid"]
-        for (other, other_name), owned in list(self.objects.items()):
-            owners = owned["metadata"].get("ownerReferences") or []
-            if owners and all(owner["uid"] == uid for owner in owners) and (other, other_name) in self.objects:
-                self._delete(other, other_name)
+        del self.objects[kind, name]
         if kind == "pods" and name in self.pods:
             self._end(self.pods.pop(name))
 
@@ -212,14 +237,28 @@ class FakeCluster:
         while not self._stop.wait(0.05):
             with self.lock:
                 self._watch_pods()
+                self._collect()
                 for job in self.of_kind("jobs"):
                     self._run_job(job)
                 for deployment in self.of_kind("deployments"):
                     self._run_deployment(deployment)
 
+    def _collect(self) -> None:
+        """Garbage: objects whose owners are all gone, a while after that was seen."""
+        alive = {manifest["metadata"].get("uid") for manifest in self.objects.values()}
+        now = time.monotonic()
+        for (kind, name), manifest in list(self.objects.items()):
+            owners = manifest["metadata"].get("ownerReferences") or []
+            if owners and not any(owner["uid"] in alive for owner in owners):
+                since = self._ownerless.setdefault(manifest["metadata"]["uid"], now)
+                if now - since >= self.collect_after:
+                    self._delete(kind, name)
+
     def _run_job(self, job: Manifest) -> None:
         name, uid = job["metadata"]["name"], job["metadata"]["uid"]
         spec, status = job["spec"], job.setdefault("status", {})
+        if spec.get("suspend"):
+            return
         if any(c["type"] in ("Complete", "Failed") for c in status.get("conditions", [])):
             if time.monotonic() - status["_ended"] > spec.get("ttlSecondsAfterFinished", 1e9):
                 self._delete("jobs", name)
@@ -290,7 +329,7 @@ class FakeCluster:
         for item in container["env"]:
             if "valueFrom" in item:
                 reference = item["valueFrom"]["secretKeyRef"]
-                variables[item["name"]] = self.objects["secrets", reference["name"]]["stringData"][reference["key"]]
+                variables[item["name"]] = self.secret(reference["name"])[reference["key"]]
             elif item["name"] != "HOME":
                 variables[item["name"]] = item["value"]
         command = container["command"]
@@ -312,17 +351,35 @@ class FakeCluster:
             status = pod.process.poll()
             if status is None:
                 continue
-            owner = next(o["uid"] for o in pod.manifest["metadata"]["ownerReferences"])
-            job = next((j for j in self.of_kind("jobs") if j["metadata"]["uid"] == owner), None)
+            terminated = {"exitCode": status if status >= 0 else 128 - status}
             pod.manifest["status"] = {
                 "phase": "Failed" if status else "Succeeded",
-                "containerStatuses": [
-                    {"name": "actorq", "state": {"terminated": {"exitCode": status if status >= 0 else 128 - status}}}
-                ],
+                "containerStatuses": [{"name": "actorq", "state": {"terminated": terminated}}],
             }
-            if job is not None:
-                outcome = self._failures if status else self._done
-                outcome.setdefault(owner, set()).add(pod.index)
+            self._book(pod)
+
+    def _book(self, pod: Pod) -> None:
+        """What the end of a pod is for its Job."""
+        owner = pod.manifest["metadata"]["ownerReferences"][0]["uid"]
+        job = next((j for j in self.of_kind("jobs") if j["metadata"]["uid"] == owner), None)
+        status = pod.manifest["status"]
+        if job is None or any(c["type"] == "DisruptionTarget" for c in status.get("conditions", [])):
+            return
+        outcome = self._failures if status["phase"] == "Failed" else self._done
+        outcome.setdefault(owner, set()).add(pod.index)
+        for container in status.get("containerStatuses", []):
+            if container["state"]["terminated"]["exitCode"] in _ending_statuses(job):
+                self._end_job(job, f"Container actorq of pod {pod.manifest['metadata']['name']} failed")
+
+    def _end_job(self, job: Manifest, message: str) -> None:
+        """A rule of its pod failure policy ends a Job, and every pod of it that runs."""
+        condition = {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": message}
+        failed = ",".join(map(str, sorted(self._failures[job["metadata"]["uid"]])))
+        job["status"] |= {"conditions": [condition], "_ended": time.monotonic(), "failedIndexes": failed}
+        for pod in self.pods.values():
+            if _owned_by(pod.manifest, job) and pod.manifest["status"]["phase"] == "Running":
+                self._end(pod, kill=True)
+                pod.manifest["status"] = {"phase": "Failed"}
 
     def evict(self, name: str) -> None:
         """Takes a pod away as a drain does: its Job replaces it, and no index fails."""
@@ -330,13 +387,12 @@ class FakeCluster:
             self._delete("pods", name)
 
     def fail(self, name: str, status: Manifest) -> None:
-        """A pod fails with `status`, its process killed."""
+        """A pod fails with `status`, its process killed. With a condition DisruptionTarget, it is replaced."""
         with self.lock:
             pod = self.pods[name]
             self._end(pod, kill=True)
             pod.manifest["status"] = {"phase": "Failed", **status}
-            owner = pod.manifest["metadata"]["ownerReferences"][0]["uid"]
-            self._failures.setdefault(owner, set()).add(pod.index)
+            self._book(pod)
 
     @staticmethod
     def _end(pod: Pod, *, kill: bool = False) -> None:
@@ -359,6 +415,11 @@ def fake_cluster() -> Iterator[FakeCluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+def _ending_statuses(job: Manifest) -> list[int]:
+    rules = job["spec"].get("podFailurePolicy", {}).get("rules", [])
+    return [status for r in rules if r["action"] == "FailJob" for status in r["onExitCodes"]["values"]]
 
 
 def _env_of(template: Manifest) -> list[Manifest]:
@@ -394,3 +455,15 @@ def _merge(target: Manifest, patch: Manifest) -> None:
             _merge(target.setdefault(key, {}), value)
         else:
             target[key] = value
+
+
+def _apply(target: Manifest, operation: Manifest) -> bool:
+    """One `replace` of RFC 6902; False where there is nothing to replace."""
+    assert operation["op"] == "replace"
+    *parents, last = [step.replace("~1", "/").replace("~0", "~") for step in operation["path"].split("/")[1:]]
+    for step in parents:
+        target = target.get(step, {})
+    if last not in target:
+        return False
+    target[last] = operation["value"]
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_objects_are_made_found_changed_and_deleted(cluster: FakeCluster) -> Non
     api = cluster.api()
     api.create("secrets", {"metadata": {"name": "s", "labels": {"a": "b"}}})
     api.patch("secrets", "s", {"metadata": {"annotations": {"x": "y"}}})
-    assert api.list("secrets", labels={"a": "b"})[0]["metadata"]["annotations"] == {"x": "y"}
+    assert api.list("secrets", labels={"a": "b"})[0]["metadata"]["annotations"]["x"] == "y"
     assert api.list("secrets", labels={"a": "c"}) == []
     assert api.delete("secrets", "s")
     assert api.get("secrets", "s") is None
@@ -88,6 +89,44 @@ def test_a_creation_whose_answer_was_lost_is_no_conflict(cluster: FakeCluster) -
     cluster.faults.append(Fault(0, method="POST", after=True))
     assert cluster.api().create("secrets", SECRET)["metadata"]["uid"]
     assert len(cluster.of_kind("secrets")) == 1
+
+
+def test_a_name_that_another_took_while_our_answer_was_lost_is_a_conflict(cluster: FakeCluster) -> None:
+    cluster.api().create("secrets", SECRET)
+    cluster.faults.append(Fault(503, "busy", method="POST"))
+    with pytest.raises(KubernetesError) as caught:
+        cluster.api().create("secrets", SECRET)
+    assert caught.value.status == 409
+
+
+def test_a_long_list_is_read_to_its_end(cluster: FakeCluster) -> None:
+    cluster.page = 2
+    for number in range(5):
+        cluster.api().create("secrets", {"metadata": {"name": f"s{number}"}})
+    assert [s["metadata"]["name"] for s in cluster.api().list("secrets")] == [f"s{number}" for number in range(5)]
+
+
+def test_a_part_is_replaced_as_a_whole(cluster: FakeCluster) -> None:
+    api = cluster.api()
+    api.create("secrets", {"metadata": {"name": "s"}, "data": {"a": "1", "b": "2"}})
+    api.replace("secrets", "s", "/data", {"b": "3"})
+    assert api.list("secrets")[0]["data"] == {"b": "3"}
+
+
+def test_one_request_takes_no_longer_than_its_patience(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = cluster.api(patience=0.2)
+    asked: list[Any] = []
+    call = api._client.call_api
+
+    def call_api(*args: Any, **options: Any) -> Any:
+        asked.append(options["_request_timeout"])
+        return call(*args, **options)
+
+    monkeypatch.setattr(api._client, "call_api", call_api)
+    for patience in (0.2, 3.0, 60.0):
+        api.patience = patience
+        api.list("pods")
+    assert asked == [1.0, 3.0, 15.0]
 
 
 def test_a_server_that_stays_away_ends_in_a_message(cluster: FakeCluster) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
-from actorq import ActorEnvironment, DeclarationError, PoolError
+from actorq import ActorEnvironment, BrokerError, DeclarationError, PoolError
 from actorq.broker.wire import Link
 from actorq.kube.pods import ENVIRONMENT_LABEL, GENERATION
-from actorq.kube.pool import scale
-from actorq.runtime import shutdown
+from actorq.kube.scaling import scale
+from actorq.runtime import runtime, shutdown
 from actorq.settings import settings
 from tests import pods
 from tests.conftest import eventually
@@ -27,8 +28,12 @@ def replicas(cluster: FakeCluster) -> int:
     return int(deployment(cluster)["spec"]["replicas"])
 
 
+def replica_pods(cluster: FakeCluster) -> set[str]:
+    return {str(pod["metadata"]["name"]) for pod in cluster.of_kind("pods") if "keeper" not in pod["metadata"]["name"]}
+
+
 def ready(cluster: FakeCluster) -> int:
-    return sum("keeper" not in pod["metadata"]["name"] for pod in cluster.of_kind("pods"))
+    return len(replica_pods(cluster))
 
 
 def test_the_first_map_makes_the_pool_and_runs_on_it(on_cluster: FakeCluster) -> None:
@@ -68,6 +73,100 @@ def test_a_changed_template_is_a_new_generation_that_loses_nothing(
     rest = list(running)
     assert [x for x, _ in rest] == list(range(1, 600))
     assert {pid for _, pid in rest} - before
+
+
+def test_what_a_template_no_longer_has_goes_from_the_pods(
+    on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods.pool, "pod_template", {"spec": {"nodeSelector": {"gpu": "yes"}}})
+    pods.pool.up()
+    monkeypatch.setattr(pods.pool, "pod_template", {})
+    pods.pool.up()
+    assert "nodeSelector" not in deployment(on_cluster)["spec"]["template"]["spec"]
+
+
+def test_replicas_read_a_changed_secret(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, names = {pid for _, pid in pods.warm.map(range(60))}, replica_pods(on_cluster)
+    monkeypatch.setenv("ACTORQ_SIGNING_KEY", "new")
+    shutdown()
+    settings.cache_clear()
+    pods.pool.up()
+    assert eventually(lambda: not names & replica_pods(on_cluster), timeout=20)
+    assert not before & {pid for _, pid in pods.warm.map(range(60))}
+    assert on_cluster.secret("actorq-pool-pods")["signing-key"] == "new"
+
+
+def test_another_ttl_is_told_to_the_keeper_and_restarts_nothing(
+    on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {pid for _, pid in pods.warm.map(range(60))}
+    monkeypatch.setattr(pods.pool, "ttl_seconds", 2)
+    assert {pid for _, pid in pods.warm.map(range(60))} <= before
+    assert eventually(lambda: not on_cluster.objects, timeout=25)
+
+
+def test_a_pool_without_end_may_be_given_one(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as without:
+        without.setattr(pods.pool, "ttl_seconds", None)
+        pods.pool.up()
+    pods.pool.up()
+    (keeper,) = on_cluster.of_kind("jobs")
+    for kind in ("deployments", "secrets"):
+        (owned,) = on_cluster.of_kind(kind)
+        assert [owner["uid"] for owner in owned["metadata"]["ownerReferences"]] == [keeper["metadata"]["uid"]]
+    with on_cluster.lock:
+        on_cluster._delete("jobs", keeper["metadata"]["name"])
+    assert eventually(lambda: not on_cluster.objects, timeout=20)
+
+
+def test_what_is_left_of_an_earlier_pool_is_not_built_upon(on_cluster: FakeCluster) -> None:
+    on_cluster.collect_after = 1.5
+    pods.pool.up()
+    first = deployment(on_cluster)["metadata"]["uid"]
+    (keeper,) = on_cluster.of_kind("jobs")
+    with on_cluster.lock:  # what it owned goes a while later
+        on_cluster._delete("jobs", keeper["metadata"]["name"])
+    pods.pool.up()
+    assert deployment(on_cluster)["metadata"]["uid"] != first
+    (keeper,) = on_cluster.of_kind("jobs")
+    for kind in ("deployments", "secrets"):
+        (owned,) = on_cluster.of_kind(kind)
+        assert [owner["uid"] for owner in owned["metadata"]["ownerReferences"]] == [keeper["metadata"]["uid"]]
+
+
+def test_a_look_does_not_wait_for_an_earlier_pool_to_end(
+    on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actorq.kube.pool._LOOK_AFTER", 0.0)
+    pods.pool.up()
+    pool = runtime().pools._on_cluster["pool-pods"]
+    with on_cluster.lock:
+        on_cluster._delete("deployments", pool.name)
+        on_cluster.objects["jobs", pool._keeper_name]["metadata"]["deletionTimestamp"] = "now"
+    waited: list[float] = []
+    monkeypatch.setattr(
+        "actorq.kube.pool.time", SimpleNamespace(monotonic=time.monotonic, sleep=waited.append, time=time.time)
+    )
+    pool.check(0)  # its keeper is in the way
+    assert not waited
+    with on_cluster.lock:
+        on_cluster._delete("jobs", pool._keeper_name)
+    assert eventually(lambda: not on_cluster.of_kind("secrets"))
+    pool._looked = 0.0
+    pool.check(0)
+    assert deployment(on_cluster)["metadata"]["ownerReferences"]
+
+
+def test_a_map_on_a_pool_without_replicas_says_so(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actorq.kube.pool._LOOK_AFTER", 0.2)
+    pods.pool.up()
+    pods.pool.scale(0)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        handle = pods.warm.map(range(5))
+        fix = "It is scaled to 0, and the map waits. Scale it: actorq scale pool-pods 1"
+        assert eventually(lambda: any(fix in str(w.message) for w in seen), timeout=10)
+    handle.close()
 
 
 def test_the_pool_of_a_chart_release_is_used_and_left_alone(on_cluster: FakeCluster) -> None:
@@ -225,6 +324,32 @@ def test_the_keeper_waits_for_a_server_that_is_away() -> None:
 
     with pytest.raises(Enough):
         keep("redis://127.0.0.1:1/0", "e", 0.001, sleep=sleep)
+
+
+def test_the_keeper_ends_as_the_last_map_wanted(server: str) -> None:
+    from actorq.broker import keys
+    from actorq.keeper import keep
+
+    now = [1000.0]
+    link = Link(server, patience=0)
+    link.command("SET", keys.used("e"), "1000.0")
+    link.command("SET", keys.ttl("e"), "inf")
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        if now[0] >= 2000:
+            link.command("SET", keys.ttl("e"), 1500)
+
+    keep(server, "e", 30, clock=lambda: now[0], sleep=sleep)
+    link.close()
+    assert now[0] == pytest.approx(2500, abs=6)
+
+
+def test_the_keeper_fails_when_its_login_is_refused(server: str) -> None:
+    from actorq.keeper import keep
+
+    with pytest.raises(BrokerError, match="refuses the login"):
+        keep(f"{server}?username=rotated&password=old", "e", 30)
 
 
 def test_a_template_is_laid_over_the_pod() -> None:

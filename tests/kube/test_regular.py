@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from actorq import DeclarationError, PoolError, ReplicaLostError, TaskTimeoutError
-from actorq.replica.spec import MAP_GONE
-from actorq.settings import settings
 from tests import pods
 from tests.conftest import eventually, pool_client
-from tests.kube.fake import FakeCluster, Fault, Manifest
+from tests.kube.fake import FakeCluster, Manifest
 
 
 def jobs(cluster: FakeCluster) -> list[Manifest]:
@@ -96,7 +94,7 @@ def test_the_pods_login_fits_their_map_only(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([1.5], map_id="mine")
     assert eventually(lambda: on_cluster.of_kind("secrets"), timeout=10)
     (secret,) = on_cluster.of_kind("secrets")
-    with redis.Redis.from_url(secret["stringData"]["url"]) as pod:
+    with redis.Redis.from_url(on_cluster.secret(secret["metadata"]["name"])["url"]) as pod:
         assert pod.exists("aq:map:mine") == 1
         for forbidden in (lambda: pod.get("aq:map:other"), lambda: pod.keys("*"), lambda: pod.lpush("rq:queue:x", "1")):
             with pytest.raises(redis.exceptions.NoPermissionError):
@@ -150,67 +148,6 @@ def test_a_used_up_quota_is_told(on_cluster: FakeCluster, impatient: None) -> No
         warnings.simplefilter("ignore")
         with pytest.raises(PoolError, match="quota keeps pods from being created"):
             list(pods.pid.map(range(2)))
-
-
-def test_a_deleted_job_runs_again(on_cluster: FakeCluster) -> None:
-    handle = pods.naps.map([1.0], map_id="deleted")
-    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=10)
-    with on_cluster.lock:
-        on_cluster._delete("jobs", jobs(on_cluster)[0]["metadata"]["name"])
-    assert list(handle) == [1.0]
-
-
-def test_an_api_server_that_is_away_for_a_while_ends_no_map(
-    on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("actorq.kube.regular._API_PATIENCE", 0.2)
-    handle = pods.naps.map([0.2, 2.5])
-    assert next(handle) == 0.2
-    on_cluster.faults.extend([Fault(503, "restarting", method="GET")] * 6)
-    assert list(handle) == [2.5]
-    assert not [fault for fault in on_cluster.faults if fault.method == "POST"]
-
-
-def test_a_job_that_cannot_be_made_now_is_made_later(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actorq.kube.regular._API_PATIENCE", 0.1)
-    on_cluster.faults.extend([Fault(503, "restarting", method="POST", kind="jobs")] * 3)
-    assert [x for x, _ in pods.pid.map(range(2))] == [0, 1]
-
-
-def test_breaking_out_deletes_the_pods(on_cluster: FakeCluster) -> None:
-    handle = pods.naps.map([0.0, 60.0])
-    assert next(handle) == 0.0
-    handle.close()
-    assert eventually(lambda: not on_cluster.objects)
-    assert not left_on_server()
-
-
-def test_pods_of_a_submitter_that_died_end_the_job(on_cluster: FakeCluster) -> None:
-    handle = pods.naps.map([60.0], map_id="orphan")
-    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=10)
-    (job,) = jobs(on_cluster)
-    rules = job["spec"]["podFailurePolicy"]["rules"]
-    assert {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [43]}} in rules
-    assert job["spec"]["ttlSecondsAfterFinished"] > 0
-
-    def owners() -> list[str]:
-        (secret,) = on_cluster.of_kind("secrets")
-        return [owner["name"] for owner in secret["metadata"].get("ownerReferences", [])]
-
-    assert eventually(lambda: owners() == [job["metadata"]["name"]])
-    handle.close()
-
-
-def test_a_pod_whose_map_is_gone_ends_with_the_status_that_ends_its_job(
-    on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from actorq.pool import pod
-
-    for name, value in {"MAP": "gone", "JOB": "0", "REDIS_URL": str(settings().redis_url)}.items():
-        monkeypatch.setenv(f"ACTORQ_{name}", value)
-    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
-    monkeypatch.setattr(pod, "_WAIT_SECONDS", 1)
-    assert pod.main() == MAP_GONE == 43
 
 
 def test_an_environment_without_an_image_is_told_at_once(

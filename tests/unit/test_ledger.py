@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actorq import MapFailedError, ReplicaLostError, TaskTimeoutError, codec, failure
+from actorq import Backoff, MapFailedError, ReplicaLostError, TaskTimeoutError, codec, failure
 from actorq.frames import Frame, Head
 from actorq.lease import Lease
 from actorq.maps.ledger import Ledger
@@ -211,6 +212,34 @@ def test_exactly_the_allowed_share_may_fail() -> None:
         outputs_of(ledger)
     assert ledger.fatal is None
     assert ledger.ending() is None
+
+
+class _Counting(dict[int, int]):
+    """Counts how many of its entries are looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for index in super().__iter__():
+            self.looks += 1
+            yield index
+
+    def pop(self, index: int, *default: Any) -> Any:
+        self.looks += 1
+        return super().pop(index, *default)
+
+
+def test_a_finished_segment_costs_what_it_holds_however_many_inputs_wait_for_a_retry() -> None:
+    ledger = ledger_of(range(1000), retries=1, max_outstanding=2000, retry_delay=Backoff(base=1e9))
+    notes = ledger._attempts = _Counting()
+    done = 0
+    while done < 1000:
+        for lease in ledger.offer(1, 0.0):
+            done += lease.count
+            errors = {at: ERROR for at in range(lease.count) if (lease.lo + at) % 2}
+            ledger.results(lease.id, frame(lease, 0, lease.count, errors, busy=1.0), 0.0)
+    assert len(notes) == 500
+    assert notes.looks <= 1000
 
 
 class AnyOrder(RuleBasedStateMachine):

@@ -22,7 +22,10 @@ from actorq.errors import CodecError, PoolError
 #: both sides must speak the same version; raise it with every change of the layout below
 PROTOCOL = 2
 
-_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
+#: in the length of a lease's head: a signature stands before it, see `seal`
+SIGNED = 1 << 31
+SIGNATURE_BYTES = 32
 _CODE = re.compile(r"[0-9a-f]{64}")
 
 #: seconds; it travels as nanoseconds in 64 bits
@@ -69,7 +72,7 @@ class Frame:
     def parts(self) -> tuple[bytes | bytearray | memoryview, ...]:
         """The message, in pieces: large outputs are sent without being copied."""
         head = msgpack.packb([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
-        return _LENGTH.pack(len(head)), head, self.outputs
+        return LENGTH.pack(len(head)), head, self.outputs
 
     def packed(self) -> bytes:
         return b"".join(self.parts())
@@ -77,7 +80,7 @@ class Frame:
 
 def join_parts(head: bytes, items: bytes) -> tuple[bytes | bytearray | memoryview, ...]:
     """A lease's payload, in pieces."""
-    return _LENGTH.pack(len(head)), head, items
+    return LENGTH.pack(len(head)), head, items
 
 
 def join(head: bytes, items: bytes) -> bytes:
@@ -86,10 +89,13 @@ def join(head: bytes, items: bytes) -> bytes:
 
 def split(message: bytes | bytearray) -> tuple[bytes, memoryview]:
     """The head and the packed list. Raises `CodecError` for a message that was cut short."""
-    if len(message) < _LENGTH.size or len(message) < _LENGTH.size + (n := _LENGTH.unpack_from(message)[0]):
+    begin, length = LENGTH.size, LENGTH.unpack_from(message)[0] if len(message) >= LENGTH.size else -1
+    if length >= SIGNED:
+        begin, length = begin + SIGNATURE_BYTES, length - SIGNED
+    if length < 0 or len(message) < begin + length:
         raise CodecError("The message is cut short.")
-    body = memoryview(message)[_LENGTH.size :]
-    return bytes(body[:n]), body[n:]
+    body = memoryview(message)[begin:]
+    return bytes(body[:length]), body[length:]
 
 
 def parse_head(head: bytes) -> Head:

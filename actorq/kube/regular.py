@@ -23,7 +23,6 @@ from actorq.broker.client import Client
 from actorq.broker.wire import Argument, ServerFullError
 from actorq.environment import TaskEnvironment
 from actorq.errors import ActorqError, DeclarationError, PoolError
-from actorq.frames import join
 from actorq.kube import jobs, trouble
 from actorq.kube.access import MapLogin
 from actorq.kube.address import PodAddress
@@ -34,6 +33,7 @@ from actorq.log import logger
 from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
 from actorq.replica.spec import MAP_GONE
+from actorq.seal import seal
 from actorq.waiting import ready
 
 #: indexes of one Job, as Kubernetes limits them
@@ -252,7 +252,9 @@ class PodTransport(RedisTransport):
                 if lease.id not in job.open:
                     continue
                 key = f"{prefix}:{job.number}:{index}"
-                message = lease.id.encode() + b"\0" + join(self._heads[lease.last_try], lease.inputs)
+                message = (
+                    lease.id.encode() + b"\0" + b"".join(seal(self._env, self._heads[lease.last_try], lease.inputs))
+                )
                 # DEL first: sent again after a lost reply, it must not be there twice
                 commands += [["DEL", key], ["RPUSH", key, message], ["EXPIRE", key, _INPUT_TTL]]
             self._submit.pipeline(commands)

@@ -21,10 +21,11 @@ from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
 from actorq.bundle import Bundle, Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, ReplicaLostError
-from actorq.frames import CALL, join_parts
+from actorq.frames import CALL
 from actorq.lease import NONE_RAN, HandedBack, Lost, Report, Results
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.names import new_id
+from actorq.seal import seal
 
 if TYPE_CHECKING:
     from actorq.environment import ActorEnvironment
@@ -121,7 +122,7 @@ class Caller:
         options, attempt, crashes = self._task.options, 1, 0
         while True:
             final = attempt > options.retries
-            report = self._once(lane, join_parts(self._heads[final], inputs))
+            report = self._once(lane, seal(self._environment.name, self._heads[final], inputs))
             match report:
                 case Results(frame=frame) if not frame.errors:
                     return codec.unpack_list(frame.outputs)[0]

@@ -23,10 +23,10 @@ from actorq.broker.wire import Argument, ServerFullError, Store
 from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, DeclarationError
-from actorq.frames import join, join_parts
 from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
 from actorq.maps.options import MapOptions
 from actorq.maps.pools import Pool, no_replica_free
+from actorq.seal import seal
 from actorq.waiting import Waker, ready
 
 #: one XREAD waits this long on the server; then it is asked again
@@ -73,7 +73,7 @@ class RedisTransport:
         args = self._submit_args()
         stores: list[Store] = []
         for lease in leases:
-            parts = join_parts(self._heads[lease.last_try], lease.inputs)
+            parts = seal(self._env, self._heads[lease.last_try], lease.inputs)
             payload, store = blobs.send(keys.blob(lease.id), parts, lives=keys.LEASE_TTL_SECONDS)
             stores += store
             args += (lease.serial, lease.id, describe_lease(self._task, lease), "1" if lease.front else "", payload)
@@ -146,7 +146,7 @@ class RedisTransport:
         args: list[Argument] = [*keys.prefix(self._env), iso_now()]
         for each in given_up:
             reason = base64.b64encode(zlib.compress(each.reason.encode()))
-            payload = join(self._heads[True], codec.join_list([each.input]))
+            payload = b"".join(seal(self._env, self._heads[True], codec.join_list([each.input])))
             description = f"{self._task}: {each.reason}"
             kept = payload if len(payload) < blobs.LARGE_BYTES else b""
             args += (f"{each.lease}-{each.index}", description, reason, kept, each.replica)

@@ -31,6 +31,7 @@ from actorq.pool.once import run_input
 from actorq.replica.importing import Target
 from actorq.replica.spec import MAP_GONE, ZygoteSpec
 from actorq.replica.zygote import prepare_process
+from actorq.seal import unseal
 
 #: one wait for the input, seconds; then it is asked whether the map still lives
 _WAIT_SECONDS = 10
@@ -89,7 +90,7 @@ def _lives(link: Link, map_id: str) -> bool:
 
 def _fetch_code(link: Link, payload: bytes) -> Unpacked | None:
     """The code that came with the map, unpacked; None where it is in the image."""
-    code = parse_head(split(payload)[0]).code
+    code = parse_head(unseal(os.environ["ACTORQ_ENVIRONMENT"], payload)[0]).code
     if not code:
         return None
     data = link.fetch(keys.code(code))

@@ -29,7 +29,7 @@ from actorq.cache import cache_totals
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError
-from actorq.frames import Frame, join, parse_head, split
+from actorq.frames import Frame, parse_head, split
 from actorq.isolation import Isolation
 from actorq.log import logger
 from actorq.ping import PING
@@ -37,6 +37,7 @@ from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.replica.versions import Versions
+from actorq.seal import seal, unseal
 
 #: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
 #: was flushed or restarted
@@ -269,7 +270,7 @@ class Executor:
         if not frame.errors:
             return [0]
         try:
-            head, packed = split(payload)
+            head, packed = unseal(self._spec.environment, payload)  # what is not signed must not be signed here
             parsed, inputs = parse_head(head), codec.split_list(bytes(packed))
         except ActorqError:  # the payload itself is what failed
             return [0]
@@ -282,7 +283,7 @@ class Executor:
             text = error.get("traceback") or f"{error['kind']}: {error['message']}"
             encoded = base64.b64encode(zlib.compress(text.encode(errors="replace")))
             description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
-            again = join(head, codec.join_list([inputs[position]]))
+            again = b"".join(seal(self._spec.environment, head, codec.join_list([inputs[position]])))
             fields += (f"{lease}-{position}", description, encoded, again if len(again) < blobs.LARGE_BYTES else b"")
         return [len(chosen), *fields]
 
@@ -292,7 +293,7 @@ class Executor:
         """Runs one lease and returns what to commit."""
         self._slot.hold(member)
         try:
-            head, packed = split(payload)
+            head, packed = unseal(self._spec.environment, payload)
             prepared = self._prepare(head)
             run = self._run_of(prepared, head, packed)
         except ActorqError as error:

@@ -94,6 +94,13 @@ class Release:
             for pod in self.pods(selector)
         )
 
+    def evict(self, pod: str) -> None:
+        """As `kubectl drain` does it, one pod."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction"
+        command = [tool("kubectl"), "create", "--raw", path, "-f", "-"]
+        subprocess.run(command, input=json.dumps(eviction), text=True, check=True, capture_output=True)
+
     def redis_url(self) -> str:
         """The server through a port-forward."""
         with socket.socket() as free:

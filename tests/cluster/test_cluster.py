@@ -85,10 +85,7 @@ def test_a_deleted_pod_loses_nothing(connected: Release) -> None:
 def test_an_evicted_pod_hands_back_its_work(connected: Release) -> None:
     def evict() -> None:
         name = connected.pods()[0]["metadata"]["name"]
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
-        path = f"/api/v1/namespaces/{connected.namespace}/pods/{name}/eviction"
-        command = [tool("kubectl"), "create", "--raw", path, "-f", "-"]
-        subprocess.run(command, input=json.dumps(eviction), text=True, check=True, capture_output=True)
+        connected.evict(name)
         assert eventually(lambda: name not in [p["metadata"]["name"] for p in connected.pods()], timeout=60)
 
     assert running(200, 0.1, evict) == [0.1] * 200
@@ -145,6 +142,22 @@ def test_a_crash_in_a_pod_costs_that_input_alone(on_demand: Release) -> None:
     assert outputs[2] == 2
     assert isinstance(outputs[1], ReplicaLostError)
     assert "SIGABRT" in str(outputs[1])
+
+
+def test_a_pod_that_is_evicted_while_its_input_runs_is_replaced_and_costs_no_try(on_demand: Release) -> None:
+    selector = "app.kubernetes.io/component=task"
+    future = work.slow.submit(15.0)
+
+    def running_pods() -> list[str]:
+        return [p["metadata"]["name"] for p in on_demand.pods(selector) if p["status"].get("phase") == "Running"]
+
+    assert eventually(lambda: len(running_pods()) == 1, timeout=60)
+    first = running_pods()[0]
+    assert eventually(lambda: "input_started" in on_demand.kubectl("logs", first, check=False), timeout=30)
+    on_demand.evict(first)
+    ran_on = future.result(120)
+    assert ran_on != first
+    assert ran_on.rpartition("-")[0] == first.rpartition("-")[0]
 
 
 def test_an_image_that_is_nowhere_is_told(on_demand: Release, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from actorq import ActorEnvironment, TaskEnvironment, actor_cache
 IMAGE = os.environ.get("ACTORQ_TEST_IMAGE", "actorq:0.1.0")
 pool = ActorEnvironment("on-demand", container_image=IMAGE, replica_count=3, ttl_seconds=30)
 regular = TaskEnvironment("cluster-regular", container_image=IMAGE, max_crashes=1)
+evicted = TaskEnvironment("cluster-evicted", container_image=IMAGE)
 bounded = TaskEnvironment("cluster-bounded", container_image=IMAGE, concurrency=2)
 
 
@@ -42,3 +43,9 @@ def span(_: int) -> tuple[float, float]:
     begin = time.time()
     time.sleep(1)
     return begin, time.time()
+
+
+@evicted.task
+def slow(seconds: float) -> str:
+    time.sleep(seconds)
+    return socket.gethostname()

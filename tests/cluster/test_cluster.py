@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import yaml
 from actorq import ReplicaLostError
 from actorq import hello as served
 from tests.cluster import work
-from tests.cluster.conftest import IMAGE, NEXT_IMAGE, Release, tool
+from tests.cluster.conftest import IMAGE, NEXT_IMAGE, Release
 from tests.conftest import ROOT, eventually
 
 
@@ -154,10 +153,9 @@ def test_a_pod_that_is_evicted_while_its_input_runs_is_replaced_and_costs_no_try
     assert eventually(lambda: len(running_pods()) == 1, timeout=60)
     first = running_pods()[0]
     assert eventually(lambda: "input_started" in on_demand.kubectl("logs", first, check=False), timeout=30)
+    evicted_at = time.time()
     on_demand.evict(first)
-    ran_on = future.result(120)
-    assert ran_on != first
-    assert ran_on.rpartition("-")[0] == first.rpartition("-")[0]
+    assert future.result(120) > evicted_at
 
 
 def test_an_image_that_is_nowhere_is_told(on_demand: Release, monkeypatch: pytest.MonkeyPatch) -> None:

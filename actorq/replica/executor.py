@@ -27,7 +27,6 @@ from redis.exceptions import RedisError
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.wire import NO_REPLY, Argument, Link, Store, evalsha
-from actorq.cache import cache_totals
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError
@@ -35,6 +34,7 @@ from actorq.frames import Frame, join, parse_head, split
 from actorq.isolation import Isolation
 from actorq.log import logger
 from actorq.ping import PING
+from actorq.replica.caches import CacheTeller
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
@@ -70,6 +70,7 @@ class Executor:
         environment = ActorEnvironment.declared(spec.environment)
         self._spec = spec
         self._slot = slot
+        self._caches = CacheTeller(slot)
         worker, executions = keys.worker(spec.worker), keys.executions(spec.worker)
         self._keys = [keys.queue(spec.environment), worker, executions, keys.mail(spec.worker)]
         self._keys += [keys.SUSPENDED, keys.failed(spec.environment)]
@@ -103,13 +104,14 @@ class Executor:
             taken = self._next(done)
             done = None
             while taken is None and not self._draining:
+                self._caches.tell()
                 taken = self._wait_for_mail() or self._next(None)
             if taken is None:
                 return
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._isolation.after_lease()
-            self._slot.tell_caches(*cache_totals())
+            self._caches.tell()
             if self._isolation.worn_out or self._used_up():
                 self._draining = self.worn_out = True
 

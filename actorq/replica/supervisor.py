@@ -24,6 +24,7 @@ from actorq import failure
 from actorq.errors import PoolError
 from actorq.lease import NONE_RAN
 from actorq.log import logger
+from actorq.replica.caches import CacheListener
 from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot, Slots
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
@@ -59,6 +60,7 @@ class _Replica:
         self.index = index
         self.worker = ""  # its name as an RQ worker, once the environment is known
         self.slot = slot
+        self.caches = CacheListener(slot)
         self.pid = 0
         self.started = 0.0
         self.restarts = 0
@@ -153,7 +155,6 @@ class Supervisor:
             slot = replica.slot
             succeeded, failed = slot.totals.inputs
             done, with_failures, busy = slot.totals.values
-            hits, misses, entries = slot.caches
             held, running = slot.held, slot.running
             state = "draining" if replica.draining else "busy" if held else "idle" if replica.pid else "starting"
             states.append(
@@ -167,9 +168,7 @@ class Supervisor:
                     leases=done + with_failures,
                     busy_seconds=busy,
                     restarts=replica.restarts,
-                    cache_hits=hits,
-                    cache_misses=misses,
-                    cache_entries=entries,
+                    caches=replica.caches.report,
                 )
             )
         return states

@@ -38,11 +38,14 @@ _MOST_OBJECTS = 10_000
 _MOST_BYTES = 1_000_000
 
 _SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None), type(Ellipsis)})
+#: how the path of what the decorator was given begins. What its callables hold counts as itself: the same content in
+#: another list is another place to tell what leaves.
+_OPTION = "@"
 #: what of an object decides what it does
 _PARTS = {
     types.MethodType: ("__func__", "__self__"),
     functools.partial: ("func", "args", "keywords"),
-    types.BuiltinFunctionType: ("__module__", "__qualname__"),
+    types.BuiltinFunctionType: ("__module__", "__qualname__", "__self__"),
 }
 _IMPORT = dis.opmap["IMPORT_NAME"]
 
@@ -52,7 +55,7 @@ def identity(function: types.FunctionType, options: Options) -> str:
     walk = _Walk(function)
     walk.add("function", function)
     for field in fields(options):
-        walk.add(f"@{field.name}", getattr(options, field.name))
+        walk.add(_OPTION + field.name, getattr(options, field.name))
     walk.run()
     return hashlib.blake2b("\0".join(sorted(walk.facts)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -131,11 +134,13 @@ class _Walk:
         elif isinstance(value, type):
             which = str(OBJECTS.of(value)) if self._own_class(value) else value.__module__
             self._fact(path, "class", value.__qualname__, which)
-        elif isinstance(value, (list, tuple, set, frozenset, dict)):
-            self._container(path, value)
         elif (parts := _PARTS.get(type(value))) is not None:
             for name in parts:
                 self.add(f"{path}.{name}", getattr(value, name))
+        elif path.startswith(_OPTION):
+            self._fact(path, "itself", _number(value))
+        elif isinstance(value, (list, tuple, set, frozenset, dict)):
+            self._container(path, value)
         else:
             self._object(path, value)
 
@@ -191,8 +196,6 @@ class _Walk:
         elif keys.is_dataclass(value):
             for field in fields(value):
                 self.add(f"{path}.{field.name}", getattr(value, field.name, None))
-        elif path.startswith("@"):  # a callable among the options of the decorator: another one may do another thing
-            self._fact(path, "callable", _number(value))
         elif estimate(value) <= _MOST_BYTES:
             try:
                 self._fact(path, "content", hashlib.blake2b(keys.encode(value)).hexdigest())
@@ -231,10 +234,11 @@ class _Walk:
 
 
 def _number(value: Any) -> str:
+    """Of an object that the options hold, and so of no other while there are values of this identity."""
     try:
         return str(OBJECTS.of(value))
-    except TypeError:
-        return repr(value)
+    except TypeError:  # a list, whose `append` is told what leaves
+        return str(id(value))
 
 
 def _file_of(module: str) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actorq import ActorqError, CodecError, actor_cache
+from actorq import CodecError, actor_cache
 
 loads: list[Any] = []
 
@@ -168,13 +168,3 @@ def _factory(name: str) -> Any:
 
 def test_functions_made_by_one_factory_have_values_of_their_own() -> None:
     assert (_factory("a")(), _factory("b")()) == ("a", "b")
-
-
-@actor_cache
-def endless(x: int) -> int:
-    return endless(x)
-
-
-def test_a_load_that_needs_itself_is_an_error() -> None:
-    with pytest.raises(ActorqError, match="calls itself"):
-        endless(1)

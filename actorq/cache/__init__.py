@@ -4,9 +4,11 @@ The one idea: a value belongs to (function, *code*, arguments), so two functions
 function never sees what its older self loaded, and `f(1, b=2)` finds what `f(1, 2)` loaded. Loads are single-flight:
 whoever asks while a key is loading waits for that load, in threads and in coroutines alike.
 
-    identity.py    which code a value belongs to        keys.py     what arguments are kept under
-    store.py       values, and when they leave          flight.py   a load in progress and who waits for it
-    cached.py      the decorated function               report.py   what is told of all this outside
+    cached.py      the decorated function
+    identity.py    which code a value belongs to      keys.py         what arguments are kept under; numbers.py
+    store.py       values, and when they leave        options.py      the limits; sizes.py: how large a value is
+    flight.py      a load in progress, who waits      loading.py      loads in threads; coroutines.py: in event loops
+    report.py      what is told of all this outside
 """
 
 from __future__ import annotations

@@ -158,9 +158,13 @@ class ActorCached(Generic[P, R]):
     # -- keys ----------------------------------------------------------------------------------------------------------
 
     def _argument(self, name: str, value: Any, *, first: bool) -> Any:
+        if first and self._owner:  # the instance of a method was decided on when it was first seen
+            number = self._store.numbers.known(value)
+            if number is not None and not isinstance(value, type):
+                return Living(type(value).__qualname__, number)
+            if self._is_instance(value) and not keys.has_content(value):
+                return self._living(name, value)
         if isinstance(value, type):
-            return self._living(name, value)
-        if first and self._owner and self._is_instance(value) and not keys.has_content(value):
             return self._living(name, value)
         return self._element(f"argument {name!r}", value)
 

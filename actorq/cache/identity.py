@@ -128,7 +128,7 @@ class _Walk:
         if isinstance(value, types.FunctionType):
             self._function(path, value)
         elif isinstance(value, types.ModuleType):
-            if self._own(value.__name__, getattr(value, "__file__", None)):
+            if self._own(value.__name__, _place(value)):
                 for name in sorted(names & vars(value).keys()):
                     self.add(f"{value.__name__}.{name}", vars(value)[name], names)
         elif isinstance(value, type):
@@ -248,10 +248,17 @@ def _file_of(module: str) -> Path | None:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None:
         return None
-    path = Path(spec.origin)
+    path = Path(spec.origin or "")
     if rest:
-        path = path.parent.joinpath(*rest)
+        folders = list(spec.submodule_search_locations or ())
+        path = Path(*folders[:1], *rest)
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return path if path.is_file() else None
+    return path if path.suffix == ".py" and path.is_file() else None
+
+
+def _place(module: types.ModuleType) -> str | None:
+    """Where `module` lies; a folder for a package without an `__init__.py`."""
+    file = getattr(module, "__file__", None)
+    return file if file is not None else next(iter(getattr(module, "__path__", ())), None)

@@ -25,17 +25,22 @@ class Numbers:
         self._on_death = on_death
         self._lock = threading.RLock()  # one object must not get two numbers; a death may come back in here
 
+    def known(self, what: Any) -> int | None:
+        """The number `what` was given, if it was."""
+        known = self._known.get(id(what))
+        return None if known is None or known[0]() is not what else known[1]
+
     def of(self, what: Any) -> int:
         """The number of `what`. Raises `TypeError` when it cannot be weakly referenced."""
-        known = self._known.get(id(what))
-        if known is None or known[0]() is not what:
+        number = self.known(what)
+        if number is None:
             with self._lock:
-                known = self._known.get(id(what))
-                if known is None or known[0]() is not what:
+                number = self.known(what)
+                if number is None:
                     number = next(_count)
-                    known = (weakref.ref(what, functools.partial(self._died, id(what), number)), number)
-                    self._known[id(what)] = known
-        return known[1]
+                    dies = functools.partial(self._died, id(what), number)
+                    self._known[id(what)] = (weakref.ref(what, dies), number)
+        return number
 
     def _died(self, address: int, number: int, _: weakref.ref[Any]) -> None:
         known = self._known.get(address)

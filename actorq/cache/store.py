@@ -76,6 +76,7 @@ class Store:
         self.name = name
         self.parameters = parameters
         self.options = options
+        self._ttl, self._ordered = options.ttl, options.ordered
         self.values: dict[Key, Entry] = OrderedDict() if options.bounded else {}
         self.counts = Counts()
         self.bytes = 0
@@ -98,14 +99,15 @@ class Store:
     # -- finding and loading -------------------------------------------------------------------------------------------
 
     def find(self, key: Key) -> Entry | None:
-        """The value of `key`, used just now, unless it has expired."""
-        gone: list[Any] = []
+        """The value of `key`, used just now. None also when it has expired: `join` lets it go."""
         with self._lock:
-            entry = self._fresh(key, gone)
-            if entry is not None:
-                entry.hits += 1
-                self.counts.hits += 1
-        self._tell(gone)
+            entry = self.values.get(key)
+            if entry is None or (self._ttl is not None and now() - entry.born >= self._ttl):
+                return None
+            if self._ordered:
+                self.values.move_to_end(key)  # type: ignore[attr-defined]  # it is an OrderedDict where it is bounded
+            entry.hits += 1
+            self.counts.hits += 1
         return entry
 
     def join(self, key: Key, mine: Flight) -> Entry | Flight:
@@ -190,7 +192,7 @@ class Store:
     def sweep(self) -> None:
         """Lets go what has expired."""
         gone: list[Any] = []
-        if self.options.ttl is not None:
+        if self._ttl is not None:
             with self._lock:
                 self._drop_expired(gone)
         self._tell(gone)
@@ -203,7 +205,7 @@ class Store:
     # -- under the lock ------------------------------------------------------------------------------------------------
 
     def _expired(self, entry: Entry) -> bool:
-        return self.options.ttl is not None and now() - entry.born >= self.options.ttl
+        return self._ttl is not None and now() - entry.born >= self._ttl
 
     def _fresh(self, key: Key, gone: list[Any]) -> Entry | None:
         entry = self.values.get(key)
@@ -212,8 +214,8 @@ class Store:
         if self._expired(entry):
             self._drop(key, gone)
             return None
-        if self.options.ordered:
-            self.values.move_to_end(key)  # type: ignore[attr-defined]  # it is an OrderedDict where it is bounded
+        if self._ordered:
+            self.values.move_to_end(key)  # type: ignore[attr-defined]  # as above
         return entry
 
     def _keep(self, key: Key, entry: Entry, gone: list[Any]) -> bool:

@@ -136,6 +136,8 @@ MODULES = {
     "by name in the body": "def load():\n    from aq_beside import helper\n    return [helper()]\n",
     "in a package": "import aq_package.inner\ndef load():\n    return [aq_package.inner.helper()]\n",
     "of a package in the body": "def load():\n    from aq_package import inner\n    return [inner.helper()]\n",
+    "in a folder": "import aq_folder.inner\ndef load():\n    return [aq_folder.inner.helper()]\n",
+    "of a folder in the body": "def load():\n    import aq_folder.inner as i\n    return [i.helper()]\n",
 }
 
 
@@ -145,7 +147,7 @@ def test_an_edit_of_another_module_of_the_project_is_seen(project: Project, wher
 
     def value(number: int, other: int = 0) -> list[int]:
         beside = f"N = {number}\ndef helper():\n    return N\nother = {other}\n"
-        package = {"aq_package.__init__": "", "aq_package.inner": beside}
+        package = {"aq_package.__init__": "", "aq_package.inner": beside, "aq_folder.inner": beside}
         module = project.load(aq_job=text, aq_beside=beside, **package)
         found: list[int] = module.load()
         return found

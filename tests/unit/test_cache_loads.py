@@ -307,6 +307,24 @@ def test_an_error_in_a_coroutine_reaches_every_waiter_and_is_not_kept() -> None:
     assert (value, len(calls)) == ("ok", 2)
 
 
+def test_a_stop_that_hits_the_load_reaches_the_task_that_waits() -> None:
+    class Stop(BaseException):
+        """What the supervisor's signal raises in whatever runs."""
+
+    @actor_cache
+    async def load() -> None:
+        raise Stop
+
+    async def main() -> str:
+        try:
+            await load()
+        except Stop:
+            return "stopped"
+        return "not stopped"
+
+    assert asyncio.run(main()) == "stopped"
+
+
 def test_a_load_that_cancels_itself_is_told_and_not_repeated() -> None:
     calls = []
 

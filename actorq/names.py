@@ -89,3 +89,9 @@ def _is_main(module: str) -> bool:
         return main_module()[0] == module
     except DeclarationError:
         return False
+
+
+def installed(file: str) -> bool:
+    """Whether a module's file belongs to Python or to an installed package, and not to the project."""
+    libraries = (f"{sys.prefix}/lib", f"{sys.base_prefix}/lib")
+    return "site-packages" in file or "dist-packages" in file or file.startswith(libraries)

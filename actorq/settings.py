@@ -41,6 +41,8 @@ class Settings:
     redis_ca_file: str | None = None
     #: set in a replica: name of the environment it serves, where a nested call to it could wait for itself
     replica_of: str | None = None
+    #: what `@actor_cache` tells of its keys shows the arguments themselves
+    cache_labels: bool = False
 
 
 def _read(name: str) -> str | None:
@@ -85,6 +87,7 @@ def settings() -> Settings:
         drain_seconds=_optional("ACTORQ_DRAIN_SECONDS"),
         redis_ca_file=_read("ACTORQ_REDIS_CA_FILE"),
         replica_of=_read("ACTORQ_REPLICA_OF"),
+        cache_labels=_read("ACTORQ_CACHE_LABELS") is not None,
     )
 
 

@@ -57,6 +57,24 @@ async def with_model(x: int) -> int:
     return await model()
 
 
+@actor_cache
+async def slow_model(name: str) -> int:
+    global loads
+    await asyncio.sleep(0.6)
+    loads += 1
+    return loads
+
+
+@concurrent.task(timeout=0.3)
+async def impatient(name: str) -> int:
+    return await slow_model(name)
+
+
+@concurrent.task
+async def patient(name: str) -> int:
+    return await slow_model(name)
+
+
 @concurrent.task(timeout=0.3)
 async def sleeps(seconds: float, file: str) -> float:
     try:

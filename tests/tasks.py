@@ -153,6 +153,16 @@ def loaded(name: str) -> tuple[str, int]:
     return name, os.getpid()
 
 
+@actor_cache(maxsize=25)
+def opened(password: str) -> bytes:
+    return password.encode() * 100
+
+
+@plain.task
+def uses_secrets(password: str) -> int:
+    return hash(opened(password))
+
+
 @plain.task
 def uses_cache(_: int) -> tuple[int, int]:
     loaded("model")

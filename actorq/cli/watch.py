@@ -78,7 +78,7 @@ def workers(environment: str | None, redis_url: str | None, output: str) -> None
         click.echo(json.dumps([asdict(r) | {"environment": v.name} for v in views for r in v.replicas], indent=2))
         return
     _print_table(
-        ("REPLICA", "STATE", "MAP", "INDEX", "HEARTBEAT", "INPUTS", "RESTARTS", "CACHED"),
+        ("REPLICA", "STATE", "MAP", "INDEX", "HEARTBEAT", "INPUTS", "RESTARTS", "CACHED", "BYTES"),
         [
             (
                 r.name,
@@ -89,6 +89,7 @@ def workers(environment: str | None, redis_url: str | None, output: str) -> None
                 r.inputs,
                 r.restarts,
                 r.cached,
+                f"{r.cached_bytes / 1e6:,.1f} MB",
             )
             for v in views
             for r in v.replicas

@@ -28,7 +28,7 @@ _READ_BYTES = 1 << 20
 #: where the kernel does not tell of a death by a descriptor, how often to look, seconds
 _LOOK_SECONDS = 3600.0 if hasattr(os, "pidfd_open") else 0.05
 
-#: module, qualified name, packed arguments
+#: module, qualified name, packed arguments; those are empty where they cannot be carried
 Load = tuple[str, str, bytes]
 
 
@@ -42,8 +42,8 @@ class Reply:
     output: bytes
     #: what `@actor_cache` had to load
     loads: list[Load] = field(default_factory=list)
-    #: how often it had not to
-    hits: int = 0
+    #: function, hits and misses of each that it called
+    calls: list[tuple[str, int, int]] = field(default_factory=list)
     #: it has started processes, which may still run
     spawned: bool = False
 
@@ -86,9 +86,9 @@ class Child:
             self._receive(min(left, _LOOK_SECONDS))
         report = self._received[_LENGTHS.size : _LENGTHS.size + lengths[0]]
         output = self._received[_LENGTHS.size + lengths[0] :]
-        error, loads, hits, spawned = msgpack.unpackb(report, strict_map_key=False)
-        loads = [tuple(load) for load in loads]
-        return Reply(error=error, output=bytes(output), loads=loads, hits=hits, spawned=spawned)
+        error, loads, calls, spawned = msgpack.unpackb(report, strict_map_key=False)
+        loads, calls = [tuple(load) for load in loads], [tuple(call) for call in calls]
+        return Reply(error=error, output=bytes(output), loads=loads, calls=calls, spawned=spawned)
 
     def signal(self, number: int) -> None:
         if self._status is None:
@@ -156,7 +156,7 @@ def serve(sock: socket.socket, work: Callable[[bytes, bytes], Reply]) -> None:
     if head is None or item is None:
         return
     reply = work(head, item)
-    report = msgpack.packb([reply.error, reply.loads, reply.hits, reply.spawned])
+    report = msgpack.packb([reply.error, reply.loads, reply.calls, reply.spawned])
     sock.sendall(_LENGTHS.pack(len(report), len(reply.output)) + report)
     sock.sendall(reply.output)
 

@@ -73,8 +73,6 @@ class Forker:
         self._wanted: dict[Load, None] = {}
         self._failed_loads: dict[Load, int] = {}
         self._refusal = why_not_forkable()
-        #: values found kept by children, and loaded by them
-        self.hits = self.misses = 0
         shutil.rmtree(scratch, ignore_errors=True)  # of an executor that was killed
         scratch.mkdir(parents=True, mode=0o700)
         if sys.platform == "linux":  # what a child leaves behind becomes our child, and ends with it
@@ -107,8 +105,8 @@ class Forker:
         self._ended.append(child)
         self._spawned |= reply is None or reply.spawned
         if reply is not None:
-            self.hits += reply.hits
-            self.misses += len(reply.loads)
+            for function, hits, misses in reply.calls:
+                cache.add_calls(function, hits, misses)
             self._wanted.update(dict.fromkeys(reply.loads))
 
     def invalidate(self) -> None:
@@ -151,6 +149,8 @@ class Forker:
         if self._failed_loads.get(load, 0) >= _MOST_FAILED_LOADS:
             return False
         try:
+            if not packed:
+                raise CodecError("its arguments cannot be carried from a child to the replica")
             cached = _find(module, name)
             args, kwargs = codec.unpack(packed)
             if cached.has(*args, **kwargs):
@@ -222,21 +222,17 @@ class Forker:
         spawned: list[str] = []
         sys.addaudithook(lambda event, _: spawned.append(event) if event in PROCESS_EVENTS else None)
         loads: list[Load] = []
-        unsharable: set[str] = set()
 
         def loaded(cached: cache.ActorCached[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             try:
                 loads.append((*_name(cached), codec.pack([list(args), kwargs])))
             except CodecError:
-                unsharable.add(".".join(_name(cached)))
+                loads.append((*_name(cached), b""))
 
         cache.after_load = loaded
-        hits = cache.cache_totals()[0]
+        before = _calls()
         error, output = self._run(head, item)
-        for name in unsharable:
-            logger().warning("cache_not_shared", function=name, error="its arguments cannot be carried")
-        hits = max(cache.cache_totals()[0] - hits, 0)
-        return Reply(error=error, output=output, loads=loads, hits=hits, spawned=bool(spawned))
+        return Reply(error=error, output=output, loads=loads, calls=_new_calls(before), spawned=bool(spawned))
 
     def _clean_up(self, running: Child | None, *, wait: bool) -> None:
         """Reaps the children that have ended, and ends what they left behind: their children became ours."""
@@ -274,6 +270,24 @@ def _find(module: str, name: str) -> cache.ActorCached[Any, Any]:
 
 def _name(cached: cache.ActorCached[Any, Any]) -> tuple[str, str]:
     return cached.__wrapped__.__module__, cached.__wrapped__.__qualname__
+
+
+def _calls() -> dict[str, tuple[int, int]]:
+    """Hits and misses of each cached function."""
+    calls: dict[str, tuple[int, int]] = {}
+    for function, counts, _, _ in cache.counted():
+        hits, misses = calls.get(function, (0, 0))
+        calls[function] = (hits + counts.hits, misses + counts.misses)
+    return calls
+
+
+def _new_calls(before: dict[str, tuple[int, int]]) -> list[tuple[str, int, int]]:
+    new = []
+    for function, (hits, misses) in _calls().items():
+        old = before.get(function, (0, 0))
+        if (hits, misses) != old:
+            new.append((function, hits - old[0], misses - old[1]))
+    return new
 
 
 def _children() -> set[int]:

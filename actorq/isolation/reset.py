@@ -14,6 +14,7 @@ from actorq.isolation.globals import GlobalState
 from actorq.isolation.leaks import Leaks
 from actorq.isolation.process import ProcessState
 from actorq.log import logger
+from actorq.names import installed
 from actorq.task import MapMethod
 
 
@@ -129,7 +130,7 @@ def own_modules(environment: Environment) -> list[str]:
             own.append(name)
             continue
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and not _installed(file) and any(file.startswith(root) for root in roots):
+        if isinstance(file, str) and not installed(file) and any(file.startswith(root) for root in roots):
             own.append(name)
     return [name for name in own if name.partition(".")[0] != "actorq"]
 
@@ -137,12 +138,7 @@ def own_modules(environment: Environment) -> list[str]:
 def project_root(name: str) -> str | None:
     """The folder a declaring module's top-level package or file lies in, if that is a project and not site-packages."""
     file = getattr(sys.modules.get(name), "__file__", None)
-    if not isinstance(file, str) or _installed(file):
+    if not isinstance(file, str) or installed(file):
         return None
     depth = name.count(".") + (2 if Path(file).name == "__init__.py" else 1)
     return str(Path(file).resolve().parents[depth - 1]) + "/"
-
-
-def _installed(file: str) -> bool:
-    libraries = (f"{sys.prefix}/lib", f"{sys.base_prefix}/lib")
-    return "site-packages" in file or "dist-packages" in file or file.startswith(libraries)

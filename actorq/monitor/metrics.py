@@ -1,17 +1,20 @@
 """The metrics: every name, unit and label in one place.
 
 Counters live where things happen, on each replica; depths are read from the server by one exporter; nothing is told by
-both. Labels are bounded: the environment, and a state or outcome out of a fixed list. Never a map, a job or a worker.
+both. Labels are bounded: the environment, a state or outcome out of a fixed list, a cached function, of which the code
+has so many. Never a map, a job, a worker or an argument.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from actorq.cache.report import CacheReport
     from actorq.monitor.view import EnvironmentView
 
 #: states of a replica, as its own supervisor knows it
@@ -35,9 +38,7 @@ class ReplicaState:
     leases: int
     busy_seconds: float
     restarts: int
-    cache_hits: int
-    cache_misses: int
-    cache_entries: int
+    caches: CacheReport
 
 
 def replica_families(
@@ -67,12 +68,38 @@ def replica_families(
     for state in REPLICA_STATES:
         states.add_metric([environment, state], sum(r.state == state for r in replicas))
     yield states
-    yield counter("cache_hits", "Calls that found their value in @actor_cache.", sum(r.cache_hits for r in replicas))
-    yield counter("cache_misses", "Calls that had to load.", sum(r.cache_misses for r in replicas))
-    yield gauge("cache_entries", "Values that @actor_cache holds.", sum(r.cache_entries for r in replicas))
+    yield from _cache_families(environment, replicas)
     yield gauge("last_renewal_timestamp_seconds", "When the leases were last renewed.", last_renewal)
     yield counter("broker_errors", "Calls to the server that failed.", broker_errors)
     yield _build_info()
+
+
+#: name of a metric, what it says, what it is of a function's cache, whether it only grows
+_CACHE_METRICS = (
+    ("hits", "Calls that found their value in @actor_cache.", "hits", True),
+    ("misses", "Calls that had to load.", "misses", True),
+    ("loads", "Loads that succeeded.", "loads", True),
+    ("load_seconds", "Time spent in loads that succeeded.", "load_seconds", True),
+    ("evictions", "Values that left by a limit of their cache.", "evictions", True),
+    ("entries", "Values that @actor_cache holds.", "entries", False),
+    ("bytes", "What those values take, as far as it is known.", "bytes", False),
+)
+
+
+def _cache_families(environment: str, replicas: Sequence[ReplicaState]) -> Iterator[Any]:
+    """By function, of which there are as many as the code has."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    for name, text, field, grows in _CACHE_METRICS:
+        totals: Counter[str] = Counter()
+        for replica in replicas:
+            for function in replica.caches.functions:
+                totals[function.function] += getattr(function, field)
+        kind = CounterMetricFamily if grows else GaugeMetricFamily
+        family = kind(f"actorq_cache_{name}", text, labels=["environment", "function"])
+        for of, total in sorted(totals.items()):
+            family.add_metric([environment, of], total)
+        yield family
 
 
 def queue_families(environments: Sequence[EnvironmentView] | None) -> Iterator[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from actorq.broker import keys
 from actorq.broker.wire import Link
+from actorq.cache.report import CacheReport
 
 #: jobs whose inputs are counted, and whose age is looked at; a deeper queue counts the rest as leases of the same size
 _COUNTED_JOBS = 1000
@@ -48,7 +49,11 @@ class ReplicaView:
     heartbeat_seconds: float
     inputs: int
     restarts: int
+    #: values that `@actor_cache` holds, and what they take, as far as it is known
     cached: int
+    cached_bytes: int
+    #: the same by function, and the values used most
+    caches: CacheReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +137,7 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
             index = int(found["lo"]) + int(fields["aq_position"])
     state = fields.get("state", "idle")
     beat = fields.get("last_heartbeat")
+    caches = CacheReport.unpack(fields.get("aq_caches", ""))
     return ReplicaView(
         name=name,
         state="suspended" if suspended and state != "busy" else "busy" if state == "busy" else "idle",
@@ -140,7 +146,9 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
         heartbeat_seconds=round(max(now - _unix(beat.encode() if beat else None, now), 0.0), 1),
         inputs=int(fields.get("aq_inputs", 0)),
         restarts=int(fields.get("aq_restarts", 0)),
-        cached=int(fields.get("aq_cached", 0)),
+        cached=sum(function.entries for function in caches.functions),
+        cached_bytes=sum(function.bytes for function in caches.functions),
+        caches=caches,
     )
 
 

@@ -25,7 +25,6 @@ from redis.exceptions import RedisError
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.wire import NO_REPLY, Argument, Link, Store, evalsha
-from actorq.cache import cache_totals
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError
@@ -33,6 +32,7 @@ from actorq.frames import Frame, parse_head, split
 from actorq.isolation import Isolation
 from actorq.log import logger
 from actorq.ping import PING
+from actorq.replica.caches import CacheTeller
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
@@ -76,6 +76,7 @@ class Executor:
         self._spec = spec
         self._worker = worker
         self._slot = slot
+        self._caches = CacheTeller(slot)
         self._keys = [keys.queue(spec.environment), keys.worker(worker), keys.executions(worker), keys.mail(worker)]
         self._keys += [keys.SUSPENDED, keys.failed(spec.environment)]
         self._environment = environment
@@ -113,13 +114,14 @@ class Executor:
             done = None
             while taken is None and not self._draining:
                 self._rest()
+                self._tell_caches()
                 taken = self._wait_for_mail() or self._next(None)
             if taken is None:
                 return
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._isolation.after_lease()
-            self._slot.tell_caches(*self._cache_totals())
+            self._tell_caches()
             if self._isolation.worn_out or self._used_up():
                 self._draining = self.worn_out = True
 
@@ -162,9 +164,9 @@ class Executor:
     def _rest(self) -> None:
         """There is nothing to run now."""
 
-    def _cache_totals(self) -> tuple[int, int, int]:
-        """Hits, misses and entries of `@actor_cache`."""
-        return cache_totals()
+    def _tell_caches(self) -> None:
+        """Tells the supervisor what `@actor_cache` holds."""
+        self._caches.tell()
 
     def _read_mail(self) -> Any:
         """The answer to the wait on the mailbox. `on_wake` raises out of it when the replica drains."""

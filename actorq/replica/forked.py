@@ -119,10 +119,6 @@ class ForkingExecutor(Executor):
         self._forker.rest()
         self._forker.settle()
 
-    def _cache_totals(self) -> tuple[int, int, int]:
-        hits, misses, entries = super()._cache_totals()
-        return hits + self._forker.hits, misses + self._forker.misses, entries
-
     # -- in the child --------------------------------------------------------------------------------------------------
 
     def _become_child(self) -> None:

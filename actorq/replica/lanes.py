@@ -150,8 +150,9 @@ class Lane(Executor):
                 break
         return self._link.read()
 
-    def _cache_totals(self) -> tuple[int, int, int]:
-        return super()._cache_totals() if self._first is self else (0, 0, 0)  # they are the process's
+    def _tell_caches(self) -> None:
+        if self._first is self:  # they are the process's
+            super()._tell_caches()
 
     def _used_up(self) -> bool:
         if self._first is not self:
@@ -300,7 +301,7 @@ def _new_task(
 ) -> asyncio.Task[Any]:
     """A task of the loop, known to the input that starts it. One with a context of its own belongs to nobody."""
     task = asyncio.Task(coro, loop=loop, context=context)
-    mine = _started.get() if context is None else context.get(_started)
+    mine = _started.get() if context is None else None
     if mine is not None:
         mine.add(task)
         task.add_done_callback(mine.discard)

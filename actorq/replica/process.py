@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from actorq import failure
 from actorq.lease import NONE_RAN
+from actorq.replica.caches import CacheListener
 from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL
 
@@ -47,6 +48,7 @@ class Lane:
         #: its name as an RQ worker
         self.worker = worker
         self.slot = slot
+        self.caches = CacheListener(slot)
         self.reset()
 
     def reset(self) -> None:
@@ -205,9 +207,7 @@ class ExecutorProcess:
                 leases=sum(lane.slot.totals.values[:2]),
                 busy_seconds=lane.slot.totals.values[2],
                 restarts=self.restarts,
-                cache_hits=lane.slot.caches[0],
-                cache_misses=lane.slot.caches[1],
-                cache_entries=lane.slot.caches[2],
+                caches=lane.caches.report,
             )
             for lane in self.lanes
         ]

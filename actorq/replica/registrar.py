@@ -27,6 +27,7 @@ from actorq.lease import NONE_RAN
 from actorq.log import logger
 from actorq.monitor.metrics import ReplicaState
 from actorq.replica.process import Unfinished
+from actorq.replica.slots import REPORT_BYTES
 
 #: RQ's record of a replica outlives this many leases without a heartbeat
 _TTL_FACTOR = 4
@@ -61,7 +62,7 @@ def _shown(state: ReplicaState) -> dict[Any, Any]:
         "aq_position": "" if state.position is None else state.position,
         "aq_inputs": state.inputs_succeeded + state.inputs_failed,
         "aq_restarts": state.restarts,
-        "aq_cached": state.cache_entries,
+        "aq_caches": state.caches.pack(REPORT_BYTES),
     }
 
 

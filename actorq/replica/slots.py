@@ -1,7 +1,8 @@
-"""What an executor tells its supervisor, and the other way round: one page of shared memory each.
+"""What an executor tells its supervisor, and the other way round: some shared memory each.
 
 Reading it costs the supervisor nothing in Redis and works while a C extension blocks the executor. Every cell has one
-writer. A torn read can only be of the lease's name, and a wrong name renews nothing.
+writer. A torn read can only be of the lease's name, and a wrong name renews nothing, or of the report on the caches,
+which has a checksum.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import zlib
 from typing import Final
 
-SLOT_BYTES: Final = 1024
 _NAME_AT: Final = 256
+_REPORT_AT: Final = 1024
+#: the report on the caches: some forty functions and twenty values
+REPORT_BYTES: Final = 15 * 1024
+SLOT_BYTES: Final = _REPORT_AT + REPORT_BYTES
 
 # Cells, 8 bytes each. Written by the executor:
 _RUNNING, _LEASE, _LEASE_SINCE, _COUNT, _POSITION, _INPUT, _INPUT_SINCE, _TIMEOUT, _NAME_LENGTH, _INPUTS = range(10)
@@ -23,7 +28,7 @@ _TOTALS: Final = (_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS, _INPUTS_DONE
 _REQUEST, _REQUEST_OF, _DRAIN = 16, 17, 18
 
 # Written by the executor, about its caches:
-_CACHE_HITS, _CACHE_MISSES, _CACHE_ENTRIES = 19, 20, 21
+_REPORT_LENGTH, _REPORT_SUM = 19, 20
 # Written by an executor with an event loop: the lane whose coroutine runs just now
 _ON_LOOP = 22
 
@@ -131,15 +136,18 @@ class Slot:
         """The lease was handed back from position `count` on."""
         self.cells[_COUNT] = count
 
-    def tell_caches(self, hits: int, misses: int, entries: int) -> None:
-        """What `@actor_cache` holds, for status and metrics."""
+    def report(self, data: bytes) -> None:
+        """What `@actor_cache` holds, `REPORT_BYTES` at most: for status and metrics."""
         cells = self.cells
-        cells[_CACHE_HITS], cells[_CACHE_MISSES], cells[_CACHE_ENTRIES] = hits, misses, entries
+        self._page[_REPORT_AT : _REPORT_AT + len(data)] = data
+        cells[_REPORT_LENGTH], cells[_REPORT_SUM] = len(data), zlib.crc32(data)
 
     @property
-    def caches(self) -> tuple[int, int, int]:
-        """Hits, misses and entries of this executor's caches."""
-        return self.cells[_CACHE_HITS], self.cells[_CACHE_MISSES], self.cells[_CACHE_ENTRIES]
+    def reported(self) -> bytes | None:
+        """The last report; None while it is being written."""
+        length = self.cells[_REPORT_LENGTH]
+        data = bytes(self._page[_REPORT_AT : _REPORT_AT + length])
+        return data if zlib.crc32(data) == self.cells[_REPORT_SUM] else None
 
     @property
     def totals(self) -> Totals:

@@ -122,6 +122,51 @@ def test_an_edit_is_seen_at_once_and_the_replica_stays_warm(shipped: Shipped) ->
     pids = {line[2] for line in [*first, *second, *again]}
     assert len(pids) == 1
     assert {line[1] for line in [*first, *second, *again]} == {"1"}
+    assert len({line[3] for line in [*first, *second, *again]}) == 1  # loaded once by three versions of the script
+
+
+def test_a_cached_object_is_an_instance_of_its_class_in_every_version_of_the_code(shipped: Shipped) -> None:
+    lines = [line for factor in (10, 20, 10) for line in shipped.run(factor=factor)]
+    assert {line[4] for line in lines} == {"True"}
+
+
+LOADER = """
+    from actorq import ActorEnvironment, actor_cache
+    import lib
+
+    env = ActorEnvironment("shipped", code="bundle")
+
+    @actor_cache
+    def loaded():
+        return lib.Thing(lib.size())
+
+    @actor_cache
+    def constant():
+        return object()
+
+    @env.task
+    def work(x):
+        return loaded().size, isinstance(loaded(), lib.Thing), id(constant())
+
+    if __name__ == "__main__":
+        print(*work.remote({first}))
+"""
+LIB = "def size():\n    return {size}\n\nclass Thing:\n    def __init__(self, size):\n        self.size = size\n"
+
+
+def test_values_follow_the_code_of_a_module_beside_the_script(shipped: Shipped) -> None:
+    """Its classes are new ones in each version even where its file is the same; what uses neither stays."""
+
+    def run(size: int, first: int) -> list[str]:
+        (shipped.folder / "lib.py").write_text(LIB.format(size=size))
+        (shipped.folder / "loader.py").write_text(textwrap.dedent(LOADER).format(first=first))
+        done = shipped.python("loader.py")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    lines = [run(1, 1), run(1, 2), run(2, 2), run(1, 1)]
+    assert [line[:2] for line in lines] == [["1", "True"], ["1", "True"], ["2", "True"], ["1", "True"]]
+    assert len({line[2] for line in lines}) == 1
 
 
 def test_a_module_beside_the_script_travels_with_it(shipped: Shipped) -> None:

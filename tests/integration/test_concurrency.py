@@ -38,6 +38,14 @@ def test_a_load_is_shared_by_the_inputs_that_wait_for_it() -> None:
     assert set(concurrent.with_model.map(range(30))) == {1}
 
 
+def test_a_load_outlives_the_input_that_began_it_while_others_wait_for_it(tmp_path: Path) -> None:
+    begun = concurrent.impatient.submit(str(tmp_path))
+    waiting = [concurrent.patient.submit(str(tmp_path)) for _ in range(4)]
+    with pytest.raises(TaskTimeoutError):
+        begun.result(20)
+    assert len({future.result(20) for future in waiting}) == 1
+
+
 def test_a_timeout_cancels_that_input_alone(tmp_path: Path) -> None:
     files = [str(tmp_path / str(i)) for i in range(8)]
     pid = concurrent.where.remote(0)[0]

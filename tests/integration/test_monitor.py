@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -62,6 +63,39 @@ def test_a_worker_answers_probes_and_tells_its_counters(watched: Worker) -> None
     assert told()["actorq_inputs_total plain failed"] == 1
     assert told()["actorq_replicas plain idle"] == 2
     assert get(port, "/nonsense")[0] == 404
+
+
+def test_what_is_cached_is_told_by_function_and_no_argument_is_shown(watched: Worker) -> None:
+    port = watched.http_port()
+    assert len(set(tasks.uses_secrets.map([f"secret-{i}" for i in range(30)] * 2))) == 30
+
+    def told() -> dict[str, float]:
+        return samples(get(port, "/metrics")[1])
+
+    name = "plain tests.tasks.opened"
+    assert eventually(lambda: told().get(f"actorq_cache_hits_total {name}", 0) > 0, timeout=15)
+    found = told()
+    loads = found[f"actorq_cache_loads_total {name}"]
+    assert 30 <= loads == found[f"actorq_cache_misses_total {name}"] <= 60
+    assert found[f"actorq_cache_evictions_total {name}"] + found[f"actorq_cache_entries {name}"] == loads
+    assert found[f"actorq_cache_bytes {name}"] > 10_000
+    assert found[f"actorq_cache_load_seconds_total {name}"] > 0
+    assert "secret" not in get(port, "/metrics")[1].replace("uses_secrets", "")
+
+    def workers() -> list[dict[str, Any]]:
+        return list(json.loads(actorq("workers", "-o", "json", url=watched.url).stdout))
+
+    assert eventually(lambda: any(r["cached"] for r in workers()), timeout=15)
+    replica = max(workers(), key=lambda r: int(r["cached"]))
+    functions = {f["function"]: f for f in replica["caches"]["functions"]}
+    assert functions["tests.tasks.opened"]["entries"] == replica["cached"]
+    assert 1 <= len(replica["caches"]["values"]) <= 20
+    value = replica["caches"]["values"][0]
+    assert value["function"] == "tests.tasks.opened"
+    assert value["label"].startswith("password=str:")
+    assert value["bytes"] > 800
+    assert "secret-" not in json.dumps(replica)
+    assert "BYTES" in actorq("workers", url=watched.url).stdout
 
 
 def test_a_worker_without_its_server_lives_and_is_not_ready(watched: Worker) -> None:

@@ -34,6 +34,15 @@ def model(name: str) -> list[float]:
     return [1.0]
 
 
+@actor_cache(maxsize=2, ttl=60, key=lambda name, deep=False: name, on_evict=print)
+async def index(name: str, deep: bool = False) -> dict[str, int]:
+    return {name: 1}
+
+
+async def check_async() -> None:
+    assert_type(await index("m", deep=True), dict[str, int])
+
+
 def check() -> None:
     assert_type(size("a"), int)
     assert_type(size.remote("a", scale=2), int)
@@ -50,5 +59,9 @@ def check() -> None:
     assert_type(actorq.map(size, ["a"]), MapHandle[int])
     assert_type(actorq.map(partial(shout, text="a")), MapHandle[str])
     assert_type(model("m"), list[float])
+    assert_type(model.has(name="m"), bool)
+    assert_type(model.cache_info().hits, int)
+    model(1)  # type: ignore[arg-type]  # an int is no name
+    actor_cache(max_size=1)  # type: ignore[call-overload]  # no such option
     size.remote(1)  # type: ignore[arg-type]  # an int is no text
     size.map(["a"], chunksize=1)  # type: ignore[call-overload]  # no such option

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actorq import ActorqError, CodecError, actor_cache
+from actorq import CodecError, actor_cache, cache
 
 loads: list[Any] = []
 
@@ -170,11 +170,66 @@ def test_functions_made_by_one_factory_have_values_of_their_own() -> None:
     assert (_factory("a")(), _factory("b")()) == ("a", "b")
 
 
-@actor_cache
-def endless(x: int) -> int:
-    return endless(x)
+def test_what_follows_a_load_is_told_the_function_and_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(cache, "after_load", lambda *what: told.append(what))
+
+    @actor_cache
+    def load(a: int, b: int = 2) -> int:
+        if a < 0:
+            raise ValueError
+        return a
+
+    @actor_cache
+    async def load_async(a: int) -> int:
+        return a
+
+    load(1)
+    load(1, b=2)
+    load(a=3)
+    with pytest.raises(ValueError):  # noqa: PT011 - ours, of a line above
+        load(-1)
+    asyncio.run(load_async(4))
+    assert told == [(load, (1,), {}), (load, (), {"a": 3}), (load_async, (4,), {})]
 
 
-def test_a_load_that_needs_itself_is_an_error() -> None:
-    with pytest.raises(ActorqError, match="calls itself"):
-        endless(1)
+def test_a_value_that_is_too_large_to_keep_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(cache, "after_load", lambda *what: told.append(what))
+
+    @actor_cache(max_bytes=100)
+    def load(size: int) -> bytes:
+        return bytes(size)
+
+    load(10)
+    load(1000)
+    assert [args for _, args, _ in told] == [(10,)]
+
+
+def test_every_load_is_made_within_what_the_replica_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    import contextlib
+
+    events = []
+
+    @contextlib.contextmanager
+    def keeping() -> Any:
+        events.append("in")
+        yield
+        events.append("out")
+
+    monkeypatch.setattr(cache, "during_load", keeping)
+
+    @actor_cache
+    def load() -> None:
+        events.append("load")
+
+    @actor_cache
+    async def load_async() -> None:
+        events.append("load")
+
+    before = cache.load_count()
+    load()
+    load()
+    asyncio.run(load_async())
+    assert events == ["in", "load", "out"] * 2
+    assert cache.load_count() == before + 2

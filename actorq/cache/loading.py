@@ -1,0 +1,78 @@
+"""Loads of plain functions: one thread loads, the others that ask for the same key wait for it."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any
+
+import actorq.cache as hooks  # what is set in there is looked up with every load
+from actorq.cache.flight import Flight, circular, current, waiting
+from actorq.cache.sizes import estimate
+from actorq.cache.store import Entry, Key, Store, now
+from actorq.errors import ActorqError
+
+if TYPE_CHECKING:
+    from actorq.cache.cached import ActorCached
+
+
+def get(cached: ActorCached[Any, Any], store: Store, key: Key, args: Any, kwargs: Any) -> Any:
+    """The value of `key`: found, waited for, or loaded."""
+    name = cached.__wrapped__.__qualname__
+    while True:
+        if (entry := store.find(key)) is not None:
+            return entry.value
+        mine = Flight()
+        try:
+            found = store.join(key, mine)
+            if isinstance(found, Entry):
+                return found.value
+            with waiting(found, name):
+                if found is mine:
+                    return _load(cached, store, key, mine, args, kwargs)
+                if found.thread == threading.get_ident():
+                    raise circular(name)
+                found.wait()
+        finally:
+            store.abandon(key, mine)  # where it was stopped from outside
+        if not found.abandoned:
+            return found.outcome(own=False)
+
+
+def _load(cached: ActorCached[Any, Any], store: Store, key: Key, flight: Flight, args: Any, kwargs: Any) -> Any:
+    token, started = current.set(flight), now()
+    try:
+        with hooks.counted_load():
+            value = cached.__wrapped__(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            value.close()
+            raise ActorqError(
+                f"@actor_cache {cached.__wrapped__.__qualname__} returned a coroutine, which can be awaited once: "
+                "declare it with `async def`."
+            )
+        size = size_of(store, value)
+    except Exception as error:
+        store.fail(key, flight, error)
+        raise
+    finally:
+        current.reset(token)
+    if store.land(key, flight, value, now() - started, size):
+        loaded(cached, args, kwargs)
+    return value
+
+
+def size_of(store: Store, value: Any) -> int:
+    """The bytes of a value. Raises what `size=` raises, and `ActorqError` when that returns no size."""
+    ask = store.options.size
+    if ask is None:
+        return estimate(value)
+    size = ask(value)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise ActorqError(f"@actor_cache {store.name}: size= returned {size!r}, not a number of bytes.")
+    return size
+
+
+def loaded(cached: ActorCached[Any, Any], args: Any, kwargs: Any) -> None:
+    """A value was loaded and is kept."""
+    if hooks.after_load is not None:
+        hooks.after_load(cached, args, kwargs)

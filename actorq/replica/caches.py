@@ -1,0 +1,50 @@
+"""How the numbers of `@actor_cache` get from the executor to its supervisor, which shows them."""
+
+from __future__ import annotations
+
+import time
+
+from actorq.cache import cache_totals, load_count
+from actorq.cache.report import CacheReport, collect
+from actorq.replica.slots import REPORT_BYTES, Slot
+
+#: hits alone are told at most so often, seconds; a load at once
+_PAUSE_SECONDS = 1.0
+
+
+class CacheTeller:
+    """The executor's side."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._told: tuple[int, int, int] = (0, 0, 0)
+        self._loads = 0
+        self._told_at = float("-inf")
+
+    def tell(self) -> None:
+        """Writes a report when there is something new. Called after every lease: most calls only look at the time."""
+        loads, now = load_count(), time.monotonic()
+        if loads == self._loads and now - self._told_at < _PAUSE_SECONDS:
+            return
+        self._loads, self._told_at = loads, now
+        totals = cache_totals()
+        if totals != self._told:
+            self._told = totals
+            self._slot.report(collect().pack(REPORT_BYTES))
+
+
+class CacheListener:
+    """The supervisor's side."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._data = b""
+        self._report = CacheReport()
+
+    @property
+    def report(self) -> CacheReport:
+        """What the executor told last."""
+        data = self._slot.reported
+        if data is not None and data != self._data:
+            self._data, self._report = data, CacheReport.unpack(data)
+        return self._report

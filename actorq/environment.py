@@ -116,7 +116,13 @@ class Environment:
 
     @overload
     def task(
-        self, /, *, retries: int = 0, retry_delay: Backoff | float = 0.0, timeout: float | None = None
+        self,
+        /,
+        *,
+        retries: int = 0,
+        retry_delay: Backoff | float = 0.0,
+        timeout: float | None = None,
+        affinity: str | Callable[..., Any] | None = None,
     ) -> Declare: ...
 
     def task(
@@ -127,6 +133,7 @@ class Environment:
         retries: int = 0,
         retry_delay: Backoff | float = 0.0,
         timeout: float | None = None,
+        affinity: str | Callable[..., Any] | None = None,
     ) -> Any:
         """Declares a function as a task of this environment. Called plainly it is still just the function.
 
@@ -134,8 +141,11 @@ class Environment:
             retries: how often an input whose body raised is tried again; `NonRecoverableError` is never retried.
             retry_delay: seconds before a retry, or a `Backoff`.
             timeout: seconds one input may take; then its body is stopped and the input fails with `TaskTimeoutError`.
+            affinity: the name of a parameter, or a function of the arguments that returns a key. Inputs of a map (or of
+                `submit`) with equal keys prefer the replica that ran one before, which still holds what `@actor_cache`
+                loaded for it; a replica that would idle takes others. `remote` goes to whoever is free.
         """
-        options = TaskOptions.checked(retries=retries, retry_delay=retry_delay, timeout=timeout)
+        options = TaskOptions.checked(retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity)
 
         def declare(function: Callable[..., Any]) -> Task[Any, Any, Any]:
             self._check(function)

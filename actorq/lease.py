@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha1
 
 from actorq.frames import Frame
 
 
 @dataclass(kw_only=True)
 class Lease:
-    """Inputs `lo` … `lo + count - 1`, offered to one replica."""
+    """Inputs offered to one replica: a run of them, unless the map has affinity."""
 
     serial: int
     id: str
-    lo: int
-    count: int
+    #: of its inputs; a range where they are consecutive
+    indexes: Sequence[int]
     inputs: bytes
     #: to be run before leases that wait
     front: bool = False
@@ -22,6 +25,20 @@ class Lease:
     last_try: bool = True
     #: results have come for the inputs before this one
     done: int = 0
+    #: the replica it is meant for; "" for any
+    replica: str = ""
+    #: things its inputs need that this replica has to load first
+    cold: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.indexes)
+
+
+@lru_cache(maxsize=10_000)
+def tag(replica: str) -> str:
+    """How the id of a lease ends that is meant for one replica: what next.lua looks for. Other ids have no such end."""
+    return "_" + sha1(replica.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from actorq.environment import ActorEnvironment, Environment, TaskEnvironment
 from actorq.errors import PoolError
 from actorq.frames import CALL
 from actorq.maps.handle import MapHandle
-from actorq.maps.ledger import Ledger
+from actorq.maps.keyed import ledger_of
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
 from actorq.maps.sources import source_of
@@ -61,7 +61,7 @@ class Runtime:
 
         source = source_of(iterables, on_input)
         place = self._place(task.environment, options, source.total)
-        ledger = Ledger(map_id, source, place.options)
+        ledger = ledger_of(map_id, source, place.options)
         pump = Pump(ledger, place.transport(ledger.map_id, ledger.owner))
         self.start(pump)
         return MapHandle(pump, reporter(task, progress))
@@ -89,6 +89,7 @@ class Runtime:
                     return_exceptions=True,
                     single=not environment.warm,
                     concurrency=environment.concurrency_of(None),
+                    affinity=task.key_reader(CALL, {}),
                 )
 
                 place = self._place(environment, options, None)

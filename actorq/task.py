@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, T
 from actorq import codec
 from actorq.errors import CodecError, DeclarationError
 from actorq.frames import CALL, ONE, STAR, Head
+from actorq.inputkey import Affinity, check_affinity, key_reader
 from actorq.names import check_map_id, new_id, public_module
 from actorq.retry import Backoff
 from actorq.settings import settings
@@ -36,9 +37,12 @@ class TaskOptions:
     retries: int = 0
     retry_delay: Backoff = field(default_factory=Backoff)
     timeout: float | None = None
+    affinity: Affinity | None = None
 
     @classmethod
-    def checked(cls, *, retries: int, retry_delay: Backoff | float, timeout: float | None) -> TaskOptions:
+    def checked(
+        cls, *, retries: int, retry_delay: Backoff | float, timeout: float | None, affinity: Affinity | None
+    ) -> TaskOptions:
         if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
             raise DeclarationError(f"retries={retries!r}: give a whole number from 0 to {_MOST_RETRIES}.")
         if not isinstance(retry_delay, Backoff):
@@ -47,7 +51,7 @@ class TaskOptions:
             retry_delay = Backoff(base=float(retry_delay), factor=1.0)
         if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout <= 0):
             raise DeclarationError(f"timeout={timeout!r}: give seconds above 0, or None.")
-        return cls(retries=retries, retry_delay=retry_delay, timeout=timeout)
+        return cls(retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity)
 
 
 class MapArguments(TypedDict, total=False):
@@ -92,6 +96,13 @@ class Task(Generic[P, R, C]):
         self._positional = _required(self._signature)
         self.options = options
         self.name = f"{_module_name(function)}.{function.__qualname__}"
+        if options.affinity is not None:
+            if not environment.warm:
+                raise DeclarationError(
+                    f"affinity= of {self.name}: the fresh process of a regular task's input holds nothing. "
+                    "Declare it on an ActorEnvironment."
+                )
+            check_affinity(options.affinity, self.name, self._signature)
         self.map: MapMethod[R] = MapMethod(self, ONE)
         self.starmap: MapMethod[R] = MapMethod(self, STAR)
 
@@ -143,6 +154,12 @@ class Task(Generic[P, R, C]):
                 raise CodecError(f"Argument {name}= of {self.name} cannot be carried: {error}") from error
         packed = codec.pack(dict(kwargs)) if kwargs else b""
         return Head(task=self.name, mode=mode, kwargs=packed, timeout=self.options.timeout)
+
+    def key_reader(self, mode: int, constants: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+        """What makes the affinity key of an input as a map draws it; None for a task without affinity."""
+        if self.options.affinity is None:
+            return None
+        return key_reader(self.options.affinity, self._signature, mode, constants)
 
     def __repr__(self) -> str:
         return f"<task {self.name} of {self.environment.name!r}>"
@@ -199,7 +216,8 @@ class MapMethod(Generic[R]):
             min_success_ratio: fail with `MapFailedError` when fewer succeed; below 1.0 failures are tolerated.
             min_successes: the same as a number.
             max_failures: fail with `MapFailedError` when more inputs fail.
-            max_outstanding: inputs drawn and not yet yielded, at most. Default: 32 windows of leases, and 32 MiB.
+            max_outstanding: inputs drawn and not yet yielded, at most. Default: 32 windows of leases, and 32 MiB; with
+                affinity 128 windows, of which at least 256 inputs wait for each replica.
             timeout: seconds the whole map may take; then `MapTimeoutError`.
             map_id: name of the map; random by default.
             progress: True shows a line on stderr, None does where stderr is a terminal and
@@ -232,6 +250,7 @@ class MapMethod(Generic[R]):
             concurrency=task.environment.concurrency_of(concurrency),
             max_outstanding=max_outstanding,
             timeout=timeout,
+            affinity=task.key_reader(mode, kwargs or {}),
         )
         map_id = new_id() if map_id is None else check_map_id(map_id)
         return runtime().map(task, sources, options, map_id, progress)

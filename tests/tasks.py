@@ -283,3 +283,40 @@ def misbehaves(x: int, what: str = "") -> Any:
 def sturdy(x: int) -> int:
     time.sleep(0.002)
     return x
+
+
+@actor_cache
+def models() -> set[str]:
+    """What this replica has loaded so far."""
+    return set()
+
+
+def _use(model: str, seconds: float) -> tuple[str, int, bool]:
+    """The model, who used it, and whether it had to be loaded for that."""
+    loads = model not in models()
+    models().add(model)
+    time.sleep(seconds)
+    return model, os.getpid(), loads
+
+
+@plain.task(affinity="model")
+def uses_model(model: str, seconds: float = 0.002) -> tuple[str, int, bool]:
+    return _use(model, seconds)
+
+
+@plain.task(affinity=lambda number, model: [model.upper()])
+def uses_second(number: int, model: str) -> tuple[str, int, bool]:
+    return _use(model, 0.002)
+
+
+@plain.task(affinity="model")
+def dies_with_model(model: str, flag: str) -> tuple[str, int, bool]:
+    if model.endswith("3") and not Path(flag).exists():
+        Path(flag).touch()
+        os._exit(9)
+    return _use(model, 0.002)
+
+
+@plain.task(affinity=lambda x: x["key"])
+def uses_mapping(x: dict[str, Any]) -> int:
+    return os.getpid()

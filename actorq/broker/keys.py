@@ -48,6 +48,11 @@ WORKERS = f"{RQ}:workers"
 SUSPENDED = f"{RQ}:suspended"
 
 
+def worker_ttl(lease_seconds: float) -> int:
+    """How long RQ's record of a replica outlives its last heartbeat, seconds; it has one every third of a lease."""
+    return max(int(4 * lease_seconds), 10)
+
+
 def prefix(env: str) -> tuple[str, str, str]:
     """The first arguments of every script."""
     return RQ, AQ, env

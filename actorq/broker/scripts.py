@@ -37,7 +37,7 @@ def _load(name: str) -> Script:
     """Reads a script and puts the parts of the library before it that its first line asks for."""
     head, parts = _library()
     body = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
-    wanted = body.partition("\n")[0].removeprefix("-- uses: ").split()
+    wanted = body.partition("\n")[0].removeprefix("-- uses:").split()
     for part in wanted:
         wanted += [need for need in parts[part][0] if need not in wanted]
     pieces = [head, *(text for part, (_, text) in parts.items() if part in wanted), body]
@@ -53,3 +53,5 @@ LOST = _load("lost")
 CHECK = _load("check")
 CLOSE = _load("close")
 FAIL = _load("fail")
+REPLICAS = _load("replicas")
+RECALL = _load("recall")

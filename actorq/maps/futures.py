@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from actorq import codec
 from actorq.errors import CodecError, PoolError
+from actorq.inputkey import input_key
 from actorq.log import logger
-from actorq.maps.ledger import Ledger, Segment
+from actorq.maps.keyed import ledger_of
+from actorq.maps.ledger import Segment
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
 from actorq.maps.transport import Transport
@@ -86,15 +88,18 @@ class Submitter:
     ) -> None:
         self._source = _CallSource()
         self._task = task
+        self._key = options.affinity
         self._lock = threading.Lock()
         self.over = False
-        ledger = Ledger(f"submit-{new_id()}", self._source, options)
+        ledger = ledger_of(f"submit-{new_id()}", self._source, options)
         self._pump = Pump(ledger, transport(ledger.map_id, ledger.owner), deliver=self._deliver, on_end=self._ended)
         start(self._pump)
 
     def submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         # what cannot travel is refused here, to this caller, and not to every future of the map
         call = codec.split_list(self._task.pack_call(args, kwargs))[0]
+        if self._key is not None:
+            input_key(self._key, call, f"The affinity key of a call of {self._task.name}")
         future: Future[Any] = Future()
         with self._lock:
             if self.over:

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actorq import codec, failure
 from actorq.errors import MapFailedError
 from actorq.frames import Frame
-from actorq.lease import NONE_RAN, Counters, GivenUp, Lease
+from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, tag
 from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
@@ -34,7 +35,7 @@ from actorq.settings import settings
 _SPLIT = 16
 #: leases in flight per replica: one that runs and two that wait, so that no replica waits for a round trip, nor for a
 #: pump that waits for the interpreter's lock (up to 5 ms, as long as a lease of tiny inputs takes)
-_LEASES_PER_REPLICA = 3
+LEASES_PER_REPLICA = 3
 #: exceptions kept for `failures`
 _KEPT_FAILURES = 10_000
 
@@ -54,8 +55,7 @@ class Segment:
 class _Again:
     """Inputs to lease once more."""
 
-    lo: int
-    count: int
+    indexes: Sequence[int]
     inputs: bytes
 
 
@@ -97,11 +97,14 @@ class Ledger:
 
     # -- offering ------------------------------------------------------------------------------------------------------
 
-    def offer(self, replicas: int, now: float) -> list[Lease]:
-        """Leases to submit now: what keeps `replicas` busy, within the bounds on what is finished and not taken."""
+    def offer(self, replicas: int, now: float, names: Sequence[str] = ()) -> list[Lease]:
+        """Leases to submit now: what keeps `replicas` busy, within the bounds on what is finished and not taken.
+
+        `names`: of the replicas, where it matters which one runs what.
+        """
         if self.options.concurrency is not None:
             replicas = min(replicas, self.options.concurrency)
-        per_replica = _LEASES_PER_REPLICA if self.options.concurrency is None else 1
+        per_replica = LEASES_PER_REPLICA if self.options.concurrency is None else 1
         window = self.options.window or max(replicas, 1) * per_replica
         due = not (self.options.in_batches and self.outstanding)
         leases: list[Lease] = []
@@ -115,8 +118,12 @@ class Ledger:
 
     def withdraw(self, lease: Lease) -> None:
         """`lease` could not be submitted: its inputs are offered again."""
-        del self.outstanding[lease.id]
-        self._lease_again(lease.lo, lease.count, lease.inputs, 0.0)
+        self._remove(lease)
+        self._lease_again(lease.indexes, lease.inputs, 0.0)
+
+    def recalls(self, now: float) -> list[Lease]:
+        """Leases that should be taken back if they have not begun; those that could be are withdrawn."""
+        return []
 
     def next_retry(self) -> float | None:
         """When the next waiting retry may run, None when none waits."""
@@ -139,17 +146,17 @@ class Ledger:
         """An input that may have killed its process. One at a time: together they would be suspects for ever."""
         while self._suspects and self._suspected not in self.outstanding:
             again = self._suspects.popleft()
-            if self._stop_at is None or again.lo < self._stop_at:
-                lease = self._lease(again.lo, again.count, again.inputs, front=True)
+            if self._stop_at is None or again.indexes[0] < self._stop_at:
+                lease = self._lease(again.indexes, again.inputs, front=True)
                 self._suspected = lease.id
                 return lease
         return None
 
-    def _next_again(self, now: float) -> Lease | None:
+    def _next_again(self, now: float, replica: str = "") -> Lease | None:
         while self._again and self._again[0][0] <= now:
             _, lo, again = heapq.heappop(self._again)
             if self._stop_at is None or lo < self._stop_at:
-                return self._lease(again.lo, again.count, again.inputs, front=True)
+                return self._lease(again.indexes, again.inputs, front=True, replica=replica)
         return None
 
     def _next_new(self, window: int, replicas: int) -> Lease | None:
@@ -165,6 +172,11 @@ class Ledger:
         if not values:
             return None
         lo = self._drawn
+        return self._lease(range(lo, lo + len(values)), self._packed(values), front=False)
+
+    def _packed(self, values: list[Any]) -> bytes:
+        """The inputs that were just drawn, packed."""
+        lo = self._drawn
         if self._source.packed:
             inputs = codec.join_list(values)
         else:
@@ -174,7 +186,7 @@ class Ledger:
         self._drawn += len(values)
         self.counters.submitted = self._drawn
         self._sizer.packed(len(values), len(inputs))
-        return self._lease(lo, len(values), inputs, front=False)
+        return inputs
 
     def _room(self, window: int, count: int) -> int:
         """How many more inputs may be drawn before the consumer takes outputs."""
@@ -185,21 +197,26 @@ class Ledger:
             return 0
         return window * BUFFERED_WINDOWS * max(count, 1) - ahead
 
-    def _lease(self, lo: int, count: int, inputs: bytes, *, front: bool) -> Lease:
+    def _lease(self, indexes: Sequence[int], inputs: bytes, *, front: bool, replica: str = "", cold: int = 0) -> Lease:
         self._serial += 1
         self.counters.leases += 1
         return Lease(
             serial=self._serial,
-            id=f"{self.map_id}-{self.owner}-{self._serial}",
-            lo=lo,
-            count=count,
+            id=f"{self.map_id}-{self.owner}-{self._serial}{tag(replica) if replica else ''}",
+            indexes=indexes,
             inputs=inputs,
             front=front,
-            last_try=self._attempts.get(lo, 0) >= self.options.retries,
+            last_try=self._attempts.get(indexes[0], 0) >= self.options.retries,
+            replica=replica,
+            cold=cold,
         )
 
+    def _remove(self, lease: Lease) -> None:
+        """Nothing is expected of `lease` any more."""
+        del self.outstanding[lease.id]
+
     def _wanted_again(self) -> bool:
-        waiting = [lo for _, lo, _ in self._again] + [again.lo for again in self._suspects]
+        waiting = [lo for _, lo, _ in self._again] + [again.indexes[0] for again in self._suspects]
         return any(self._stop_at is None or lo < self._stop_at for lo in waiting)
 
     # -- reports -------------------------------------------------------------------------------------------------------
@@ -214,15 +231,15 @@ class Ledger:
             frame = _from(frame, lease.done - frame.start)
         lease.done = frame.start + frame.count
         if lease.done == lease.count:
-            del self.outstanding[lease_id]
-        self._sizer.observe(frame.count, frame.busy, len(frame.outputs))
+            self._remove(lease)
+        self._measure(lease, frame)
         self.counters.busy_seconds += frame.busy
-        lo = lease.lo + frame.start
+        indexes = lease.indexes[frame.start : lease.done]
         if frame.errors:
-            self._with_errors(lease, lo, frame, now)
+            self._with_errors(lease, indexes, frame, now)
         elif frame.count:
             self.counters.succeeded += frame.count
-            self._finish(Segment(lo=lo, count=frame.count, outputs=frame.outputs))
+            self._accept(indexes, frame.outputs)
         self._judge()
 
     def handed_back(self, lease_id: str, end: int) -> None:
@@ -233,11 +250,11 @@ class Ledger:
         self._sizer.late()
         parts = codec.split_list(lease.inputs)
         self.counters.recovered += lease.count - end
-        self._lease_again(lease.lo + end, lease.count - end, codec.join_list(parts[end:]), 0.0)
-        lease.count = end
+        self._return(lease.indexes[end:], parts[end:])
+        lease.indexes = lease.indexes[:end]
         lease.inputs = codec.join_list(parts[:end])
         if lease.done >= end:
-            del self.outstanding[lease_id]
+            self._remove(lease)
 
     def lost(self, lease_id: str, reason: str, position: int | None, replica: str, now: float) -> None:
         """The replica of a lease died, while it ran the input at `position` if that is known.
@@ -245,28 +262,27 @@ class Ledger:
         Only what has no result runs again. The input that was running is charged with the death; where nobody knows
         which it was, the lease is split until it is alone.
         """
-        lease = self.outstanding.pop(lease_id, None)
+        lease = self.outstanding.get(lease_id)
         if lease is None:
             return
-        parts = codec.split_list(lease.inputs)[lease.done :]
-        lo = lease.lo + lease.done
+        self._remove(lease)
+        parts, left = codec.split_list(lease.inputs)[lease.done :], lease.indexes[lease.done :]
         self.counters.recovered += len(parts)
         if position == NONE_RAN:
-            self._lease_again(lo, len(parts), codec.join_list(parts), 0.0)
+            self._return(left, parts)
             return
         if len(parts) == 1:
             position = lease.done  # there is no other it could have been
         if position is None or not lease.done <= position < lease.count:
             step = -(-len(parts) // _SPLIT)
             for i in range(0, len(parts), step):
-                chunk = parts[i : i + step]
-                self._lease_again(lo + i, len(chunk), codec.join_list(chunk), 0.0)
+                self._lease_again(left[i : i + step], codec.join_list(parts[i : i + step]), 0.0)
             return
         at = position - lease.done
         for begin, end in ((0, at), (at + 1, len(parts))):
             if begin < end:
-                self._lease_again(lo + begin, end - begin, codec.join_list(parts[begin:end]), 0.0)
-        self._crashed(GivenUp(index=lo + at, lease=lease_id, input=parts[at], reason=reason, replica=replica), now)
+                self._return(left[begin:end], parts[begin:end])
+        self._crashed(GivenUp(index=left[at], lease=lease_id, input=parts[at], reason=reason, replica=replica), now)
         self._judge()
 
     def _crashed(self, victim: GivenUp, now: float) -> None:
@@ -278,10 +294,10 @@ class Ledger:
         else:
             crashes = self._crashes[index] = self._crashes.get(index, 0) + 1
             if crashes <= self.options.max_crashes and self.options.shared:
-                self._suspects.append(_Again(lo=index, count=1, inputs=codec.join_list([victim.input])))
+                self._suspects.append(_Again(indexes=range(index, index + 1), inputs=codec.join_list([victim.input])))
                 return
             if crashes <= self.options.max_crashes:
-                self._lease_again(index, 1, codec.join_list([victim.input]), now)
+                self._lease_again(range(index, index + 1), codec.join_list([victim.input]), now)
                 return
             message = f"{crashes} replicas died while they ran it; the last one {victim.reason}"
             self._give_up(index, failure.described(failure.LOST, message), victim.replica)
@@ -290,7 +306,7 @@ class Ledger:
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
-    def _with_errors(self, lease: Lease, lo: int, frame: Frame, now: float) -> None:
+    def _with_errors(self, lease: Lease, indexes: Sequence[int], frame: Frame, now: float) -> None:
         """Cuts a frame at the inputs that failed: each is tried again, or its place holds the exception."""
         inputs = codec.split_list(lease.inputs)
         outputs = codec.split_list(bytes(frame.outputs))
@@ -298,22 +314,23 @@ class Ledger:
         for at in sorted(frame.errors):
             if not 0 <= at < frame.count:
                 continue
-            self._succeeded(lo + start, outputs[start:at])
-            self._failed(lo + at, inputs[frame.start + at], frame.errors[at], frame.replica, now)
+            self._succeeded(indexes[start:at], outputs[start:at])
+            self._failed(indexes[at], inputs[frame.start + at], frame.errors[at], frame.replica, now)
             start = at + 1
-        self._succeeded(lo + start, outputs[start:])
+        self._succeeded(indexes[start:], outputs[start:])
 
-    def _succeeded(self, lo: int, outputs: list[bytes]) -> None:
+    def _succeeded(self, indexes: Sequence[int], outputs: list[bytes]) -> None:
         if outputs:
             self.counters.succeeded += len(outputs)
-            self._finish(Segment(lo=lo, count=len(outputs), outputs=codec.join_list(outputs)))
+            self._accept(indexes, codec.join_list(outputs))
 
     def _failed(self, index: int, part: bytes, data: dict[str, Any], replica: str, now: float) -> None:
         """An input raised or timed out: tried again while it has retries."""
         tries = self._attempts[index] = self._attempts.get(index, 0) + 1
         if tries <= self.options.retries and not data.get("final"):
             self.counters.retried += 1
-            self._lease_again(index, 1, codec.join_list([part]), now + self.options.retry_delay.delay(tries))
+            inputs = codec.join_list([part])
+            self._lease_again(range(index, index + 1), inputs, now + self.options.retry_delay.delay(tries))
             return
         self._give_up(index, data, replica)
 
@@ -379,19 +396,36 @@ class Ledger:
         if self.fatal is None:
             self.fatal = error
 
+    def _measure(self, lease: Lease, frame: Frame) -> None:
+        self._sizer.observe(frame.count, frame.busy, len(frame.outputs))
+
+    def _accept(self, indexes: Sequence[int], outputs: bytes | bytearray | memoryview) -> None:
+        """The outputs of inputs that succeeded."""
+        self._finish(Segment(lo=indexes[0], count=len(indexes), outputs=outputs))
+
     def _finish(self, segment: Segment) -> None:
         self._buffered += len(segment.outputs)
-        for notes in (self._attempts, self._crashes):
-            if notes:
-                for index in range(segment.lo, segment.lo + segment.count):
-                    notes.pop(index, None)
+        self._close_notes(range(segment.lo, segment.lo + segment.count))
         if self.options.ordered:
             self._finished[segment.lo] = segment
         else:
             self._arrived.append(segment)
 
-    def _lease_again(self, lo: int, count: int, inputs: bytes, not_before: float) -> None:
-        heapq.heappush(self._again, (not_before, lo, _Again(lo=lo, count=count, inputs=inputs)))
+    def _close_notes(self, indexes: range | set[int]) -> None:
+        """What was noted of inputs that have their result now is not needed any more."""
+        for notes in (self._attempts, self._crashes):
+            if notes:
+                few = indexes if len(indexes) <= len(notes) else [index for index in notes if index in indexes]
+                for index in few:
+                    notes.pop(index, None)
+
+    def _return(self, indexes: Sequence[int], parts: list[bytes]) -> None:
+        """Inputs that a replica did not run."""
+        self._lease_again(indexes, codec.join_list(parts), 0.0)
+
+    def _lease_again(self, indexes: Sequence[int], inputs: bytes, not_before: float) -> None:
+        first = indexes[0] if isinstance(indexes, range) else min(indexes)
+        heapq.heappush(self._again, (not_before, first, _Again(indexes=indexes, inputs=inputs)))
 
 
 def _from(frame: Frame, position: int) -> Frame:

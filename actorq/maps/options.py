@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actorq.errors import DeclarationError
 from actorq.frames import Head
@@ -46,6 +47,8 @@ class MapOptions:
     in_batches: bool = False
     #: the code that travels with the map, as the server keeps it
     bundle: Bundle | None = None
+    #: the key of an input as it is drawn; inputs of one key prefer the replica that ran one before
+    affinity: Callable[[Any], Any] | None = None
     max_outstanding: int | None = None
     timeout: float | None = None
 

@@ -53,6 +53,7 @@ class Pump:
         self._closed = False
         self._over = False
         self._listener: Callable[[], None] | None = None
+        self._by_name = ledger.options.affinity is not None
         timeout = ledger.options.timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         # a daemon: a map nobody closed must not keep the program alive; the runtime ends it properly at exit
@@ -152,16 +153,19 @@ class Pump:
             now = time.monotonic()
             if self._deadline is not None and now >= self._deadline:
                 raise MapTimeoutError(f"The map did not finish within {self.ledger.options.timeout} s.")
+            names = self._transport.names() if self._by_name else ()
             with self._condition:
                 if self._closed or self.ledger.finished:
                     return
                 alone = not self.ledger.outstanding
-                leases = self.ledger.offer(self._transport.replicas, now)
+                leases = self.ledger.offer(self._transport.replicas, now, names)
                 given_up, self.ledger.given_up = self.ledger.given_up, []
             if leases:
                 self._submit(leases, alone=alone)
             if given_up:
                 self._transport.record(given_up)
+            if self._by_name:
+                self._recall(now)
             # Read first, then ask what vanished: a lease whose result waits to be read is not lost.
             self._book(self._transport.wait(self._pause(next_beat), expecting=bool(self.ledger.outstanding)))
             self._gather()
@@ -183,6 +187,19 @@ class Pump:
             with self._condition:
                 for lease in leases[accepted:]:
                     self.ledger.withdraw(lease)
+
+    def _recall(self, now: float) -> None:
+        """Takes back what waits for a replica that is gone or stuck; it is offered again at once."""
+        with self._condition:
+            recalls = self.ledger.recalls(now)
+        if not recalls:
+            return
+        taken = self._transport.recall(recalls)
+        with self._condition:
+            for lease in taken:
+                self.ledger.withdraw(lease)
+        if taken:
+            self._transport.wake()
 
     def _pause(self, next_beat: float) -> float:
         until = next_beat

@@ -35,6 +35,10 @@ _BLOCK_SECONDS = 5.0
 _FULL_PAUSE = 0.25
 #: seconds to try an unreachable server when the map ends
 _LAST_PATIENCE = 1.0
+#: how long the names of the replicas are believed, seconds
+_NAMES_SECONDS = 1.0
+#: indexes that dashboards show of a lease whose inputs are not consecutive; of the others the number
+_SHOWN = 8
 #: frames taken at once
 _COUNT = 64
 
@@ -66,6 +70,8 @@ class RedisTransport:
         self._code = Courier(options.bundle)
         self._code.bring(self._submit)
         self._full_since: float | None = None
+        self._names: tuple[str, ...] = ()
+        self._names_until = 0.0
 
     # -- Transport -----------------------------------------------------------------------------------------------------
 
@@ -76,7 +82,8 @@ class RedisTransport:
             parts = seal(self._env, self._heads[lease.last_try], lease.inputs)
             payload, store = blobs.send(keys.blob(lease.id), parts, lives=keys.LEASE_TTL_SECONDS)
             stores += store
-            args += (lease.serial, lease.id, describe_lease(self._task, lease), "1" if lease.front else "", payload)
+            args += (lease.serial, lease.id, describe_lease(self._task, lease))
+            args += (lease.replica or ("1" if lease.front else ""), payload)
         try:
             live, accepted = self._submit.call(scripts.SUBMIT, self._map_keys(), args, stores)
         except ServerFullError as error:
@@ -94,6 +101,24 @@ class RedisTransport:
             if accepted == 0 and alone:
                 raise no_replica_free(self._env)
         return int(accepted)
+
+    def names(self) -> Sequence[str]:
+        now = time.monotonic()
+        if self._pool.is_own:  # a call to the own environment goes to whoever is free
+            return ()
+        if now >= self._names_until:
+            # a record that nobody has renewed for a lease is that of a replica whose supervisor has vanished
+            least = keys.worker_ttl(self._lease_seconds) - self._lease_seconds
+            found = self._submit.call(scripts.REPLICAS, [], [*keys.prefix(self._env), least])
+            self._names = tuple(sorted(name.decode() for name in found))
+            complete = len(self._names) >= self._at_least
+            self._names_until = now + (_NAMES_SECONDS if complete else _NAMES_SECONDS / 50)
+        return self._names
+
+    def recall(self, leases: Sequence[Lease]) -> list[Lease]:
+        args: list[Argument] = [*keys.prefix(self._env), *(lease.id for lease in leases)]
+        taken = {lease.decode() for lease in self._submit.call(scripts.RECALL, [], args)}
+        return [lease for lease in leases if lease.id in taken]
 
     def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
         if not expecting and not self._reading:
@@ -222,4 +247,7 @@ class RedisTransport:
 
 def describe_lease(task: str, lease: Lease) -> str:
     """What dashboards show for a lease: the task and the inputs."""
-    return f"{task}[{lease.lo}:{lease.lo + lease.count}]"
+    lo, count = lease.indexes[0], lease.count
+    if count == 1 or isinstance(lease.indexes, range):
+        return f"{task}[{lo}:{lo + count}]"
+    return f"{task}[{','.join(map(str, lease.indexes[:_SHOWN]))}{f'+{count - _SHOWN}' if count > _SHOWN else ''}]"

@@ -17,6 +17,12 @@ class Transport(Protocol):
     def offer(self, leases: Sequence[Lease], *, alone: bool) -> int:
         """Submits `leases` in order and returns how many were taken. `alone`: nothing else is outstanding."""
 
+    def names(self) -> Sequence[str]:
+        """The live replicas; asked only for maps that choose among them. Empty when none is known."""
+
+    def recall(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Takes back those of `leases` that have not begun, and returns them."""
+
     def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
         """Reports that came, after at most `timeout` seconds, or earlier when `wake` is called."""
 

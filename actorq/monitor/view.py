@@ -18,7 +18,8 @@ from actorq.cache.report import CacheReport
 
 #: jobs whose inputs are counted, and whose age is looked at; a deeper queue counts the rest as leases of the same size
 _COUNTED_JOBS = 1000
-_LEASE = re.compile(r"^(?P<task>.*)\[(?P<lo>\d+):(?P<hi>\d+)\]$")
+#: `task[lo:hi]`, or of a map with affinity `task[index,index,...+more]`
+_LEASE = re.compile(r"^.*\[(?:(?P<lo>\d+):(?P<hi>\d+)|(?P<list>\d+(?:,\d+)*)(?:\+(?P<more>\d+))?)\]$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> 
     waiting = link.command("LRANGE", queue, 0, _COUNTED_JOBS - 1)
     jobs = [["HMGET", keys.job(_text(job)), "description", "enqueued_at"] for job in waiting]
     for description, since in link.pipeline(jobs):
-        inputs += _inputs_of(_text(description or b""))
+        inputs += _inputs_of(_text(description or b""))[1]
         oldest = max(oldest, now - _unix(since, now))
     if depth > len(waiting):
         inputs = inputs * depth // max(len(waiting), 1)
@@ -130,11 +131,9 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
         lease = _text(member).rpartition(":")[0]
         description, map_of = link.command("HMGET", keys.job(lease), "description", "aq_map")
         map_id = _text(map_of or b"")
-        found = _LEASE.match(_text(description or b""))
-        if found and int(found["hi"]) - int(found["lo"]) == 1:
-            index = int(found["lo"])
-        elif found and fields.get("aq_position", "").isdigit():
-            index = int(found["lo"]) + int(fields["aq_position"])
+        indexes, count = _inputs_of(_text(description or b""))
+        position = 0 if count == 1 else int(fields["aq_position"]) if fields.get("aq_position", "").isdigit() else -1
+        index = indexes[position] if 0 <= position < len(indexes) else None
     state = fields.get("state", "idle")
     beat = fields.get("last_heartbeat")
     caches = CacheReport.unpack(fields.get("aq_caches", ""))
@@ -179,9 +178,15 @@ def _fields(link: Link, key: str) -> dict[str, str]:
     return {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat), 2)}
 
 
-def _inputs_of(description: str) -> int:
+def _inputs_of(description: str) -> tuple[Sequence[int], int]:
+    """The indexes that a lease shows of its inputs, and how many it has. A call has no index."""
     found = _LEASE.match(description)
-    return int(found["hi"]) - int(found["lo"]) if found else 1
+    if found is None:
+        return (), 1
+    if found["lo"] is not None:
+        return range(int(found["lo"]), int(found["hi"])), int(found["hi"]) - int(found["lo"])
+    indexes = [int(index) for index in found["list"].split(",")]
+    return indexes, len(indexes) + int(found["more"] or 0)
 
 
 def _unix(stamp: bytes | None, default: float) -> float:

@@ -91,6 +91,14 @@ class ProcessTransport:
         reports += [self._report(pipe) for pipe in ended if not ready([pipe], 0)]
         return [report for report in reports if report is not None]
 
+    def names(self) -> Sequence[str]:
+        """Every process is as good as any."""
+        return ()
+
+    def recall(self, leases: Sequence[Lease]) -> list[Lease]:
+        """All have begun."""
+        return []
+
     def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
         return []
 

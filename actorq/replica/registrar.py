@@ -29,8 +29,6 @@ from actorq.monitor.metrics import ReplicaState
 from actorq.replica.process import Unfinished
 from actorq.replica.slots import REPORT_BYTES
 
-#: RQ's record of a replica outlives this many leases without a heartbeat
-_TTL_FACTOR = 4
 #: pause before a death that could not be told is told again, seconds
 _RETRY_SECONDS = 0.5
 
@@ -170,7 +168,7 @@ class Registrar(threading.Thread):
         for member in stop:
             self._watched.cancel(member.decode())
         self.last_renewal = time.time()
-        ttl = int(self._lease_seconds * _TTL_FACTOR)
+        ttl = keys.worker_ttl(self._lease_seconds)
         if not self._workers:
             return  # all have left
         states = {state.worker: state for state in self._watched.states()}
@@ -178,7 +176,7 @@ class Registrar(threading.Thread):
             for worker in self._workers:
                 pipeline.hget(worker.key, "birth")
             for worker in self._workers:
-                worker.heartbeat(timeout=max(ttl, 10), pipeline=pipeline)
+                worker.heartbeat(timeout=ttl, pipeline=pipeline)
                 if worker.name in states:
                     pipeline.hset(worker.key, mapping=_shown(states[worker.name]))
             replies = pipeline.execute()
@@ -196,7 +194,7 @@ class Registrar(threading.Thread):
         for worker in self._workers:
             self._client.delete(worker.key)
             worker.register_birth()
-            worker.heartbeat(timeout=max(int(self._lease_seconds * _TTL_FACTOR), 10))
+            worker.heartbeat(timeout=keys.worker_ttl(self._lease_seconds))
             worker.set_state("busy" if worker.name in busy else "idle")
         if self._pubsub_thread is None:
             self._subscribe()

@@ -19,7 +19,7 @@ def size(text: str, *, scale: int = 1) -> int:
     return len(text) * scale
 
 
-@env.task(retries=2, timeout=5)
+@env.task(retries=2, timeout=5, affinity="text")
 def shout(text: str) -> str:
     return text.upper()
 

@@ -127,8 +127,8 @@ def test_only_the_input_that_ran_is_charged_with_a_death() -> None:
     ledger, lease = grown()
     before = outputs_of(ledger)
     for attempt in range(3):
-        victim = next(le for le in ledger.outstanding.values() if le.lo <= lease.lo + 7 < le.lo + le.count)
-        ledger.lost(victim.id, "killed by SIGSEGV", lease.lo + 7 - victim.lo, "r", 0.0)
+        victim = next(le for le in ledger.outstanding.values() if lease.indexes[7] in le.indexes)
+        ledger.lost(victim.id, "killed by SIGSEGV", lease.indexes[7] - victim.indexes[0], "r", 0.0)
         if attempt < 2:
             ledger.offer(8, 1.0)
     outputs = before + run_everything(ledger)
@@ -153,13 +153,13 @@ def run_everything(ledger: Ledger) -> list[Any]:
 
 def test_a_death_at_an_unknown_input_splits_the_lease_until_it_is_alone() -> None:
     ledger, lease = grown(20_000)
-    poison = lease.lo + 3
+    poison = lease.indexes[0] + 3
     rounds = 0
     while not ledger.counters.failed:
         rounds += 1
         ledger.offer(4, 1e9)
         for each in list(ledger.outstanding.values()):
-            if each.lo <= poison < each.lo + each.count:
+            if each.indexes[0] <= poison < each.indexes[0] + each.count:
                 ledger.lost(each.id, "lapsed", None, "r", 0.0)
             else:
                 ledger.results(each.id, frame(each, 0, each.count), 0.0)
@@ -236,7 +236,7 @@ def test_a_finished_segment_costs_what_it_holds_however_many_inputs_wait_for_a_r
     while done < 1000:
         for lease in ledger.offer(1, 0.0):
             done += lease.count
-            errors = {at: ERROR for at in range(lease.count) if (lease.lo + at) % 2}
+            errors = {at: ERROR for at in range(lease.count) if (lease.indexes[0] + at) % 2}
             ledger.results(lease.id, frame(lease, 0, lease.count, errors, busy=1.0), 0.0)
     assert len(notes) == 500
     assert notes.looks <= 1000

@@ -69,6 +69,21 @@ if call('EXISTS', KEYS[5]) == 1 then -- it counts as idle, so that `rq resume` f
 end
 while true do
   local j = call('LPOP', KEYS[1])
+  if j and string.byte(j, -9) == 95 then -- "_": the oldest lease is for one replica
+    local f = call('HMGET', RQ .. ':job:' .. j, 'aq_for', 'aq_map')
+    if f[1] and f[1] ~= w and alive(f[2]) and call('EXISTS', RQ .. ':worker:' .. f[1]) == 1 then
+      call('LPUSH', KEYS[1], j)
+      j = false
+      local mine = '_' .. string.sub(redis.sha1hex(w), 1, 8)
+      for _, other in ipairs(call('LRANGE', KEYS[1], 0, -1)) do -- a few leases for each replica
+        if string.byte(other, -9) ~= 95 or string.sub(other, -9) == mine then
+          call('LREM', KEYS[1], 1, other)
+          j = other
+          break
+        end
+      end
+    end
+  end
   if not j then break end
   local job = RQ .. ':job:' .. j
   local f = call('HMGET', job, 'aq', 'aq_map', 'status', 'aq_attempt')

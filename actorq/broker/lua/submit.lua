@@ -5,7 +5,9 @@
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>   3 rq:queues   4 rq:queue:<env>   5 rq:workers:<env>   6 rq:suspended
 -- ARGV  4 map TTL s ("" = not now)   5 lease s   6 ISO stamp   7 drop frames before this id ("" = none)
 --       8 "1": only to idle replicas   9 map id   10 owner of the map: who made it, a random word
---       then per lease: serial, id, description, "1" = at the front, payload
+--       then per lease: serial, id, description, where, payload
+--       where: "" at the end of the queue, "1" at its front; longer: only for the replica of this name, which the id
+--       tells too, by its end: see next.lua
 -- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else
 -- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
 local map, ttl, lease_s, stamp, only_idle = KEYS[1], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[8] == '1'
@@ -26,7 +28,15 @@ local accepted = 0
 for i = 11, #ARGV, 5 do
   local serial, j, payload = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 4]
   if serial > seen then
-    local w = may_hand_over and take_idle(t)
+    local where, w = ARGV[i + 3], false
+    if may_hand_over then
+      if #where < 2 then
+        w = take_idle(t)
+      elseif tonumber(call('ZSCORE', IDLE, where) or 0) >= t then
+        call('ZREM', IDLE, where)
+        w = where
+      end
+    end
     if not w and only_idle then break end
     local job = RQ .. ':job:' .. j
     if w then
@@ -41,8 +51,9 @@ for i = 11, #ARGV, 5 do
       call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'origin', ENV, 'status', 'queued',
         'description', ARGV[i + 2], 'data', JOB_DATA, 'timeout', '-1', 'result_ttl', '0', 'failure_ttl', FAILURE_TTL,
         'aq_map', ARGV[9], 'aq', payload)
+      if #where > 1 then call('HSET', job, 'aq_for', where) end
       call('EXPIRE', job, 86400)
-      call(ARGV[i + 3] == '1' and 'LPUSH' or 'RPUSH', KEYS[4], j)
+      call(where == '1' and 'LPUSH' or 'RPUSH', KEYS[4], j)
     end
     if only_idle then call('HSET', map, 'serial', serial) end
   end

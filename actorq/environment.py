@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
 
 from actorq.errors import DeclarationError
+from actorq.hooks import Hooked
 from actorq.names import check_environment
 from actorq.retry import Backoff
 from actorq.settings import settings
@@ -89,6 +90,11 @@ class Environment:
         """Replicas a map uses at most, when its caller asked for `asked`."""
         return asked
 
+    @property
+    def modules(self) -> set[str]:
+        """The modules that declare something on it: a replica has to import them all."""
+        return {task.function.__module__ for task in self.tasks.values()}
+
     @classmethod
     def all(cls) -> list[Environment]:
         """Every environment that the imported modules declare."""
@@ -143,7 +149,7 @@ class Environment:
         return f"{type(self).__name__}({self.name!r})"
 
 
-class ActorEnvironment(Environment):
+class ActorEnvironment(Environment, Hooked):
     """A fixed number of warm replicas that take inputs one at a time and keep what `@actor_cache` loaded.
 
     Args:
@@ -159,6 +165,9 @@ class ActorEnvironment(Environment):
         max_crashes: replicas an input may take down before it fails with `ReplicaLostError`.
         max_tasks_per_child: inputs after which an executor is replaced.
         max_memory_per_child: bytes of resident memory above which an executor is replaced, looked at between leases.
+        max_seconds_per_child: age at which an executor is replaced, give or take a tenth, so that replicas that started
+            together do not reload together. Whatever it is replaced for, the next one first loads what `@actor_cache`
+            held (100 values at most).
         container_image: image of the replicas' pods; it has actorq and the tasks' code. With
             `ACTORQ_KUBERNETES_NAMESPACE` set, the first map makes them, unless a chart release serves the environment.
         environment: environment variables of the replicas.
@@ -185,6 +194,7 @@ class ActorEnvironment(Environment):
         max_crashes: int = 2,
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
+        max_seconds_per_child: float | None = None,
         container_image: str | None = None,
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
@@ -201,6 +211,10 @@ class ActorEnvironment(Environment):
         self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
         self.max_tasks_per_child = _optional("max_tasks_per_child", max_tasks_per_child, 1)
         self.max_memory_per_child = _optional("max_memory_per_child", max_memory_per_child, 1 << 20)
+        if max_seconds_per_child is not None:
+            max_seconds_per_child = _seconds("max_seconds_per_child", max_seconds_per_child, 1, 10**9)
+        self.max_seconds_per_child = max_seconds_per_child
+        Hooked.__init__(self)
         super().__init__(
             name,
             container_image=container_image,
@@ -210,6 +224,10 @@ class ActorEnvironment(Environment):
             pod_template=pod_template,
             code=code,
         )
+
+    @property
+    def modules(self) -> set[str]:
+        return super().modules | self.hook_modules
 
     def up(self) -> None:
         """Starts the replicas, `replica_count` of them, before a map needs them.

@@ -40,7 +40,7 @@ class ReplicaView:
     """A registered replica."""
 
     name: str
-    #: "busy", "idle", or "suspended"
+    #: one of `metrics.REGISTERED_STATES`
     state: str
     #: the map it works for and the input that runs, "" and None when it does not, or runs many tiny ones
     map: str
@@ -130,11 +130,10 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
             index = int(found["lo"])
         elif found and fields.get("aq_position", "").isdigit():
             index = int(found["lo"]) + int(fields["aq_position"])
-    state = fields.get("state", "idle")
     beat = fields.get("last_heartbeat")
     return ReplicaView(
         name=name,
-        state="suspended" if suspended and state != "busy" else "busy" if state == "busy" else "idle",
+        state=_state(fields, suspended),
         map=map_id,
         index=index,
         heartbeat_seconds=round(max(now - _unix(beat.encode() if beat else None, now), 0.0), 1),
@@ -142,6 +141,14 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
         restarts=int(fields.get("aq_restarts", 0)),
         cached=int(fields.get("aq_cached", 0)),
     )
+
+
+def _state(fields: dict[str, str], suspended: bool) -> str:
+    if fields.get("state") == "busy":
+        return "busy"
+    if fields.get("aq_state") in ("starting", "failing", "quarantined"):  # told with the heartbeat; RQ knows no such
+        return fields["aq_state"]
+    return "suspended" if suspended else "idle"
 
 
 def _maps(link: Link, environment: str, now: float) -> list[MapView]:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -38,10 +36,12 @@ from actorq.isolation.reset import own_modules
 from actorq.log import logger
 from actorq.ping import PING, answer
 from actorq.replica.forked import ForkRun
+from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
-from actorq.replica.slots import CANCEL, LATE, SLOT_BYTES, TIMEOUT, Slot
-from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
+from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, SLOT_BYTES, TIMEOUT, Slot
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.replica.versions import Versions
+from actorq.replica.wear import Wear
 
 #: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
 #: was flushed or restarted
@@ -83,8 +83,9 @@ class Executor:
         self._link = Link(spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
+        self._lifecycle = Lifecycle(spec, self._event_loop, lambda: self._versions.active)
         bundles = Path(f"{spec.scratch}-code") if spec.bundles else None
-        self._versions = Versions(environment, self._isolation, self._link, bundles)
+        self._versions = Versions(environment, self._isolation, self._link, bundles, self._lifecycle.start)
         self._forker: Forker | None = None
         self._code = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,9 +103,7 @@ class Executor:
         signal.signal(WAKE_SIGNAL, self._on_wake)
         self._draining = self._slot.draining  # asked while this process started
         _reseed()
-        self._isolation.begin()
-        if self._spec.isolation == "fork":
-            self._forker = self._make_forker()
+        self._start()
         done: _Done | None = None
         while True:
             taken = self._next(done)
@@ -113,28 +112,42 @@ class Executor:
                 if self._forker is not None:
                     self._forker.rest()
                     self._forker.settle()
-                taken = self._wait_for_mail() or self._next(None)
+                taken = self._wait_for_mail()
+                if taken is None:
+                    self._look_at_wear()
+                    taken = self._next(None)
             if taken is None:
                 return
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._isolation.after_lease()
             self._slot.tell_caches(*self._cache_totals())
-            if self._isolation.worn_out or self._used_up():
-                self._draining = self.worn_out = True
+            self._look_at_wear()
 
     def end(self) -> None:
-        """Removes what the executor keeps on disk."""
+        """Runs the exit hooks, and removes what the executor keeps on disk."""
+        self._slot.enter(ENDING, time.monotonic_ns())
+        self._lifecycle.end(recycled=self.worn_out)
         if self._forker is not None:
             self._forker.end()
         self._isolation.end()
 
-    def _used_up(self) -> bool:
-        """Whether the environment asks for a new process by now."""
-        tasks, memory = self._environment.max_tasks_per_child, self._environment.max_memory_per_child
-        if tasks is not None and self._inputs_done >= tasks:
-            return True
-        return memory is not None and resident_bytes() > memory
+    def _start(self) -> None:
+        """What comes before the first lease. An exception is a start that failed, and no input's."""
+        self._lifecycle.start(self._environment)
+        self._isolation.begin()
+        if self._lifecycle.warm(self._versions.activate, "") and self._isolation.after_input is not None:
+            self._isolation.after_input()
+        if self._spec.isolation == "fork":
+            self._forker = self._make_forker()
+        self._wear = Wear(self._environment, self._spec.memory_share)
+        self._slot.tell_caches(*self._cache_totals())
+        self._slot.enter(SERVING, time.monotonic_ns())
+
+    def _look_at_wear(self) -> None:
+        """Leaves for a new process where this one has lived long enough."""
+        if self._isolation.worn_out or self._wear.used_up(self._inputs_done):
+            self._draining = self.worn_out = True
 
     # -- taking and committing -----------------------------------------------------------------------------------------
 
@@ -271,7 +284,7 @@ class Executor:
         self._run = None
         self._slot.end_lease()
         self._inputs_done += run.count
-        _flush_streams()
+        flush_streams()
         if run.stopped:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
         return member, run.take(self._spec.worker), payload
@@ -343,7 +356,7 @@ class Executor:
         self._run = run = Run(self._prepare(head), codec.unpack_each(codec.join_list([item])), self._slot, None)
         run.run(self._event_loop)
         frame = run.take(self._spec.worker)
-        _flush_streams()
+        flush_streams()
         return frame.errors.get(0), bytes(frame.outputs[1:])
 
     def _cache_totals(self) -> tuple[int, int, int]:
@@ -375,6 +388,11 @@ class Executor:
         elif request == TIMEOUT and run.armed and self._slot.request_of == self._slot.input:
             run.armed = False
             raise Stop(failure.TIMEOUT)
+        elif request == MEMORY and run.armed and self._slot.request_of == self._slot.input:
+            run.armed = False
+            self._wear.stopped_for_memory = True
+            self._slot.stopping()
+            raise Stop(failure.LOST)
         elif request == CANCEL and self._slot.request_of == self._slot.lease:
             run.stopped = True
             if run.armed:
@@ -423,10 +441,6 @@ class Executor:
         return mine
 
 
-def _leave_it_to_the_supervisor(signum: int, frame: object) -> None:
-    """For SIGINT and SIGTERM. Not SIG_IGN, which programs that a task starts would inherit."""
-
-
 def _reseed() -> None:
     """Forked executors must not draw the same random numbers."""
     random.seed()
@@ -435,39 +449,9 @@ def _reseed() -> None:
         numpy.random.seed()
 
 
-def _flush_streams() -> None:
+def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except Exception:  # noqa: S112 - the reader is gone; the task closed it, or put something else there
             continue
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process; the peak where the system does not tell the present."""
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def main(spec: ExecutorSpec, slot: Slot) -> None:
-    """Runs an executor in this process and ends the process."""
-    status = 1
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _leave_it_to_the_supervisor)
-        executor = Executor(spec, slot)
-        try:
-            executor.serve()
-        finally:
-            executor.end()
-        status = WORN_OUT if executor.worn_out else 0
-    except BaseException:  # the process boundary: say why, then end without running the parent's exit handlers
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        _flush_streams()
-        os._exit(status)

@@ -14,11 +14,13 @@ from actorq import codec, failure
 from actorq.isolation.child import Child, ChildDiedError, Reply
 from actorq.isolation.fork import Forker
 from actorq.replica.runner import Prepared, Run, Stop
-from actorq.replica.slots import TIMEOUT, Slot
+from actorq.replica.slots import MEMORY, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL
 
 #: between asking a child to stop and SIGKILL, seconds; below the supervisor's grace, after which it kills the replica
 _STOP_SECONDS = 0.5
+#: the same where memory runs out: what the child takes meanwhile may be all there is left
+_MEMORY_STOP_SECONDS = 0.1
 _NIL = b"\xc0"
 
 
@@ -65,8 +67,8 @@ class ForkRun(Run):
                 reply = child.reply()
                 assert reply is not None
                 return reply
-            except Stop:
-                _stop(child)
+            except Stop as stop:
+                _stop(child, _MEMORY_STOP_SECONDS if stop.kind == failure.LOST else _STOP_SECONDS)
                 raise
             finally:
                 self.armed = False
@@ -81,17 +83,17 @@ class ForkRun(Run):
         slot = self._slot
         if self.stopped:
             raise Stop(failure.CANCELLED)
-        if slot.request == TIMEOUT and slot.request_of == slot.input:
-            raise Stop(failure.TIMEOUT)
+        if slot.request in (TIMEOUT, MEMORY) and slot.request_of == slot.input:
+            raise Stop(failure.TIMEOUT if slot.request == TIMEOUT else failure.LOST)
 
     def _pack(self, outputs: list[Any], errors: dict[int, dict[str, Any]]) -> bytes:
         return codec.join_list(outputs)
 
 
-def _stop(child: Child) -> None:
+def _stop(child: Child, patience: float) -> None:
     """Asks a child to stop, so that its `finally` blocks run, and waits a moment for it."""
     child.signal(WAKE_SIGNAL)
     try:
-        child.reply(_STOP_SECONDS)
+        child.reply(patience)
     except ChildDiedError:
         return

@@ -59,6 +59,7 @@ class Death:
 def _shown(state: ReplicaState) -> dict[Any, Any]:
     """What `actorq workers` shows beside what RQ keeps of a worker."""
     return {
+        "aq_state": state.state,
         "aq_position": "" if state.position is None else state.position,
         "aq_inputs": state.inputs_succeeded + state.inputs_failed,
         "aq_restarts": state.restarts,
@@ -110,6 +111,11 @@ class Registrar(threading.Thread):
     def report(self, death: Death) -> None:
         """Tells the submitters; `Watched.buried` is called when that is done and a new executor may start."""
         self._inbox.put(death)
+
+    def hurry(self) -> None:
+        """Renews now: the state of a replica has changed."""
+        self._next_renewal = 0.0
+        self._inbox.put(self._nothing)
 
     def stop(self, timeout: float) -> None:
         """Unregisters the replicas and ends the thread."""

@@ -27,7 +27,7 @@ def _main() -> None:
     declare(spec)
     for target in targets:
         import_target(target)
-    from actorq.replica.executor import main
+    from actorq.replica.entry import main
 
     slot, executor = job["executor"]
     main(ExecutorSpec(**executor), slots[slot])

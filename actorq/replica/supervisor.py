@@ -24,7 +24,11 @@ from actorq import failure
 from actorq.errors import PoolError
 from actorq.lease import NONE_RAN
 from actorq.log import logger
-from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot, Slots
+from actorq.replica import leftovers
+from actorq.replica.guard import MemoryGuard
+from actorq.replica.health import Cause
+from actorq.replica.notes import Replica
+from actorq.replica.slots import CANCEL, ENDING, LATE, NOTHING, STARTING, TIMEOUT, Slots
 from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
 from actorq.waiting import Waker, ready
@@ -39,41 +43,16 @@ _LATE_SECONDS = 0.06
 _LATE_MOST = 2.0
 #: from the exception of a timeout to SIGKILL, seconds
 _KILL_GRACE = 1.0
-#: pause before an executor that died young is replaced, seconds; doubles up to the longest
-_RESPAWN_FIRST, _RESPAWN_LONGEST = 0.05, 5.0
-_YOUNG_SECONDS = 5.0
-#: executors of one slot that may die in a row before they take any work
-_MOST_STILLBORN = 5
+#: starts of one replica that may fail in a row where a program waits for it
+_MOST_FAILED_STARTS = 3
 #: without a round of the main thread for so long the process is stuck, seconds
 _STALLED_SECONDS = 10.0
+#: a replica that goes from one to the other tells the server itself
+_WORKING_STATES = {"busy", "idle"}
 #: the first process of a container
 _IS_INIT = os.getpid() == 1
 #: how long the zygote may take to end, seconds
 _END_SECONDS = 1.0
-
-
-class _Replica:
-    """The supervisor's notes on one executor."""
-
-    def __init__(self, index: int, slot: Slot) -> None:
-        self.index = index
-        self.worker = ""  # its name as an RQ worker, once the environment is known
-        self.slot = slot
-        self.pid = 0
-        self.started = 0.0
-        self.restarts = 0
-        self.stillborn = 0  # executors in a row that died before their first lease
-        self.pause = _RESPAWN_FIRST
-        self.forking = False  # asked of the zygote, no answer yet
-        self.draining = False
-        self.gone = False
-        self.lease = -1
-        self.late_at = 0.0
-        self.timed_out_input = 0
-        self.kill_at = 0.0
-        self.cancelled_lease = -1
-        self.cancel_kill_at = 0.0
-        self.killed_for: str | None = None
 
 
 class Supervisor:
@@ -98,14 +77,15 @@ class Supervisor:
         self._lifeline = lifeline
         self._on_ready, self._on_failed = on_ready, on_failed
         self._slots = Slots(spec.replicas)
-        self._replicas = [_Replica(i, self._slots[i]) for i in range(spec.replicas)]
+        self._scratch = tempfile.mkdtemp(prefix="actorq-pool-")
+        self._replicas = [Replica(i, self._slots[i], f"{self._scratch}/{i}") for i in range(spec.replicas)]
+        self._memory = MemoryGuard(self._replicas, self._ask, self._kill, alone=lifeline is None)
         self._registrar: Any = None
         self._served: Served | None = None
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waker = Waker()
-        self._scratch = tempfile.mkdtemp(prefix="actorq-pool-")
         self._stopping_since: float | None = None
-        self._delayed: list[tuple[float, _Replica]] = []
+        self._delayed: list[tuple[float, Replica]] = []
         self._failed = False
         self._ticked = time.monotonic()
         self._channel = self._start_zygote()
@@ -135,44 +115,16 @@ class Supervisor:
         return time.monotonic() - self._ticked < _STALLED_SECONDS
 
     def ready(self) -> bool:
-        """Whether there is a replica that can take work: code imported, registered, the server answers."""
+        """Whether there is a replica that can take work: code imported, start hooks run, the server answers."""
         registrar, served = self._registrar, self._served
         if registrar is None or served is None or self._stopping_since is not None:
             return False
         renewed = bool(time.time() - registrar.last_renewal < served.lease_seconds)
-        return renewed and any(r.pid and not r.draining for r in self._replicas)
+        return renewed and any(r.serving for r in self._replicas)
 
     def states(self) -> list[ReplicaState]:
         """Every replica that has not left."""
-        from actorq.monitor.metrics import ReplicaState
-
-        states = []
-        for replica in self._replicas:
-            if replica.gone or not replica.worker:
-                continue
-            slot = replica.slot
-            succeeded, failed = slot.totals.inputs
-            done, with_failures, busy = slot.totals.values
-            hits, misses, entries = slot.caches
-            held, running = slot.held, slot.running
-            state = "draining" if replica.draining else "busy" if held else "idle" if replica.pid else "starting"
-            states.append(
-                ReplicaState(
-                    worker=replica.worker,
-                    state=state,
-                    held=held,
-                    position=slot.position if running else None,
-                    inputs_succeeded=succeeded,
-                    inputs_failed=failed,
-                    leases=done + with_failures,
-                    busy_seconds=busy,
-                    restarts=replica.restarts,
-                    cache_hits=hits,
-                    cache_misses=misses,
-                    cache_entries=entries,
-                )
-            )
-        return states
+        return [replica.shown() for replica in self._replicas if not replica.gone and replica.worker]
 
     def families(self) -> Iterable[Any]:
         """The metrics of this worker."""
@@ -272,6 +224,7 @@ class Supervisor:
             for replica in self._replicas:
                 replica.worker = f"{served.environment}-{incarnation}-{replica.index}"
                 self._fork(replica)
+            self._memory.forks = served.isolation == "fork"
             self._on_ready(served)
             self._start_registrar()
         elif "failed" in message:
@@ -295,7 +248,7 @@ class Supervisor:
         self._registrar = Registrar(self._spec.url, served.environment, names, served.lease_seconds, self)
         self._registrar.start()
 
-    def _fork(self, replica: _Replica) -> None:
+    def _fork(self, replica: Replica) -> None:
         replica.slot.clear()
         replica.pid, replica.lease, replica.killed_for, replica.forking = 0, -1, None, True
         spec = ExecutorSpec(
@@ -304,55 +257,88 @@ class Supervisor:
             worker=replica.worker,
             lease_seconds=self._environment.lease_seconds,
             isolation=self._environment.isolation,
-            scratch=f"{self._scratch}/{replica.index}",
+            scratch=replica.scratch,
             bundles=self._spec.zygote.bundles,
+            memory_share=self._memory.share,
         )
         self._channel.send({"slot": replica.index, "executor": asdict(spec)})
 
-    def _exited(self, replica: _Replica, status: int) -> None:
-        from actorq.replica.registrar import Death
-
+    def _exited(self, replica: Replica, status: int) -> None:
         slot, replica.pid = replica.slot, 0
-        if status == 0 and replica.draining:
+        reason = replica.killed_for or failure.exit_reason(status)
+        if slot.phase == ENDING and not slot.held:
+            self._ended(replica, None if os.waitstatus_to_exitcode(status) in (0, WORN_OUT) else reason)
+            return
+        cause = self._cause_of(replica)
+        replica.restarts += 1
+        replica.health.worked(replica.leases)
+        was_quarantined = replica.health.quarantined
+        replica.pause = replica.health.died(cause, time.monotonic() - replica.started)
+        leftovers.forget_caches(replica.scratch)
+        if cause is Cause.START:
+            self._start_failed(replica, reason)
+        else:
+            logger().warning("executor_lost", worker=replica.worker, reason=reason, lease=slot.held)
+        if replica.health.quarantined and not was_quarantined:
+            if self._lifeline is not None:
+                self._fail(f"Its executors die before they take any work ({reason}); they say why on stderr.")
+            logger().error("replica_quarantined", worker=replica.worker, failures=replica.health.failures)
+        if not self._failed:
+            self._report(replica, reason)
+
+    def _cause_of(self, replica: Replica) -> Cause:
+        if replica.slot.running:
+            return Cause.INPUT
+        if replica.killed_for is not None:
+            return Cause.ASKED
+        return Cause.START if replica.slot.phase == STARTING else Cause.IDLE
+
+    def _ended(self, replica: Replica, cut: str | None) -> None:
+        """An executor has left in order, having run its exit hooks; `cut` says when they were not run to their end."""
+        if cut is not None:
+            logger().warning("exit_hooks_cut", worker=replica.worker, reason=cut)
+        if replica.draining:
             logger().info("replica_drained", worker=replica.worker)
             self._gone(replica)
-            return
-        if os.waitstatus_to_exitcode(status) == WORN_OUT and not replica.draining and not slot.held:
+        else:
             logger().info("executor_recycled", worker=replica.worker)
             self._fork(replica)
-            return
-        reason = replica.killed_for or failure.exit_reason(status)
-        replica.restarts += 1
-        logger().warning("executor_lost", worker=replica.worker, reason=reason, lease=slot.held)
-        replica.stillborn = replica.stillborn + 1 if slot.lease == 0 else 0
-        if replica.stillborn >= _MOST_STILLBORN:
-            self._failed = True
-            self._on_failed(f"Its executors die before they take any work ({reason}); they say why on stderr.")
-            return
+
+    def _start_failed(self, replica: Replica, reason: str) -> None:
+        told = leftovers.take_failure(replica.scratch) or f"It ended while it started: {reason}."
+        logger().error("start_failed", worker=replica.worker, again_in_seconds=replica.pause, traceback=told)
+        if self._lifeline is not None and replica.health.failed_starts >= _MOST_FAILED_STARTS:
+            self._fail(told)
+
+    def _fail(self, why: str) -> None:
+        """Nothing can run here, and a program waits for it: tells that, and ends."""
+        self._failed = True
+        self._on_failed(why)
+
+    def _report(self, replica: Replica, reason: str) -> None:
+        """Has the submitters told of what the dead executor held; then it is replaced."""
+        from actorq.replica.registrar import Death
+
+        slot = replica.slot
         position = slot.position if slot.running else NONE_RAN
         death = Death(slot=replica.index, worker=replica.worker, reason=reason, member=slot.held, position=position)
         slot.clear()
-        if replica.draining and self._registrar is not None:
-            self._registrar.report(death)
-            self._gone(replica)
-            return
         if self._registrar is None:
             self._respawn(replica)
-        else:
-            self._registrar.report(death)
+            return
+        self._registrar.report(death)
+        if replica.draining:
+            self._gone(replica)
 
-    def _respawn(self, replica: _Replica) -> None:
+    def _respawn(self, replica: Replica) -> None:
         """Starts a new executor, after a pause when the last one died young."""
         if replica.draining or self._stopping_since is not None:
             self._gone(replica)
-            return
-        if time.monotonic() - replica.started > _YOUNG_SECONDS:
-            replica.pause = _RESPAWN_FIRST
+        elif not replica.pause:
             self._fork(replica)
-            return
-        self._delayed.append((time.monotonic() + replica.pause, replica))
-        self._delayed.sort(key=lambda item: item[0])
-        replica.pause = min(2 * replica.pause, _RESPAWN_LONGEST)
+        else:
+            self._delayed.append((time.monotonic() + replica.pause, replica))
+            self._delayed.sort(key=lambda item: item[0])
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -364,11 +350,15 @@ class Supervisor:
             if replica.pid and replica.slot.running:
                 self._watch_lease(replica, now)
                 self._watch_input(replica, now)
+            elif replica.pid and replica.slot.phase == ENDING:
+                self._watch_ending(replica, now)
+            self._watch_state(replica)
+        self._memory.watch(now)
         if self._stopping_since is not None and now - self._stopping_since > self._drain_seconds:
             for replica in self._replicas:
                 self._kill(replica, "stopped before it had finished its input")
 
-    def _watch_lease(self, replica: _Replica, now: float) -> None:
+    def _watch_lease(self, replica: Replica, now: float) -> None:
         """Asks for a flush of a lease that runs late."""
         slot = replica.slot
         since = slot.lease_since / 1e9
@@ -378,11 +368,11 @@ class Supervisor:
             if now >= replica.cancel_kill_at:
                 self._kill(replica, "its map was cancelled and the input did not stop")
             return
-        if now >= replica.late_at and slot.count > 1:
+        if now >= replica.late_at and slot.count > 1 and not replica.stopping_for_memory:
             replica.late_at = now + min(now - since, _LATE_MOST)
             self._ask(replica, LATE)
 
-    def _watch_input(self, replica: _Replica, now: float) -> None:
+    def _watch_input(self, replica: Replica, now: float) -> None:
         """Stops an input that is past its timeout: an exception first, SIGKILL after a grace."""
         slot = replica.slot
         current = slot.input
@@ -395,12 +385,27 @@ class Supervisor:
         elif now >= replica.kill_at:
             self._kill(replica, failure.TIMEOUT)
 
-    def _ask(self, replica: _Replica, request: int, of: int = 0) -> None:
+    def _watch_ending(self, replica: Replica, now: float) -> None:
+        """Exit hooks have as much time as an input would have."""
+        if now - replica.slot.phase_since / 1e9 > self._drain_seconds:
+            self._kill(replica, "its exit hooks took longer than drain_seconds")
+
+    def _watch_state(self, replica: Replica) -> None:
+        """Has the server told soon of a replica that begins or ceases to serve."""
+        if replica.health.failures:
+            replica.health.worked(replica.leases)
+        state = replica.state
+        if state != replica.told and self._registrar is not None:
+            if not {state, replica.told} <= _WORKING_STATES:
+                self._registrar.hurry()
+            replica.told = state
+
+    def _ask(self, replica: Replica, request: int, of: int = 0) -> None:
         replica.slot.ask(request, of)
         if replica.pid:
             _signal(replica.pid, WAKE_SIGNAL)
 
-    def _kill(self, replica: _Replica, reason: str) -> None:
+    def _kill(self, replica: Replica, reason: str) -> None:
         if replica.pid and replica.killed_for is None:
             replica.killed_for = reason
             _signal(replica.pid, signal.SIGKILL)
@@ -410,11 +415,11 @@ class Supervisor:
             if replica.slot.held == member and replica.slot.running:
                 self._interrupt(replica)
 
-    def _cancel_job(self, replica: _Replica, job: str) -> None:
+    def _cancel_job(self, replica: Replica, job: str) -> None:
         if replica.slot.running and replica.slot.held.rpartition(":")[0] == job:
             self._interrupt(replica)
 
-    def _interrupt(self, replica: _Replica) -> None:
+    def _interrupt(self, replica: Replica) -> None:
         """Stops what the executor runs: by an exception, and by SIGKILL if that does not help."""
         replica.cancelled_lease, replica.cancel_kill_at = replica.slot.lease, time.monotonic() + _KILL_GRACE
         self._ask(replica, CANCEL, replica.slot.lease)
@@ -432,7 +437,7 @@ class Supervisor:
         for replica in self._replicas:
             self._drain(replica)
 
-    def _drain(self, replica: _Replica) -> None:
+    def _drain(self, replica: Replica) -> None:
         replica.draining = True
         if replica.pid or replica.forking:
             replica.slot.drain()
@@ -440,7 +445,7 @@ class Supervisor:
         else:
             self._gone(replica)
 
-    def _gone(self, replica: _Replica) -> None:
+    def _gone(self, replica: Replica) -> None:
         """No executor will run in this slot any more."""
         replica.gone = True
         if self._registrar is not None:

@@ -135,7 +135,7 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
                 _exec(spec, slots, wanted, channel=channel)
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
-        from actorq.replica import executor as _warm  # noqa: F401 - imported here once, not in every executor
+        from actorq.replica import entry as _warm  # noqa: F401 - imported here once, not in every executor
     except BaseException as error:
         channel.send({"failed": _explain(error, spec)})
         return False
@@ -265,7 +265,7 @@ class Zygote:
         self._channel.sock.close()
         if self._start_method == "spawn":
             _exec(self._spec, self._slots, {}, executor=(slot, executor))
-        from actorq.replica.executor import main
+        from actorq.replica.entry import main
 
         main(ExecutorSpec(**executor), self._slots[slot])
 

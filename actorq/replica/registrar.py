@@ -99,6 +99,7 @@ class Registrar(threading.Thread):
         self._workers: list[ReplicaWorker] = []
         self._pubsub_thread: Any = None
         self._stopped = threading.Event()
+        self._unregistered = threading.Event()
         self._ending = False
         self._next_renewal = 0.0
         #: when leases were last renewed, Unix seconds
@@ -118,10 +119,11 @@ class Registrar(threading.Thread):
         self._inbox.put(self._nothing)
 
     def stop(self, timeout: float) -> None:
-        """Unregisters the replicas and ends the thread."""
+        """Unregisters the replicas. The thread ends soon after; what it still waits for then is nobody's."""
         self._ending = True
         self._inbox.put(None)
-        self.join(timeout)
+        if self.is_alive():
+            self._unregistered.wait(timeout)
 
     # -- the thread ----------------------------------------------------------------------------------------------------
 
@@ -147,6 +149,10 @@ class Registrar(threading.Thread):
             else:
                 self._surviving(item)
         self._surviving(self._unregister)
+        self._unregistered.set()
+        if self._pubsub_thread is not None:
+            self._pubsub_thread.stop()
+            self._pubsub_thread.join(timeout=1.0)
         self._link.close()
         self._client.close()
 
@@ -247,6 +253,3 @@ class Registrar(threading.Thread):
         self._stopped.set()
         for worker in list(self._workers):
             self._retire(worker.name)
-        if self._pubsub_thread is not None:
-            self._pubsub_thread.stop()
-            self._pubsub_thread.join(timeout=1.0)

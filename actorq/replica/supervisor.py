@@ -29,7 +29,7 @@ from actorq.replica.guard import MemoryGuard
 from actorq.replica.health import Cause
 from actorq.replica.notes import Replica
 from actorq.replica.slots import CANCEL, ENDING, LATE, NOTHING, STARTING, TIMEOUT, Slots
-from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
+from actorq.replica.spec import START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
 from actorq.waiting import Waker, ready
 
@@ -266,10 +266,11 @@ class Supervisor:
     def _exited(self, replica: Replica, status: int) -> None:
         slot, replica.pid = replica.slot, 0
         reason = replica.killed_for or failure.exit_reason(status)
-        if slot.phase == ENDING and not slot.held:
-            self._ended(replica, None if os.waitstatus_to_exitcode(status) in (0, WORN_OUT) else reason)
+        code = os.waitstatus_to_exitcode(status)
+        if slot.phase == ENDING and not slot.held and code != START_FAILED:
+            self._ended(replica, None if code in (0, WORN_OUT) else reason)
             return
-        cause = self._cause_of(replica)
+        cause = self._cause_of(replica, code)
         replica.restarts += 1
         replica.health.worked(replica.leases)
         was_quarantined = replica.health.quarantined
@@ -286,23 +287,27 @@ class Supervisor:
         if not self._failed:
             self._report(replica, reason)
 
-    def _cause_of(self, replica: Replica) -> Cause:
+    def _cause_of(self, replica: Replica, code: int) -> Cause:
         if replica.slot.running:
             return Cause.INPUT
         if replica.killed_for is not None:
             return Cause.ASKED
-        return Cause.START if replica.slot.phase == STARTING else Cause.IDLE
+        return Cause.START if code == START_FAILED or replica.slot.phase == STARTING else Cause.IDLE
 
     def _ended(self, replica: Replica, cut: str | None) -> None:
         """An executor has left in order, having run its exit hooks; `cut` says when they were not run to their end."""
         if cut is not None:
             logger().warning("exit_hooks_cut", worker=replica.worker, reason=cut)
+            replica.pause = replica.health.died(Cause.ASKED, time.monotonic() - replica.started)
         if replica.draining:
             logger().info("replica_drained", worker=replica.worker)
             self._gone(replica)
-        else:
-            logger().info("executor_recycled", worker=replica.worker)
+            return
+        logger().info("executor_recycled", worker=replica.worker)
+        if cut is None:
             self._fork(replica)
+        else:
+            self._respawn(replica)
 
     def _start_failed(self, replica: Replica, reason: str) -> None:
         told = leftovers.take_failure(replica.scratch) or f"It ended while it started: {reason}."

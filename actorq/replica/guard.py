@@ -38,6 +38,7 @@ class MemoryGuard:
         limit = settings().memory_limit_bytes
         meter = meter_of(limit)
         self._watchdog = None if meter is None else Watchdog(meter, alone=alone or limit is not None)
+        self._asked: list[Replica] = []
         #: inputs run in children, so that their executor need not end with them
         self.forks = False
 
@@ -50,9 +51,10 @@ class MemoryGuard:
         """Called in every round."""
         if self._watchdog is None:
             return
-        stopping = [r for r in self._replicas if r.stopping_for_memory]
-        for replica in stopping:
-            self._press(self._watchdog, replica, now)
+        if self._asked:
+            self._asked = [r for r in self._asked if r.stopping_for_memory]
+            for replica in self._asked:
+                self._press(self._watchdog, replica, now)
         if not self._watchdog.due(now):
             return
         running = [Running(index=r.index, pid=r.pid) for r in self._replicas if r.pid and r.slot.running]
@@ -72,6 +74,7 @@ class MemoryGuard:
         replica.memory_input, replica.memory_stops = slot.input, slot.stops
         replica.late_at = now  # when it has stopped, the rest runs elsewhere
         replica.memory_kill_at = now + (_GRACE_FORK if self.forks else _GRACE)
+        self._asked.append(replica)
         slot.tell_memory(used, limit)
         self._ask(replica, MEMORY, slot.input)
 

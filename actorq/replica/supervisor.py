@@ -79,7 +79,6 @@ class Supervisor:
         self._slots = Slots(spec.replicas)
         self._scratch = tempfile.mkdtemp(prefix="actorq-pool-")
         self._replicas = [Replica(i, self._slots[i], f"{self._scratch}/{i}") for i in range(spec.replicas)]
-        self._memory = MemoryGuard(self._replicas, self._ask, self._kill, alone=lifeline is None)
         self._registrar: Any = None
         self._served: Served | None = None
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -87,8 +86,11 @@ class Supervisor:
         self._stopping_since: float | None = None
         self._delayed: list[tuple[float, Replica]] = []
         self._failed = False
+        self._look_at_states = 0.0
         self._ticked = time.monotonic()
         self._channel = self._start_zygote()
+        # only now: settings are read once, and those of the zygote are others
+        self._memory = MemoryGuard(self._replicas, self._ask, self._kill, alone=lifeline is None)
 
     def run(self) -> int:
         """Serves until drained; returns the exit status."""
@@ -357,7 +359,10 @@ class Supervisor:
                 self._watch_input(replica, now)
             elif replica.pid and replica.slot.phase == ENDING:
                 self._watch_ending(replica, now)
-            self._watch_state(replica)
+        if now >= self._look_at_states:
+            self._look_at_states = now + _IDLE_TICK
+            for replica in self._replicas:
+                self._watch_state(replica)
         self._memory.watch(now)
         if self._stopping_since is not None and now - self._stopping_since > self._drain_seconds:
             for replica in self._replicas:

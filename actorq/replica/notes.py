@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actorq.replica.health import Health
-from actorq.replica.slots import SERVING, Slot
+from actorq.replica.health import Cause, Health
+from actorq.replica.slots import SERVING, STARTING, Slot
+from actorq.replica.spec import START_FAILED
 
 if TYPE_CHECKING:
     from actorq.monitor.metrics import ReplicaState
@@ -27,21 +28,23 @@ class Replica:
         self.health = Health()
         self.pause = 0.0  # before the next executor
         self.told = ""  # the state that was last seen
-        self.pid = 0
         self.started = 0.0
         self.restarts = 0
-        self.forking = False  # asked of the zygote, no answer yet
         self.draining = False
         self.gone = False
+        self.late_at = self.kill_at = self.memory_kill_at = self.cancel_kill_at = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """A new executor is to start: its leases and inputs are numbered anew."""
+        self.slot.clear()
+        self.pid = 0
+        self.forking = False  # asked of the zygote, no answer yet
         self.lease = -1
-        self.late_at = 0.0
-        self.timed_out_input = 0
-        self.kill_at = 0.0
-        self.memory_input = -1  # asked to stop for its memory…
-        self.memory_stops = 0  # …when so many had been stopped for it
-        self.memory_kill_at = 0.0
         self.cancelled_lease = -1
-        self.cancel_kill_at = 0.0
+        #: inputs that were asked to stop: for their timeout, and for their memory, when so many had been before
+        self.timed_out_input = self.memory_input = -1
+        self.memory_stops = 0
         self.killed_for: str | None = None
 
     @property
@@ -78,6 +81,14 @@ class Replica:
         if self.serving:
             return "idle"
         return "failing" if self.health.failed_starts else "starting"
+
+    def cause_of_death(self, code: int) -> Cause:
+        """Whose fault it is that the executor has ended with this exit code."""
+        if self.slot.running:
+            return Cause.INPUT
+        if self.killed_for is not None:
+            return Cause.ASKED
+        return Cause.START if code == START_FAILED or self.slot.phase == STARTING else Cause.IDLE
 
     def shown(self) -> ReplicaState:
         """What probes, metrics and `actorq workers` say of it."""

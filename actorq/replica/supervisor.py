@@ -28,7 +28,7 @@ from actorq.replica import leftovers
 from actorq.replica.guard import MemoryGuard
 from actorq.replica.health import Cause
 from actorq.replica.notes import Replica
-from actorq.replica.slots import CANCEL, ENDING, LATE, NOTHING, STARTING, TIMEOUT, Slots
+from actorq.replica.slots import CANCEL, ENDING, LATE, NOTHING, TIMEOUT, Slots
 from actorq.replica.spec import START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
 from actorq.waiting import Waker, ready
@@ -251,8 +251,8 @@ class Supervisor:
         self._registrar.start()
 
     def _fork(self, replica: Replica) -> None:
-        replica.slot.clear()
-        replica.pid, replica.lease, replica.killed_for, replica.forking = 0, -1, None, True
+        replica.begin()
+        replica.forking = True
         spec = ExecutorSpec(
             url=self._spec.url,
             environment=self._environment.environment,
@@ -272,7 +272,7 @@ class Supervisor:
         if slot.phase == ENDING and not slot.held and code != START_FAILED:
             self._ended(replica, None if code in (0, WORN_OUT) else reason)
             return
-        cause = self._cause_of(replica, code)
+        cause = replica.cause_of_death(code)
         replica.restarts += 1
         replica.health.worked(replica.leases)
         was_quarantined = replica.health.quarantined
@@ -288,13 +288,6 @@ class Supervisor:
             logger().error("replica_quarantined", worker=replica.worker, failures=replica.health.failures)
         if not self._failed:
             self._report(replica, reason)
-
-    def _cause_of(self, replica: Replica, code: int) -> Cause:
-        if replica.slot.running:
-            return Cause.INPUT
-        if replica.killed_for is not None:
-            return Cause.ASKED
-        return Cause.START if code == START_FAILED or replica.slot.phase == STARTING else Cause.IDLE
 
     def _ended(self, replica: Replica, cut: str | None) -> None:
         """An executor has left in order, having run its exit hooks; `cut` says when they were not run to their end."""

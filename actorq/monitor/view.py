@@ -144,11 +144,12 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
 
 
 def _state(fields: dict[str, str], suspended: bool) -> str:
-    if fields.get("state") == "busy":
+    told = fields.get("aq_state", "")  # by its supervisor, with the heartbeat; RQ knows no such states
+    if told in ("failing", "quarantined"):
+        return told
+    if fields.get("state") == "busy":  # what RQ keeps is newer, but stays as it was when the executor dies
         return "busy"
-    if fields.get("aq_state") in ("starting", "failing", "quarantined"):  # told with the heartbeat; RQ knows no such
-        return fields["aq_state"]
-    return "suspended" if suspended else "idle"
+    return "starting" if told == "starting" else "suspended" if suspended else "idle"
 
 
 def _maps(link: Link, environment: str, now: float) -> list[MapView]:

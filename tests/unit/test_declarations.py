@@ -142,7 +142,7 @@ def test_a_prewarm_that_cannot_be_called_is_refused_at_once() -> None:
     with pytest.raises(DeclarationError, match=r"prewarm: loaded.*missing a required argument: 'name'"):
         environment.prewarm(tasks.loaded)  # type: ignore[call-arg]  # on purpose
     with pytest.raises(DeclarationError, match="unexpected keyword argument 'nmae'"):
-        environment.prewarm(tasks.loaded, nmae="x")  # type: ignore[call-arg]  # on purpose
+        environment.prewarm(tasks.loaded, "x", nmae="x")  # type: ignore[call-arg]  # on purpose
     environment.prewarm(tasks.loaded, name="x")
     environment.prewarm(dict)
     assert len(environment.at_start) == 2

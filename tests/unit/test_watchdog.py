@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,14 +63,14 @@ def test_the_exact_figure_is_read_only_when_the_quick_one_gives_reason_to() -> N
 
 
 def test_the_further_from_the_limit_the_longer_until_the_next_look() -> None:
-    watchdog = Watchdog(meter := Fake(GIB, used=900 * MIB), alone=True)
+    watchdog = Watchdog(Fake(GIB, used=900 * MIB), alone=True)
     watchdog.look(0.0, [ME], [ME.pid])
     assert not watchdog.due(0.04)
     assert watchdog.due(0.06)
-    meter.limit, watchdog = 64 * GIB, Watchdog(Fake(64 * GIB), alone=True)
+    watchdog = Watchdog(Fake(64 * GIB), alone=True)
     watchdog.look(0.0, [ME], [ME.pid])
-    assert not watchdog.due(0.4)
-    assert watchdog.due(0.5)
+    assert not watchdog.due(0.9)
+    assert watchdog.due(1.0)
 
 
 def test_a_program_that_fills_its_container_has_no_input_stopped_for_it() -> None:
@@ -151,3 +152,20 @@ def test_the_message_says_how_much_there_was_and_what_to_do() -> None:
         "give the replica more memory or the input less work"
     )
     assert stopped_for(250 * MIB, 300 * MIB, killed=True).startswith("killed: its replica used 250 MiB of the 300 MiB")
+
+
+def test_between_two_exact_looks_the_difference_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that share pages: the quick figure counts them for each, the exact one takes its time."""
+    clock = iter([0.0, 0.02, 1.0, 1.02])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    watchdog = Watchdog(meter := Fake(GIB, used=GIB, inactive=200 * MIB), alone=True)
+    for now in (0.0, 0.1, 1.9):
+        assert watchdog.look(now, [ME], [ME.pid]) is None
+    assert meter.exact_looks == 1
+    watchdog.look(2.1, [ME], [ME.pid])
+    assert meter.exact_looks == 2
+    meter.used += 180 * MIB  # above the limit even so: looked at exactly, and at once
+    meter.inactive = 100 * MIB
+    clock = iter([2.0, 2.02])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    assert watchdog.look(2.2, [ME], [ME.pid]) is not None

@@ -63,14 +63,14 @@ def is_project_code(environment: Environment) -> bool:
     """Whether a task of `environment` is declared in code that is not installed: a script, or a folder of modules."""
     from actorq.isolation.reset import project_root
 
-    return any(project_root(task.function.__module__) is not None for task in environment.tasks.values())
+    return any(project_root(name) is not None for name in environment.modules)
 
 
 def pack(environment: Environment) -> Bundle:
     """The code of `environment`'s tasks. Raises `DeclarationError` when there is too much, or none."""
     from actorq.isolation.reset import own_modules, project_root
 
-    declaring = {task.function.__module__ for task in environment.tasks.values()}
+    declaring = environment.modules
     roots = {root for name in declaring if (root := project_root(name)) is not None}
     if not roots:
         raise DeclarationError(f"{environment!r} has code='bundle', and its tasks are declared in installed packages.")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
 
 from actorq.errors import DeclarationError
+from actorq.hooks import Hooked
 from actorq.names import check_environment
 from actorq.retry import Backoff
 from actorq.settings import settings
@@ -97,6 +98,11 @@ class Environment:
         """Replicas a map uses at most, when its caller asked for `asked`."""
         return asked
 
+    @property
+    def modules(self) -> set[str]:
+        """The modules that declare something on it: a replica has to import them all."""
+        return {task.function.__module__ for task in self.tasks.values()}
+
     @classmethod
     def all(cls) -> list[Environment]:
         """Every environment that the imported modules declare."""
@@ -165,7 +171,7 @@ class Environment:
         return f"{type(self).__name__}({self.name!r})"
 
 
-class ActorEnvironment(Environment):
+class ActorEnvironment(Environment, Hooked):
     """A fixed number of warm replicas that take inputs one at a time and keep what `@actor_cache` loaded.
 
     Args:
@@ -184,6 +190,9 @@ class ActorEnvironment(Environment):
         concurrency: inputs of `async def` tasks that a replica runs at the same time, on one event loop. With more than
             one, all tasks must be `async def` and `isolation` "none"; each input still has a context, a timeout and a
             cancellation of its own.
+        max_seconds_per_child: age at which an executor is replaced, give or take a tenth, so that replicas that started
+            together do not reload together. Whatever it is replaced for, the next one first loads what `@actor_cache`
+            held (100 values at most).
         container_image: image of the replicas' pods; it has actorq and the tasks' code. With
             `ACTORQ_KUBERNETES_NAMESPACE` set, the first map makes them, unless a chart release serves the environment.
         environment: environment variables of the replicas.
@@ -211,6 +220,7 @@ class ActorEnvironment(Environment):
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
         concurrency: int = 1,
+        max_seconds_per_child: float | None = None,
         container_image: str | None = None,
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
@@ -233,6 +243,10 @@ class ActorEnvironment(Environment):
                 f"concurrency={concurrency} with isolation={isolation!r}: inputs that run at the same time in one "
                 "process share its state, so declare isolation='none' and mean it."
             )
+        if max_seconds_per_child is not None:
+            max_seconds_per_child = _seconds("max_seconds_per_child", max_seconds_per_child, 1, 10**9)
+        self.max_seconds_per_child = max_seconds_per_child
+        Hooked.__init__(self)
         super().__init__(
             name,
             container_image=container_image,
@@ -242,6 +256,10 @@ class ActorEnvironment(Environment):
             pod_template=pod_template,
             code=code,
         )
+
+    @property
+    def modules(self) -> set[str]:
+        return super().modules | self.hook_modules
 
     @property
     def shared(self) -> bool:

@@ -37,6 +37,8 @@ class Settings:
     signing_key: str | None = None
     #: seconds a stopping replica may finish its input, in place of what its environment declares
     drain_seconds: float | None = None
+    #: bytes that a worker and its replicas may use together, in place of what their control group says
+    memory_limit_bytes: int | None = None
     #: file with the certificates that a rediss:// server is checked against, in place of the system's
     redis_ca_file: str | None = None
     #: set in a replica: name of the environment it serves, where a nested call to it could wait for itself
@@ -85,6 +87,7 @@ def settings() -> Settings:
         redis_secret=_read("ACTORQ_REDIS_SECRET"),
         signing_key=_read("ACTORQ_SIGNING_KEY"),
         drain_seconds=_optional("ACTORQ_DRAIN_SECONDS"),
+        memory_limit_bytes=None if (limit := _optional("ACTORQ_MEMORY_LIMIT_BYTES")) is None else int(limit),
         redis_ca_file=_read("ACTORQ_REDIS_CA_FILE"),
         replica_of=_read("ACTORQ_REPLICA_OF"),
         cache_labels=_read("ACTORQ_CACHE_LABELS") is not None,

@@ -130,3 +130,18 @@ async def lasts(file: str) -> None:
 @concurrent.task
 async def where(x: int) -> tuple[int, str]:
     return os.getpid(), threading.current_thread().name
+
+
+started: list[tuple[asyncio.AbstractEventLoop, str]] = []
+
+
+@concurrent.on_start
+async def open_client() -> None:
+    started.append((asyncio.get_running_loop(), threading.current_thread().name))
+
+
+@concurrent.task
+async def hooked(x: int) -> tuple[int, bool, str]:
+    """How often the hook has run, whether on the loop of the tasks, and in which thread."""
+    loop, thread = started[0]
+    return len(started), loop is asyncio.get_running_loop(), thread

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +106,22 @@ class Worker:
     """An `actorq worker` process on a server."""
 
     def __init__(
-        self, url: str, target: str = "tests.tasks:plain", replicas: int = 2, http_port: int | None = None
+        self,
+        url: str,
+        target: str = "tests.tasks:plain",
+        replicas: int = 2,
+        http_port: int | None = None,
+        environment: str = "plain",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         arguments = [sys.executable, "-m", "actorq.cli", "worker", target, "-u", url, "-n", str(replicas)]
         if http_port is not None:
             arguments += ["--http-port", str(http_port), "--http-host", "127.0.0.1"]
-        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        self.process = subprocess.Popen(
+            arguments, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **(variables or {})}
+        )
         self.url = url
-        self._environment = "plain"
+        self._environment = environment
 
     def wait_ready(self, replicas: int = 2) -> None:
         with redis.Redis.from_url(self.url) as client:
@@ -144,6 +154,17 @@ class Worker:
             self.process.terminate()
         _, err = self.process.communicate(timeout=20)
         return self.process.returncode, [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+
+
+def run_script(folder: Path, text: str, **variables: str) -> str:
+    """What a program of its own prints, its errors included."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(text))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
+    return done.stdout + done.stderr
 
 
 @pytest.fixture

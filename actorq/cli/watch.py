@@ -32,13 +32,15 @@ _SCRAPE_SECONDS = 5.0
 @output
 def status(environment: str | None, redis_url: str | None, output: str) -> None:
     """Show what runs: each environment with its live maps."""
+    from actorq.monitor.metrics import REGISTERED_STATES
+
     views = _views(redis_url, environment)
     if output == "json":
         _print_json(views)
         return
     for view in views:
         states = [replica.state for replica in view.replicas]
-        told = ", ".join(f"{states.count(s)} {s}" for s in ("busy", "idle", "suspended") if s in states) or "none"
+        told = ", ".join(f"{states.count(s)} {s}" for s in REGISTERED_STATES if s in states) or "none"
         click.echo(f"{view.name}: replicas {told}; {view.queued_inputs} inputs queued; {view.failed_inputs} failed")
         rows = [
             (m.id, m.task, f"{m.done:,}/{'?' if m.total is None else f'{m.total:,}'}", m.failed, f"{m.rate:,.1f}/s")

@@ -21,15 +21,13 @@ from typing import Any
 import msgpack
 
 from actorq import failure
+from actorq.cache_loads import Load
 from actorq.waiting import ready
 
 _LENGTHS = struct.Struct(">QQ")
 _READ_BYTES = 1 << 20
 #: where the kernel does not tell of a death by a descriptor, how often to look, seconds
 _LOOK_SECONDS = 3600.0 if hasattr(os, "pidfd_open") else 0.05
-
-#: module, qualified name, packed arguments; those are empty where they cannot be carried
-Load = tuple[str, str, bytes]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,6 @@ import asyncio
 import contextlib
 import ctypes
 import gc
-import importlib
-import inspect
 import os
 import random
 import shutil
@@ -27,9 +25,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from actorq import cache, codec
+from actorq import cache, cache_loads
+from actorq.cache_loads import Load
 from actorq.errors import CodecError, PoolError
-from actorq.isolation.child import Child, Load, Reply, serve
+from actorq.isolation.child import Child, Reply, serve
 from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.process import PROCESS_EVENTS
 from actorq.log import logger
@@ -127,7 +126,7 @@ class Forker:
             _settle_memory()
             self._refusal = why_not_forkable()
             if self._refusal is not None:
-                names = ", ".join(sorted({f"{module}.{name}" for module, name, _ in loaded}))
+                names = ", ".join(sorted(set(map(cache_loads.shown, loaded))))
                 self._refusal += f", since @actor_cache loaded {names}"
                 logger().error("fork_refused", cause=self._refusal)
 
@@ -145,23 +144,14 @@ class Forker:
 
     def _load(self, load: Load) -> bool:
         """Loads one key in this process; False when it cannot, or need not."""
-        module, name, packed = load
         if self._failed_loads.get(load, 0) >= _MOST_FAILED_LOADS:
             return False
         try:
-            if not packed:
-                raise CodecError("its arguments cannot be carried from a child to the replica")
-            cached = _find(module, name)
-            args, kwargs = codec.unpack(packed)
-            if cached.has(*args, **kwargs):
-                return False
-            value = cached(*args, **kwargs)
-            if inspect.iscoroutine(value):
-                asyncio.run(value)  # the loop ends with it: one that is open cannot be forked
-            return True
+            return cache_loads.repeat(load, asyncio.run)  # the loop ends with it: one that is open cannot be forked
         except Exception as error:  # it succeeded in a child; each child goes on loading its own
             self._failed_loads[load] = self._failed_loads.get(load, 0) + 1
-            logger().warning("cache_not_shared", function=f"{module}.{name}", error=f"{type(error).__name__}: {error}")
+            name = cache_loads.shown(load)
+            logger().warning("cache_not_shared", function=name, error=f"{type(error).__name__}: {error}")
             return False
 
     def _fork(self) -> Child:
@@ -225,9 +215,9 @@ class Forker:
 
         def loaded(cached: cache.ActorCached[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             try:
-                loads.append((*_name(cached), codec.pack([list(args), kwargs])))
+                loads.append(cache_loads.load_of(cached, args, kwargs))
             except CodecError:
-                loads.append((*_name(cached), b""))
+                loads.append(cache_loads.unsharable(cached))
 
         cache.after_load = loaded
         before = _calls()
@@ -254,22 +244,6 @@ class Forker:
                 with contextlib.suppress(ProcessLookupError, ChildProcessError):
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
-
-
-def _find(module: str, name: str) -> cache.ActorCached[Any, Any]:
-    """The cached function of this name; imports its module, which a body may have done first."""
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = vars(found)[part] if part in vars(found) else getattr(found, part)
-    if isinstance(found, (staticmethod, classmethod)):
-        found = found.__func__
-    if not isinstance(found, cache.ActorCached):
-        raise PoolError(f"{module}.{name} is not to be found by its name.")
-    return found
-
-
-def _name(cached: cache.ActorCached[Any, Any]) -> tuple[str, str]:
-    return cached.__wrapped__.__module__, cached.__wrapped__.__qualname__
 
 
 def _calls() -> dict[str, tuple[int, int]]:

@@ -121,7 +121,7 @@ def own_modules(environment: Environment) -> list[str]:
 
     Installed packages are third-party, except the package that declares the tasks itself.
     """
-    declaring = {task.function.__module__ for task in environment.tasks.values()}
+    declaring = environment.modules
     packages = {name.partition(".")[0] for name in declaring}
     roots = {root for name in declaring if (root := project_root(name)) is not None}
     own = []

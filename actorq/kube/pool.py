@@ -378,6 +378,8 @@ _DECLARED = (
     "max_crashes",
     "max_tasks_per_child",
     "max_memory_per_child",
+    "max_seconds_per_child",
+    "concurrency",
 )
 _OURS = {**REPLICAS, MANAGED_BY_LABEL: "actorq"}
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from actorq.monitor.view import EnvironmentView
 
 #: states of a replica, as its own supervisor knows it
-REPLICA_STATES = ("busy", "idle", "starting", "draining")
+REPLICA_STATES = ("busy", "idle", "starting", "failing", "quarantined", "draining")
+#: the same as the server is told; a replica that drains is not idle for anybody
+REGISTERED_STATES = ("busy", "idle", "suspended", "starting", "failing", "quarantined")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,7 @@ def queue_families(environments: Sequence[EnvironmentView] | None) -> Iterator[A
         yield family
     live = GaugeMetricFamily("actorq_live_replicas", "Registered replicas.", labels=["environment", "state"])
     for environment in environments or ():
-        for state in ("busy", "idle", "suspended"):
+        for state in REGISTERED_STATES:
             live.add_metric([environment.name, state], sum(r.state == state for r in environment.replicas))
     yield live
 

@@ -42,7 +42,7 @@ class ReplicaView:
     """A registered replica."""
 
     name: str
-    #: "busy", "idle", or "suspended"
+    #: one of `metrics.REGISTERED_STATES`
     state: str
     #: the map it works for and the input that runs, "" and None when it does not, or runs many tiny ones
     map: str
@@ -134,12 +134,11 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
         indexes, count = _inputs_of(_text(description or b""))
         position = 0 if count == 1 else int(fields["aq_position"]) if fields.get("aq_position", "").isdigit() else -1
         index = indexes[position] if 0 <= position < len(indexes) else None
-    state = fields.get("state", "idle")
     beat = fields.get("last_heartbeat")
     caches = CacheReport.unpack(fields.get("aq_caches", ""))
     return ReplicaView(
         name=name,
-        state="suspended" if suspended and state != "busy" else "busy" if state == "busy" else "idle",
+        state=_state(fields, suspended),
         map=map_id,
         index=index,
         heartbeat_seconds=round(max(now - _unix(beat.encode() if beat else None, now), 0.0), 1),
@@ -149,6 +148,15 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
         cached_bytes=sum(function.bytes for function in caches.functions),
         caches=caches,
     )
+
+
+def _state(fields: dict[str, str], suspended: bool) -> str:
+    told = fields.get("aq_state", "")  # by its supervisor, with the heartbeat; RQ knows no such states
+    if told in ("failing", "quarantined"):
+        return told
+    if fields.get("state") == "busy":  # what RQ keeps is newer, but stays as it was when the executor dies
+        return "busy"
+    return "starting" if told == "starting" else "suspended" if suspended else "idle"
 
 
 def _maps(link: Link, environment: str, now: float) -> list[MapView]:

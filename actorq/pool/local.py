@@ -6,11 +6,13 @@ the read end of a pipe, so that it ends when the program does, however that happ
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from actorq.replica.importing import module_target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
 from actorq.waiting import ready
 
+#: how long the exit hooks of a pool, and the inputs before them, may take when their program ends, seconds
+_DRAIN_TIMEOUT = 5.0
 #: how long a pool that is told to end may take, seconds
 _STOP_TIMEOUT = 5.0
 
@@ -32,7 +36,10 @@ class LocalPool:
     def __init__(self, environment: ActorEnvironment, url: str) -> None:
         self.environment = environment.name
         self.replicas = environment.replica_count * environment.concurrency
-        self.modules = frozenset(task.function.__module__ for task in environment.tasks.values())
+        self.modules = frozenset(environment.modules)
+        self._drains = bool(environment.at_exit)
+        self._drain_until: float | None = None
+        self._drain_seconds = min(environment.drain_seconds, _DRAIN_TIMEOUT)
         self._failure: str | None = None
         self._lock = threading.Lock()
         self._buffer = b""
@@ -71,8 +78,8 @@ class LocalPool:
         return self._failure is None and self._process.poll() is None
 
     def serves(self, environment: ActorEnvironment) -> bool:
-        """Whether the pool has imported every module that declares a task of `environment`."""
-        return {task.function.__module__ for task in environment.tasks.values()} <= self.modules
+        """Whether the pool has imported every module that declares something on `environment`."""
+        return environment.modules <= self.modules
 
     def check(self, live: int = 0) -> None:
         """Raises `PoolError` when the replicas cannot start or have stopped. Never waits."""
@@ -101,8 +108,18 @@ class LocalPool:
                 message: dict[str, Any] = json.loads(line)
                 self._failure = message.get("failed", self._failure)
 
+    def drain(self) -> None:
+        """Tells the replicas to end, if they have exit hooks to run. Does not wait for that; `stop` does."""
+        if self._drains and self._drain_until is None and self._process.poll() is None:
+            self._drain_until = time.monotonic() + self._drain_seconds
+            self._process.terminate()
+
     def stop(self) -> None:
-        """Ends all replicas now."""
+        """Ends all replicas: now, or, where they have exit hooks, as soon as those have run."""
+        self.drain()
+        if self._drain_until is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0.0, self._drain_until - time.monotonic()))
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

@@ -192,6 +192,8 @@ class Pools:
     def drop(self) -> None:
         """Lets go of the server, and of the pools that serve it: a later map starts anew. Pools on a cluster stay."""
         for pool in self.local.values():
+            pool.drain()  # all at the same time
+        for pool in self.local.values():
             pool.stop()
         if self.client is not None:
             self.client.close()
@@ -280,10 +282,10 @@ class Pools:
 
 
 def _modules(environment: Environment) -> list[str]:
-    """The modules that declare its tasks, as a replica imports them from its image."""
+    """The modules that declare its tasks and hooks, as a replica imports them from its image."""
     from actorq.replica.importing import module_target
 
-    return sorted({module_target(task.function.__module__).name for task in environment.tasks.values()})
+    return sorted({module_target(name).name for name in environment.modules})
 
 
 def _api() -> KubeApi:

@@ -12,35 +12,50 @@ from typing import Any
 from actorq.replica.executor import Executor, flush_streams
 from actorq.replica.forked import ForkingExecutor
 from actorq.replica.lanes import Lanes
-from actorq.replica.slots import MAX_LANES, Slots
-from actorq.replica.spec import WAKE_SIGNAL, WORN_OUT, ExecutorSpec
+from actorq.replica.leftovers import leave_failure
+from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
+from actorq.replica.spec import START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
 
 
 def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
-    """Runs executor `index` in this process and ends the process."""
+    """Runs executor `index` in this process and ends the process, without the exit handlers of its parent."""
     status = 1
+    mine = [slots[index * MAX_LANES + lane] for lane in range(len(spec.workers))]
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _leave_it_to_the_supervisor)
         _reseed()
-        first = index * MAX_LANES
-        executor: Executor | Lanes
-        if len(spec.workers) > 1:
-            executor = Lanes(spec, [slots[first + lane] for lane in range(len(spec.workers))])
-        else:
-            kind = ForkingExecutor if spec.isolation == "fork" else Executor
-            executor = kind(spec, spec.workers[0], slots[first])
-            signal.signal(WAKE_SIGNAL, executor.on_wake)
+        executor = _make(spec, mine)
         try:
             executor.serve()
+            status = WORN_OUT if executor.worn_out else 0
+        except BaseException as error:  # the process boundary
+            status = _failed(spec, mine[0], error)
         finally:
             executor.end()
-        status = WORN_OUT if executor.worn_out else 0
-    except BaseException:  # the process boundary: say why, then end without running the parent's exit handlers
-        traceback.print_exc()
+    except BaseException as error:  # the same
+        status = _failed(spec, mine[0], error)
     finally:
         flush_streams()
         os._exit(status)
+
+
+def _make(spec: ExecutorSpec, slots: list[Slot]) -> Executor | Lanes:
+    if len(slots) > 1:
+        return Lanes(spec, slots)
+    kind = ForkingExecutor if spec.isolation == "fork" else Executor
+    executor = kind(spec, spec.workers[0], slots[0])
+    signal.signal(WAKE_SIGNAL, executor.on_wake)
+    return executor
+
+
+def _failed(spec: ExecutorSpec, slot: Slot, error: BaseException) -> int:
+    """Says why the executor ends; returns its exit status."""
+    if slot.phase == STARTING:
+        leave_failure(spec.scratch, error)
+        return START_FAILED
+    traceback.print_exception(error)
+    return 1
 
 
 def _leave_it_to_the_supervisor(signum: int, frame: object) -> None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import resource
 import sys
 import time
 import zlib
@@ -33,10 +31,12 @@ from actorq.isolation import Isolation
 from actorq.log import logger
 from actorq.ping import PING
 from actorq.replica.caches import CacheTeller
+from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
-from actorq.replica.slots import CANCEL, LATE, TIMEOUT, Slot
+from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.replica.versions import Versions
+from actorq.replica.wear import Wear
 from actorq.seal import seal, unseal
 
 #: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
@@ -86,7 +86,8 @@ class Executor:
         self._link = self._make_link()
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
-        self._versions = self._make_versions(self._link)
+        self._lifecycle = self._make_lifecycle()
+        self._versions = self._make_versions()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
         self._lease = ""
@@ -97,17 +98,10 @@ class Executor:
         #: inputs have left so much behind that the process should be replaced
         self.worn_out = False
 
-    def _make_link(self) -> Link:
-        return Link(self._spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
-
-    def _make_versions(self, link: Link) -> Versions:
-        bundles = Path(f"{self._spec.scratch}-code") if self._spec.bundles else None
-        return Versions(self._environment, self._isolation, link, bundles)
-
     def serve(self) -> None:
         """Takes leases until drained or worn out."""
         self._draining = self._slot.draining  # asked while this process started
-        self._isolation.begin()
+        self.start()
         done: _Done | None = None
         while True:
             taken = self._next(done)
@@ -115,18 +109,33 @@ class Executor:
             while taken is None and not self._draining:
                 self._rest()
                 self._tell_caches()
-                taken = self._wait_for_mail() or self._next(None)
+                taken = self._wait_for_mail()
+                if taken is None:
+                    self._look_at_wear()
+                    taken = self._next(None)
             if taken is None:
                 return
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._isolation.after_lease()
             self._tell_caches()
-            if self._isolation.worn_out or self._used_up():
-                self._draining = self.worn_out = True
+            self._look_at_wear()
+
+    def start(self) -> None:
+        """What comes before the first lease. An exception is a start that failed, and no input's."""
+        self._lifecycle.start(self._environment)
+        self._isolation.begin()
+        if self._lifecycle.warm(self._versions.activate, "") and self._isolation.after_input is not None:
+            self._isolation.after_input()
+        self._settle_in()
+        self._wear = Wear(self._environment, self._spec.memory_share)
+        self._tell_caches()
+        self._slot.enter(SERVING, time.monotonic_ns())
 
     def end(self) -> None:
-        """Removes what the executor keeps on disk."""
+        """Runs the exit hooks, and removes what the executor keeps on disk."""
+        self._slot.enter(ENDING, time.monotonic_ns())
+        self._lifecycle.end(recycled=self.worn_out)
         self._isolation.end()
 
     def on_wake(self, signum: int = WAKE_SIGNAL, frame: object = None) -> None:
@@ -149,13 +158,34 @@ class Executor:
         elif request == TIMEOUT and run.armed and self._slot.request_of == self._slot.input:
             run.armed = False
             raise Stop(failure.TIMEOUT)
+        elif request == MEMORY and run.armed and self._slot.request_of == self._slot.input:
+            run.armed = False
+            self._wear.stopped_for_memory = True
+            self._slot.stopping()
+            raise Stop(failure.LOST)
         elif request == CANCEL and self._slot.request_of == self._slot.lease:
             run.stopped = True
             if run.armed:
                 run.armed = False
                 raise Stop(failure.CANCELLED)
 
-    # -- what kinds of executors do in their own ways --------------------------------------------------------------
+    # -- what kinds of executors do in their own ways ------------------------------------------------------------------
+
+    def _make_lifecycle(self) -> Lifecycle:
+        return Lifecycle(self._spec, self._event_loop, lambda: self._versions.active)
+
+    def _make_link(self) -> Link:
+        return Link(self._spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
+
+    def _make_versions(self) -> Versions:
+        return self._versions_by(self._link)
+
+    def _versions_by(self, link: Link) -> Versions:
+        bundles = Path(f"{self._spec.scratch}-code") if self._spec.bundles else None
+        return Versions(self._environment, self._isolation, link, bundles, self._lifecycle.start)
+
+    def _settle_in(self) -> None:
+        """All that the replica holds is loaded; leases may come."""
 
     def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
         """A lease, ready to run."""
@@ -172,12 +202,10 @@ class Executor:
         """The answer to the wait on the mailbox. `on_wake` raises out of it when the replica drains."""
         return self._link.read()
 
-    def _used_up(self) -> bool:
-        """Whether the environment asks for a new process by now."""
-        tasks, memory = self._environment.max_tasks_per_child, self._environment.max_memory_per_child
-        if tasks is not None and self._inputs_done >= tasks:
-            return True
-        return memory is not None and resident_bytes() > memory
+    def _look_at_wear(self) -> None:
+        """Leaves for a new process where this one has lived long enough."""
+        if self._isolation.worn_out or self._wear.used_up(self._inputs_done):
+            self._draining = self.worn_out = True
 
     # -- taking and committing -----------------------------------------------------------------------------------------
 
@@ -401,12 +429,3 @@ def flush_streams() -> None:
             stream.flush()
         except Exception:  # noqa: S112 - the reader is gone; the task closed it, or put something else there
             continue
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process; the peak where the system does not tell the present."""
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

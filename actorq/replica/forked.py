@@ -20,11 +20,13 @@ from actorq.isolation.reset import own_modules
 from actorq.ping import PING, answer
 from actorq.replica.executor import Executor, flush_streams
 from actorq.replica.runner import Prepared, Run, Stop
-from actorq.replica.slots import SLOT_BYTES, TIMEOUT, Slot
+from actorq.replica.slots import MEMORY, SLOT_BYTES, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 
 #: between asking a child to stop and SIGKILL, seconds; below the supervisor's grace, after which it kills the replica
 _STOP_SECONDS = 0.5
+#: the same where memory runs out: what the child takes meanwhile may be all there is left
+_MEMORY_STOP_SECONDS = 0.1
 _NIL = b"\xc0"
 
 
@@ -71,8 +73,8 @@ class ForkRun(Run):
                 reply = child.reply()
                 assert reply is not None
                 return reply
-            except Stop:
-                _stop(child)
+            except Stop as stop:
+                _stop(child, _MEMORY_STOP_SECONDS if stop.kind == failure.LOST else _STOP_SECONDS)
                 raise
             finally:
                 self.armed = False
@@ -87,8 +89,8 @@ class ForkRun(Run):
         slot = self._slot
         if self.stopped:
             raise Stop(failure.CANCELLED)
-        if slot.request == TIMEOUT and slot.request_of == slot.input:
-            raise Stop(failure.TIMEOUT)
+        if slot.request in (TIMEOUT, MEMORY) and slot.request_of == slot.input:
+            raise Stop(failure.TIMEOUT if slot.request == TIMEOUT else failure.LOST)
 
     def _pack(self, outputs: list[Any], errors: dict[int, dict[str, Any]]) -> bytes:
         return codec.join_list(outputs)
@@ -101,21 +103,26 @@ class ForkingExecutor(Executor):
         super().__init__(spec, worker, slot)
         self._child_slot = Slot(memoryview(bytearray(SLOT_BYTES)))
         self._code = ""
-        self._forker = Forker(
-            Path(spec.scratch), lambda: own_modules(self._environment), self._run_in_child, self._become_child
-        )
+        self._forker: Forker | None = None
 
     def end(self) -> None:
-        self._forker.end()
         super().end()
+        if self._forker is not None:
+            self._forker.end()
+
+    def _settle_in(self) -> None:
+        scratch = Path(self._spec.scratch)
+        self._forker = Forker(scratch, lambda: own_modules(self._environment), self._run_in_child, self._become_child)
 
     def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
+        assert self._forker is not None
         if prepared.head.code != self._code:
             self._code = prepared.head.code
             self._forker.invalidate()
         return ForkRun(prepared, head, codec.split_list(bytes(packed)), self._slot, self._forker)
 
     def _rest(self) -> None:
+        assert self._forker is not None
         self._forker.rest()
         self._forker.settle()
 
@@ -143,10 +150,10 @@ class ForkingExecutor(Executor):
         return frame.errors.get(0), bytes(frame.outputs[1:])
 
 
-def _stop(child: Child) -> None:
+def _stop(child: Child, patience: float) -> None:
     """Asks a child to stop, so that its `finally` blocks run, and waits a moment for it."""
     child.signal(WAKE_SIGNAL)
     try:
-        child.reply(_STOP_SECONDS)
+        child.reply(patience)
     except ChildDiedError:
         return

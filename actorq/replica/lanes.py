@@ -20,9 +20,11 @@ from typing import Any
 
 from actorq import codec
 from actorq.replica.executor import Executor
+from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
+from actorq.replica.versions import Versions
 from actorq.waiting import Waker, ready
 
 #: how long tasks that an input left behind may take to be cancelled, seconds
@@ -56,6 +58,7 @@ class Lanes:
     def serve(self) -> None:
         """Serves until all lanes are drained or worn out."""
         asyncio.set_event_loop(self._loop)
+        self._lanes[0].start_all()
         self._loop.add_signal_handler(WAKE_SIGNAL, self._wake)
         for lane in self._lanes:
             threading.Thread(target=self._serve_lane, args=(lane,), daemon=True).start()
@@ -64,7 +67,8 @@ class Lanes:
             raise SystemExit("a lane failed")
 
     def end(self) -> None:
-        """Removes what the lanes keep on disk."""
+        """Runs the exit hooks, and removes what the lanes keep on disk."""
+        self._lanes[0].worn_out = self.worn_out
         self._lanes[0].end()
 
     def _serve_lane(self, lane: Lane) -> None:
@@ -103,18 +107,17 @@ class Lane(Executor):
     def __init__(
         self, spec: ExecutorSpec, worker: str, slot: Slot, loop: asyncio.AbstractEventLoop, first: Lane | None = None
     ) -> None:
-        super().__init__(spec, worker, slot)
         self._first = first or self
+        self._lock: threading.Lock = threading.Lock() if first is None else first._lock
         self._shared_loop = loop
+        super().__init__(spec, worker, slot)
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._waker = Waker()
         self._retired = False
-        if first is None:
-            self._lock = threading.Lock()
-            # of its own: any lane may ask for code while the first one waits for its mail
-            self._versions = self._make_versions(self._make_link())
-        else:
-            self._versions = first._versions
+
+    def start_all(self) -> None:
+        """What comes before the first lease of any lane. Called for the first one, in the main thread."""
+        super().start()
 
     def notify(self) -> None:
         """The supervisor has asked for something, or the process is to be replaced. Any thread."""
@@ -134,7 +137,7 @@ class Lane(Executor):
     # -- in its thread -------------------------------------------------------------------------------------------------
 
     def _prepare(self, head: bytes) -> Prepared:
-        with self._first._lock:  # versions of the code are those of the process
+        with self._lock:  # versions of the code are those of the process
             return super()._prepare(head)
 
     def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
@@ -154,13 +157,28 @@ class Lane(Executor):
         if self._first is self:  # they are the process's
             super()._tell_caches()
 
-    def _used_up(self) -> bool:
+    def start(self) -> None:
+        """The rest was done by `start_all`."""
+        self._wear = self._first._wear
+
+    def _make_lifecycle(self) -> Lifecycle:
+        return super()._make_lifecycle() if self._first is self else self._first._lifecycle
+
+    def _make_versions(self) -> Versions:
         if self._first is not self:
-            with self._first._lock:
-                self._first._inputs_done += self._inputs_done
-            self._inputs_done = 0
-            return self._first._used_up()
-        return super()._used_up()
+            return self._first._versions
+        return self._versions_by(self._make_link())  # any lane may ask for code while the first one waits for its mail
+
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        return self._shared_loop
+
+    def _look_at_wear(self) -> None:
+        first = self._first
+        with self._lock:
+            if first is not self:
+                first._inputs_done, self._inputs_done = first._inputs_done + self._inputs_done, 0
+            if self._wear.used_up(first._inputs_done):
+                self._draining = self.worn_out = True
 
 
 class LoopRun(Run):

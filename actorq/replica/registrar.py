@@ -26,7 +26,7 @@ from actorq.errors import BrokerError
 from actorq.lease import NONE_RAN
 from actorq.log import logger
 from actorq.monitor.metrics import ReplicaState
-from actorq.replica.process import Unfinished
+from actorq.replica.notes import Unfinished
 from actorq.replica.slots import REPORT_BYTES
 
 #: pause before a death that could not be told is told again, seconds
@@ -57,6 +57,7 @@ class Death:
 def _shown(state: ReplicaState) -> dict[Any, Any]:
     """What `actorq workers` shows beside what RQ keeps of a worker."""
     return {
+        "aq_state": state.state,
         "aq_position": "" if state.position is None else state.position,
         "aq_inputs": state.inputs_succeeded + state.inputs_failed,
         "aq_restarts": state.restarts,
@@ -96,6 +97,7 @@ class Registrar(threading.Thread):
         self._workers: list[ReplicaWorker] = []
         self._pubsub_thread: Any = None
         self._stopped = threading.Event()
+        self._unregistered = threading.Event()
         self._ending = False
         self._next_renewal = 0.0
         #: when leases were last renewed, Unix seconds
@@ -109,11 +111,17 @@ class Registrar(threading.Thread):
         """Tells the submitters; `Watched.buried` is called when that is done and a new executor may start."""
         self._inbox.put(death)
 
+    def hurry(self) -> None:
+        """Renews now: the state of a replica has changed."""
+        self._next_renewal = 0.0
+        self._inbox.put(self._nothing)
+
     def stop(self, timeout: float) -> None:
-        """Unregisters the replicas and ends the thread."""
+        """Unregisters the replicas. The thread ends soon after; what it still waits for then is nobody's."""
         self._ending = True
         self._inbox.put(None)
-        self.join(timeout)
+        if self.is_alive():
+            self._unregistered.wait(timeout)
 
     # -- the thread ----------------------------------------------------------------------------------------------------
 
@@ -139,6 +147,10 @@ class Registrar(threading.Thread):
             else:
                 self._surviving(item)
         self._surviving(self._unregister)
+        self._unregistered.set()
+        if self._pubsub_thread is not None:
+            self._pubsub_thread.stop()
+            self._pubsub_thread.join(timeout=1.0)
         self._link.close()
         self._client.close()
 
@@ -240,6 +252,3 @@ class Registrar(threading.Thread):
         self._stopped.set()
         for worker in list(self._workers):
             self._retire(worker.name)
-        if self._pubsub_thread is not None:
-            self._pubsub_thread.stop()
-            self._pubsub_thread.join(timeout=1.0)

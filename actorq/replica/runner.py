@@ -22,6 +22,7 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.frames import CALL, STAR, Frame, Head
+from actorq.replica.memory import stopped_for
 from actorq.replica.slots import Slot
 from actorq.settings import settings
 
@@ -217,8 +218,11 @@ class Run:
             if error.kind == failure.CANCELLED:
                 self.stopped = True
                 return False
-            seconds = self.prepared.head.timeout
-            data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {seconds} s")
+            if error.kind == failure.LOST:
+                data = failure.described(failure.LOST, stopped_for(*self._slot.memory))
+            else:
+                seconds = self.prepared.head.timeout
+                data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {seconds} s")
         elif isinstance(error, Exception):
             data = failure.describe(error)
         else:

@@ -35,8 +35,16 @@ _ON_LOOP = 22
 #: pages of one executor process; those of lanes it does not have are never touched, and so take no memory
 MAX_LANES: Final = 256
 
+# Written by the executor, about its life:
+_PHASE, _PHASE_SINCE, _STOPS = 24, 25, 28
+# Written by the supervisor, with the request MEMORY:
+_MEMORY_USED, _MEMORY_LIMIT = 26, 27
+
 #: what a supervisor may ask of its executor, with the wake-up signal
-NOTHING, LATE, TIMEOUT, CANCEL = range(4)
+NOTHING, LATE, TIMEOUT, CANCEL, MEMORY = range(5)
+
+#: what an executor does: start hooks and loads, leases or waiting for one, exit hooks
+STARTING, SERVING, ENDING = range(3)
 
 #: position while the executor does not publish one: many tiny inputs in a row
 UNKNOWN = -1
@@ -160,6 +168,15 @@ class Slot:
     def leave_loop(self) -> None:
         self.cells[_ON_LOOP] = 0
 
+    def enter(self, phase: int, since: int) -> None:
+        """The executor begins another part of its life, `since` (monotonic ns)."""
+        self.cells[_PHASE_SINCE] = since
+        self.cells[_PHASE] = phase
+
+    def stopping(self) -> None:
+        """The running input is being stopped, as the request MEMORY asks."""
+        self.cells[_STOPS] += 1
+
     # -- read by the supervisor ----------------------------------------------------------------------------------------
 
     @property
@@ -171,6 +188,21 @@ class Slot:
         """The lease the executor holds, "" for none."""
         length = self.cells[_NAME_LENGTH]
         return bytes(self._page[_NAME_AT : _NAME_AT + length]).decode(errors="replace")
+
+    @property
+    def phase(self) -> int:
+        """STARTING, SERVING or ENDING."""
+        return self.cells[_PHASE]
+
+    @property
+    def phase_since(self) -> int:
+        """Monotonic ns; 0 while it starts."""
+        return self.cells[_PHASE_SINCE]
+
+    @property
+    def stops(self) -> int:
+        """Inputs of this executor that were stopped for their memory."""
+        return self.cells[_STOPS]
 
     @property
     def lease(self) -> int:
@@ -207,9 +239,17 @@ class Slot:
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def ask(self, request: int, of: int = 0) -> None:
-        """`of` is the input (for TIMEOUT) or the lease (for CANCEL) that is meant: a later one must not be hit."""
+        """`of` is the input (TIMEOUT, MEMORY) or the lease (CANCEL) that is meant: a later one must not be hit."""
         self.cells[_REQUEST_OF] = of
         self.cells[_REQUEST] = request
+
+    def tell_memory(self, used: int, limit: int) -> None:
+        """Bytes, for the message of an input that is asked to stop for MEMORY."""
+        self.cells[_MEMORY_USED], self.cells[_MEMORY_LIMIT] = used, limit
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        return self.cells[_MEMORY_USED], self.cells[_MEMORY_LIMIT]
 
     def drain(self) -> None:
         """The replica is to leave: finish the input, hand back the rest."""

@@ -14,6 +14,8 @@ WAKE_SIGNAL: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signa
 
 #: exit status of an executor that asks to be replaced
 WORN_OUT = 75
+#: exit status of an executor that could not start, and has left word why
+START_FAILED = 76
 #: exit status of a regular task's pod whose map is gone: its Job ends as a whole
 MAP_GONE = 43
 
@@ -32,6 +34,8 @@ class ExecutorSpec:
     scratch: str
     #: it runs code that comes with a map
     bundles: bool = False
+    #: bytes of the memory there is that are its share; None where nobody knows
+    memory_share: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

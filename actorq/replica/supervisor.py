@@ -24,9 +24,12 @@ from typing import TYPE_CHECKING, Any
 from actorq import failure
 from actorq.errors import PoolError
 from actorq.log import logger
-from actorq.replica.process import ExecutorProcess, Lane, send_signal
-from actorq.replica.slots import MAX_LANES, Slots
-from actorq.replica.spec import WORN_OUT, ExecutorSpec, Served, SupervisorSpec
+from actorq.replica import leftovers
+from actorq.replica.guard import MemoryGuard
+from actorq.replica.health import Cause
+from actorq.replica.notes import Lane, Replica, send_signal
+from actorq.replica.slots import ENDING, MAX_LANES, Slots
+from actorq.replica.spec import START_FAILED, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
 from actorq.waiting import Waker, ready
 
@@ -35,25 +38,16 @@ if TYPE_CHECKING:
 
 #: how often slots are looked at while any runs, and while all are idle, seconds
 _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
-#: pause before an executor that died young is replaced, seconds; doubles up to the longest
-_RESPAWN_FIRST, _RESPAWN_LONGEST = 0.05, 5.0
-_YOUNG_SECONDS = 5.0
-#: executors of one slot that may die in a row before they take any work
-_MOST_STILLBORN = 5
+#: starts of one replica that may fail in a row where a program waits for it
+_MOST_FAILED_STARTS = 3
 #: without a round of the main thread for so long the process is stuck, seconds
 _STALLED_SECONDS = 10.0
+#: a replica that goes from one to the other tells the server itself
+_WORKING_STATES = {"busy", "idle"}
 #: the first process of a container
 _IS_INIT = os.getpid() == 1
 #: how long the zygote may take to end, seconds
 _END_SECONDS = 1.0
-
-
-class _Replica(ExecutorProcess):
-    """One replica, and when its executor may be replaced."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__(index)
-        self.pause = _RESPAWN_FIRST
 
 
 class Supervisor:
@@ -78,17 +72,20 @@ class Supervisor:
         self._lifeline = lifeline
         self._on_ready, self._on_failed = on_ready, on_failed
         self._slots = Slots(spec.replicas * MAX_LANES)
-        self._replicas = [_Replica(i) for i in range(spec.replicas)]
+        self._scratch = tempfile.mkdtemp(prefix="actorq-pool-")
+        self._replicas = [Replica(i, f"{self._scratch}/{i}") for i in range(spec.replicas)]
         self._registrar: Any = None
         self._served: Served | None = None
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waker = Waker()
-        self._scratch = tempfile.mkdtemp(prefix="actorq-pool-")
         self._stopping_since: float | None = None
-        self._delayed: list[tuple[float, _Replica]] = []
+        self._delayed: list[tuple[float, Replica]] = []
         self._failed = False
+        self._look_at_states = 0.0
         self._ticked = time.monotonic()
         self._channel = self._start_zygote()
+        # only now: settings are read once, and those of the zygote are others
+        self._memory = MemoryGuard(self._replicas, alone=lifeline is None)
 
     def run(self) -> int:
         """Serves until drained; returns the exit status."""
@@ -115,16 +112,16 @@ class Supervisor:
         return time.monotonic() - self._ticked < _STALLED_SECONDS
 
     def ready(self) -> bool:
-        """Whether there is a replica that can take work: code imported, registered, the server answers."""
+        """Whether there is a replica that can take work: code imported, start hooks run, the server answers."""
         registrar, served = self._registrar, self._served
         if registrar is None or served is None or self._stopping_since is not None:
             return False
         renewed = bool(time.time() - registrar.last_renewal < served.lease_seconds)
-        return renewed and any(r.pid and not r.draining for r in self._replicas)
+        return renewed and any(r.serving for r in self._replicas)
 
     def states(self) -> list[ReplicaState]:
         """Every lane of every replica that has not left."""
-        return [state for replica in self._replicas if not replica.gone for state in replica.states()]
+        return [state for replica in self._replicas if not replica.gone for state in replica.shown()]
 
     def families(self) -> Iterable[Any]:
         """The metrics of this worker."""
@@ -142,8 +139,8 @@ class Supervisor:
         return [held for replica in self._replicas for held in replica.held]
 
     def idle_workers(self) -> list[str]:
-        serving = [r for r in self._replicas if not r.gone and not r.draining]
-        return [lane.worker for r in serving for lane in r.lanes if not lane.slot.held]
+        staying = [r for r in self._replicas if not r.gone and not r.draining]
+        return [lane.worker for r in staying for lane in r.lanes if not lane.slot.held]
 
     def busy_workers(self) -> list[str]:
         return [lane.worker for r in self._replicas for lane in r.lanes if lane.slot.held]
@@ -226,6 +223,7 @@ class Supervisor:
             for replica in self._replicas:
                 replica.lanes = self._lanes(replica.index, f"{served.environment}-{incarnation}-{replica.index}")
                 self._fork(replica)
+            self._memory.forks = served.isolation == "fork"
             self._on_ready(served)
             self._start_registrar()
         elif "failed" in message:
@@ -255,61 +253,94 @@ class Supervisor:
             return [Lane(name, self._slots[first])]
         return [Lane(f"{name}-{lane}", self._slots[first + lane]) for lane in range(count)]
 
-    def _fork(self, replica: _Replica) -> None:
+    def _fork(self, replica: Replica) -> None:
         replica.begin()
+        replica.forking = True
         spec = ExecutorSpec(
             url=self._spec.url,
             environment=self._environment.environment,
             workers=[lane.worker for lane in replica.lanes],
             lease_seconds=self._environment.lease_seconds,
             isolation=self._environment.isolation,
-            scratch=f"{self._scratch}/{replica.index}",
+            scratch=replica.scratch,
             bundles=self._spec.zygote.bundles,
+            memory_share=self._memory.share,
         )
         self._channel.send({"slot": replica.index, "executor": asdict(spec)})
 
-    def _exited(self, replica: _Replica, status: int) -> None:
-        from actorq.replica.registrar import Death
+    def _exited(self, replica: Replica, status: int) -> None:
+        replica.pid = 0
+        reason = replica.killed_for or failure.exit_reason(status)
+        code = os.waitstatus_to_exitcode(status)
+        if replica.phase == ENDING and not replica.held and code != START_FAILED:
+            self._ended(replica, None if code in (0, WORN_OUT) else reason)
+            return
+        cause = replica.cause_of_death(code)
+        replica.restarts += 1
+        replica.health.worked(replica.leases)
+        was_quarantined = replica.health.quarantined
+        replica.pause = replica.health.died(cause, time.monotonic() - replica.started)
+        leftovers.forget_caches(replica.scratch)
+        if cause is Cause.START:
+            self._start_failed(replica, reason)
+        else:
+            logger().warning("executor_lost", worker=replica.name, reason=reason, leases=replica.held)
+        if replica.health.quarantined and not was_quarantined:
+            if self._lifeline is not None:
+                self._fail(f"Its executors die before they take any work ({reason}); they say why on stderr.")
+            logger().error("replica_quarantined", worker=replica.name, failures=replica.health.failures)
+        if not self._failed:
+            self._report(replica, reason)
 
-        replica.pid, held = 0, replica.held
-        if status == 0 and replica.draining:
+    def _ended(self, replica: Replica, cut: str | None) -> None:
+        """An executor has left in order, having run its exit hooks; `cut` says when they were not run to their end."""
+        if cut is not None:
+            logger().warning("exit_hooks_cut", worker=replica.name, reason=cut)
+            replica.pause = replica.health.died(Cause.ASKED, time.monotonic() - replica.started)
+        if replica.draining:
             logger().info("replica_drained", worker=replica.name)
             self._gone(replica)
             return
-        if os.waitstatus_to_exitcode(status) == WORN_OUT and not replica.draining and not held:
-            logger().info("executor_recycled", worker=replica.name)
+        logger().info("executor_recycled", worker=replica.name)
+        if cut is None:
             self._fork(replica)
-            return
-        reason = replica.killed_for or failure.exit_reason(status)
-        replica.restarts += 1
-        logger().warning("executor_lost", worker=replica.name, reason=reason, leases=held)
-        replica.stillborn = 0 if any(lane.slot.lease for lane in replica.lanes) else replica.stillborn + 1
-        if replica.stillborn >= _MOST_STILLBORN:
-            self._failed = True
-            self._on_failed(f"Its executors die before they take any work ({reason}); they say why on stderr.")
-            return
+        else:
+            self._respawn(replica)
+
+    def _start_failed(self, replica: Replica, reason: str) -> None:
+        told = leftovers.take_failure(replica.scratch) or f"It ended while it started: {reason}."
+        logger().error("start_failed", worker=replica.name, again_in_seconds=replica.pause, traceback=told)
+        if self._lifeline is not None and replica.health.failed_starts >= _MOST_FAILED_STARTS:
+            self._fail(told)
+
+    def _fail(self, why: str) -> None:
+        """Nothing can run here, and a program waits for it: tells that, and ends."""
+        self._failed = True
+        self._on_failed(why)
+
+    def _report(self, replica: Replica, reason: str) -> None:
+        """Has the submitters told of what the dead executor held; then it is replaced."""
+        from actorq.replica.registrar import Death
+
         death = Death(replica=replica.index, reason=reason, unfinished=replica.unfinished())
         for lane in replica.lanes:
             lane.slot.clear()
-        if self._registrar is not None:
-            self._registrar.report(death)
+        if self._registrar is None:
+            self._respawn(replica)
+            return
+        self._registrar.report(death)
         if replica.draining:
             self._gone(replica)
-        elif self._registrar is None:
-            self._respawn(replica)
 
-    def _respawn(self, replica: _Replica) -> None:
+    def _respawn(self, replica: Replica) -> None:
         """Starts a new executor, after a pause when the last one died young."""
         if replica.draining or self._stopping_since is not None:
             self._gone(replica)
-            return
-        if time.monotonic() - replica.started > _YOUNG_SECONDS:
-            replica.pause = _RESPAWN_FIRST
+        elif not replica.pause:
             self._fork(replica)
-            return
-        self._delayed.append((time.monotonic() + replica.pause, replica))
-        self._delayed.sort(key=lambda item: item[0])
-        replica.pause = min(2 * replica.pause, _RESPAWN_LONGEST)
+        else:
+            self._delayed.append((time.monotonic() + replica.pause, replica))
+            self._delayed.sort(key=lambda item: item[0])
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -320,9 +351,26 @@ class Supervisor:
         for replica in self._replicas:
             if replica.pid:
                 replica.watch(now)
+                if replica.phase == ENDING and now - replica.phase_since > self._drain_seconds:
+                    replica.kill("its exit hooks took longer than drain_seconds")
+        if now >= self._look_at_states:
+            self._look_at_states = now + _IDLE_TICK
+            for replica in self._replicas:
+                self._watch_state(replica)
+        self._memory.watch(now)
         if self._stopping_since is not None and now - self._stopping_since > self._drain_seconds:
             for replica in self._replicas:
                 replica.kill("stopped before it had finished its input")
+
+    def _watch_state(self, replica: Replica) -> None:
+        """Has the server told soon of a replica that begins or ceases to serve."""
+        if replica.health.failures:
+            replica.health.worked(replica.leases)
+        state = replica.state
+        if state != replica.told and self._registrar is not None:
+            if not {state, replica.told} <= _WORKING_STATES:
+                self._registrar.hurry()
+            replica.told = state
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -337,12 +385,12 @@ class Supervisor:
         for replica in self._replicas:
             self._drain(replica)
 
-    def _drain(self, replica: _Replica) -> None:
+    def _drain(self, replica: Replica) -> None:
         replica.drain()
         if not replica.pid and not replica.forking:
             self._gone(replica)
 
-    def _gone(self, replica: _Replica) -> None:
+    def _gone(self, replica: Replica) -> None:
         """No executor will run in this slot any more."""
         replica.gone = True
         if self._registrar is not None:

@@ -60,14 +60,28 @@ class Versions:
         isolation: is told which code runs.
         link: the executor's connection; it must not wait for a reply when `function` is called.
         scratch: folder for bundles; None where this replica takes none.
+        start: runs the start hooks of a version.
     """
 
-    def __init__(self, environment: ActorEnvironment, isolation: Isolation, link: Link, scratch: Path | None) -> None:
+    def __init__(
+        self,
+        environment: ActorEnvironment,
+        isolation: Isolation,
+        link: Link,
+        scratch: Path | None,
+        start: Callable[[ActorEnvironment], None],
+    ) -> None:
+        self._start = start
         self._isolation = isolation
         self._link = link
         self._scratch = scratch
         self._known: OrderedDict[str, _Version] = OrderedDict({"": _Version(environment=environment)})
         self._active = ""
+
+    @property
+    def active(self) -> str:
+        """The version that runs."""
+        return self._active
 
     def function(self, code: str, name: str) -> Callable[..., Any]:
         """The function of task `name` in version `code`, which is made the running one.
@@ -144,6 +158,7 @@ class Versions:
             for module in unpacked.modules:
                 importing.import_target(importing.Target(name=module))
             placeholder.environment = ActorEnvironment.declared(name)
+            self._start(placeholder.environment)
         except BaseException as error:
             self._swap(previous)
             self._forget(code)

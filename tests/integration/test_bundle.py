@@ -339,3 +339,45 @@ def test_a_bundle_cannot_write_outside_its_folder(tmp_path: Path) -> None:
     with pytest.raises(PoolError, match="outside its folder"):
         bundle.unpack(hashlib.sha256(archive).hexdigest(), data, tmp_path)
     assert eventually(lambda: not (tmp_path.parent / "evil.py").exists())
+
+
+def test_code_that_came_with_a_map_has_its_hooks_and_is_warm_again_after_recycling(server: str, tmp_path: Path) -> None:
+    declared = json.dumps({"isolation": "reset", "lease_seconds": 2, "max_tasks_per_child": 3})
+    pool = Shipped(server, tmp_path, ACTORQ_DECLARED=declared)
+    text = """
+        import os
+        from pathlib import Path
+        from actorq import ActorEnvironment, actor_cache
+
+        env = ActorEnvironment("shipped", code="bundle")
+
+        def note(what):
+            with Path("LOG").open("a") as file:
+                file.write(f"{what} ")
+
+        @env.on_start
+        def begin(): note("start")
+
+        @env.on_exit
+        def end(): note("exit")
+
+        @actor_cache
+        def loaded():
+            note("load")
+            return os.getpid()
+
+        @env.task
+        def work(x):
+            found = loaded.has()
+            return found, loaded() == os.getpid()
+
+        if __name__ == "__main__":
+            for x in range(7):
+                print(*work.remote(x))
+    """
+    log = tmp_path / "log"
+    (tmp_path / "job.py").write_text(textwrap.dedent(text).replace("LOG", str(log)))
+    done = pool.python("job.py")
+    assert done.stdout.splitlines() == ["False True"] + ["True True"] * 6, done.stderr
+    pool.stop()
+    assert log.read_text().split() == ["start", "load", "exit"] * 3

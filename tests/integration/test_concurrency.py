@@ -133,3 +133,7 @@ def test_a_task_that_is_not_async_is_refused() -> None:
 def test_isolation_between_inputs_of_one_process_is_refused(isolation: str) -> None:
     with pytest.raises(DeclarationError, match="isolation='none'"):
         ActorEnvironment("concurrent-isolated", isolation=isolation, concurrency=2)
+
+
+def test_start_hooks_run_once_for_all_lanes_on_their_loop() -> None:
+    assert set(concurrent.hooked.map(range(20))) == {(1, True, "MainThread")}

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import psutil
@@ -14,7 +13,7 @@ import pytest
 
 from actorq import ReplicaLostError, TaskError, TaskTimeoutError
 from tests import forked
-from tests.conftest import ROOT, eventually
+from tests.conftest import ROOT, eventually, run_script
 
 
 def lines(file: Path) -> list[int]:
@@ -183,17 +182,6 @@ _REFUSED = {
     "native": "import ctypes as c; l = c.CDLL(None); l.pthread_create(c.byref(c.c_ulong()), None, l.pause, None)",
 }
 _NAMED = {"thread": "poller", "loop": "event loop", "native": "native thread"}
-
-
-def run_script(folder: Path, text: str) -> str:
-    """What a script prints about the error it meets."""
-    script = folder / "script.py"
-    script.write_text(textwrap.dedent(text))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=50, check=False
-    )
-    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("cause", list(_REFUSED))

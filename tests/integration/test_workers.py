@@ -98,6 +98,24 @@ def test_a_stop_job_command_fails_that_lease(worker: Worker) -> None:
         future.result(timeout=10)
 
 
+def test_a_lease_of_a_new_executor_is_not_taken_for_one_that_was_stopped_before(on_server: str) -> None:
+    worker = Worker(on_server, replicas=1)
+    worker.wait_ready(1)
+    future = tasks.wait.submit(30)
+    with redis.Redis.from_url(on_server) as client:
+        assert eventually(lambda: client.zcard("rq:wip:plain") == 1)
+        send_stop_job_command(client, client.zrange("rq:wip:plain", 0, -1)[0].decode().rpartition(":")[0])
+    with pytest.raises(TaskError, match="stopped"):
+        future.result(timeout=10)
+    executor = worker.executors()[0]
+    executor.kill()
+    assert eventually(lambda: not executor.is_running())
+    assert tasks.wait.remote(1.5) == 1.5  # its number is that of the other one
+    assert len(worker.executors()) == 1
+    _, log = worker.stop()
+    assert [event["event"] for event in log].count("executor_lost") == 1
+
+
 def test_a_requeued_failed_input_runs_again(worker: Worker, tmp_path: Path) -> None:
     from rq import Queue
 

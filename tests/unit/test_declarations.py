@@ -31,6 +31,8 @@ def test_names_that_kubernetes_or_rq_could_not_carry_are_refused(name: Any) -> N
         ("lease_seconds", "10"),
         ("start_method", "threads"),
         ("max_crashes", -1),
+        ("max_seconds_per_child", 0),
+        ("max_seconds_per_child", "60"),
         ("environment", {"A": 1}),
     ],
 )
@@ -113,3 +115,45 @@ def test_task_environments_check_their_options_too() -> None:
 def test_the_public_surface_is_small_and_documented() -> None:
     assert len(actorq.__all__) <= 20
     assert all(getattr(actorq, name).__doc__ for name in actorq.__all__)
+
+
+def test_a_hook_that_needs_arguments_is_refused() -> None:
+    environment = ActorEnvironment("hooks-needs")
+
+    def needs(x: int) -> None: ...
+
+    for decorator in (environment.on_start, environment.on_exit):
+        with pytest.raises(DeclarationError, match="called without arguments"):
+            decorator(needs)  # type: ignore[type-var]  # on purpose
+        with pytest.raises(DeclarationError, match="needs a function"):
+            decorator(3)  # type: ignore[type-var]  # on purpose
+
+
+def test_a_hook_that_would_do_nothing_is_refused() -> None:
+    def generator() -> Any:
+        yield 1
+
+    with pytest.raises(DeclarationError, match="generator"):
+        ActorEnvironment("hooks-idle").on_start(generator)
+
+
+def test_a_prewarm_that_cannot_be_called_is_refused_at_once() -> None:
+    environment = ActorEnvironment("hooks-unbound")
+    with pytest.raises(DeclarationError, match=r"prewarm: loaded.*missing a required argument: 'name'"):
+        environment.prewarm(tasks.loaded)  # type: ignore[call-arg]  # on purpose
+    with pytest.raises(DeclarationError, match="unexpected keyword argument 'nmae'"):
+        environment.prewarm(tasks.loaded, "x", nmae="x")  # type: ignore[call-arg]  # on purpose
+    environment.prewarm(tasks.loaded, name="x")
+    environment.prewarm(dict)
+    assert len(environment.at_start) == 2
+
+
+def test_a_hook_is_still_the_function_that_it_was() -> None:
+    environment = ActorEnvironment("hooks-kept")
+
+    @environment.on_start
+    def begin() -> int:
+        return 7
+
+    assert begin() == 7
+    assert environment.modules == {__name__}

@@ -1,8 +1,8 @@
-"""What a supervisor knows of one executor process, and what it does to it.
+"""What a supervisor knows of one replica, and what it does to its executor.
 
-A process has one lane, or as many as its environment has `concurrency`: a lane takes a lease at a time, and is a worker
-of its own to RQ. What concerns a lease is asked of its lane, through the lane's slot; signals and death are the
-process's.
+An executor has one lane, or as many as its environment has `concurrency`: a lane takes a lease at a time, and is a
+worker of its own to RQ. What concerns a lease is asked of its lane, through the lane's slot; signals and death are the
+executor's.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actorq import failure
 from actorq.lease import NONE_RAN
 from actorq.replica.caches import CacheListener
-from actorq.replica.slots import CANCEL, LATE, NOTHING, TIMEOUT, Slot
-from actorq.replica.spec import WAKE_SIGNAL
+from actorq.replica.health import Cause, Health
+from actorq.replica.slots import CANCEL, LATE, MEMORY, NOTHING, SERVING, STARTING, TIMEOUT, Slot
+from actorq.replica.spec import START_FAILED, WAKE_SIGNAL
 
 if TYPE_CHECKING:
     from actorq.monitor.metrics import ReplicaState
@@ -32,7 +32,7 @@ _KILL_GRACE = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Unfinished:
-    """A lease that a process held when it died."""
+    """What a lane held when its executor died."""
 
     worker: str
     #: "<lease>:<attempt>", "" for none
@@ -42,50 +42,88 @@ class Unfinished:
 
 
 class Lane:
-    """Notes on one lane."""
+    """Notes on one lane.
+
+    Args:
+        worker: its name as an RQ worker.
+        slot: its page.
+    """
 
     def __init__(self, worker: str, slot: Slot) -> None:
-        #: its name as an RQ worker
         self.worker = worker
         self.slot = slot
         self.caches = CacheListener(slot)
-        self.reset()
+        self.begin()
 
-    def reset(self) -> None:
-        """A new process starts."""
+    def begin(self) -> None:
+        """A new executor is to start: its leases and inputs are numbered anew."""
         self.slot.clear()
         self.lease = -1
-        self.late_at = 0.0
-        self.timed_out_input = 0
-        self.kill_at = 0.0
         self.cancelled_lease = -1
-        self.cancel_kill_at = 0.0
+        #: inputs that were asked to stop: for their timeout, and for their memory, when so many had been before
+        self.timed_out_input = self.memory_input = -1
+        self.memory_stops = 0
+        self.late_at = self.kill_at = self.memory_kill_at = self.cancel_kill_at = 0.0
+
+    @property
+    def stopping_for_memory(self) -> bool:
+        """The input that was asked to stop has not stopped yet.
+
+        Tiny inputs have no numbers of their own; there, that the executor has raised the exception must do.
+        """
+        slot = self.slot
+        if not slot.running or slot.input != self.memory_input:
+            return False
+        return slot.position is not None or slot.stops == self.memory_stops
 
 
-class ExecutorProcess:
-    """One executor of a supervisor, over all its restarts.
+class Replica:
+    """One replica, over all its executors.
 
     Args:
-        index: which of the supervisor's replicas it is.
+        index: which of the supervisor's it is.
+        scratch: its executor's folder for temporary files.
     """
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, scratch: str) -> None:
         self.index = index
+        self.scratch = scratch
+        #: known when the code was imported
         self.lanes: list[Lane] = []
-        self.pid = 0
+        self.health = Health()
+        self.pause = 0.0  # before the next executor
+        self.told = ""  # the state that was last seen
         self.started = 0.0
         self.restarts = 0
-        self.stillborn = 0  # in a row that died before their first lease
-        self.forking = False  # asked of the zygote, no answer yet
         self.draining = False
         self.gone = False
+        self.begin()
+
+    def begin(self) -> None:
+        """A new executor is to start."""
+        for lane in self.lanes:
+            lane.begin()
+        self.pid = 0
+        self.forking = False  # asked of the zygote, no answer yet
         self.killed_for: str | None = None
         self._culprit: Lane | None = None  # whose input it was killed for
+
+    # -- what it does --------------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
         """For the log."""
         return self.lanes[0].worker if self.lanes else ""
+
+    @property
+    def phase(self) -> int:
+        """STARTING, SERVING or ENDING: its first lane tells for all."""
+        return self.lanes[0].slot.phase if self.lanes else STARTING
+
+    @property
+    def phase_since(self) -> float:
+        """Monotonic seconds."""
+        return self.lanes[0].slot.phase_since / 1e9
 
     @property
     def busy(self) -> bool:
@@ -96,12 +134,21 @@ class ExecutorProcess:
         """The leases it holds."""
         return [held for lane in self.lanes if (held := lane.slot.held)]
 
-    def begin(self) -> None:
-        """A new process is about to start."""
-        for lane in self.lanes:
-            lane.reset()
-        self.pid, self.forking = 0, True
-        self.killed_for = self._culprit = None
+    @property
+    def leases(self) -> int:
+        """Leases done by all its executors."""
+        return sum(sum(lane.slot.totals.values[:2]) for lane in self.lanes)
+
+    @property
+    def serving(self) -> bool:
+        """It takes leases: its start hooks have run, and its exit hooks have not begun."""
+        return bool(self.pid) and not self.draining and self.phase == SERVING
+
+    @property
+    def newest(self) -> Lane:
+        """The lane whose input began last."""
+        running = [lane for lane in self.lanes if lane.slot.running]
+        return max(running or self.lanes, key=lambda lane: lane.slot.overdue[0])
 
     def unfinished(self) -> list[Unfinished]:
         """What it held when it died. An input is charged with the death unless it was killed for another's sake."""
@@ -112,6 +159,14 @@ class ExecutorProcess:
             position = slot.position if slot.running and blamed else NONE_RAN
             left.append(Unfinished(worker=lane.worker, member=slot.held, position=position))
         return left
+
+    def cause_of_death(self, code: int) -> Cause:
+        """Whose fault it is that the executor has ended with this exit code."""
+        if self.busy:
+            return Cause.INPUT
+        if self.killed_for is not None:
+            return Cause.ASKED
+        return Cause.START if code == START_FAILED or self.phase == STARTING else Cause.IDLE
 
     # -- enforcing -----------------------------------------------------------------------------------------------------
 
@@ -125,6 +180,14 @@ class ExecutorProcess:
     def ask(self, lane: Lane, request: int, of: int = 0) -> None:
         lane.slot.ask(request, of)
         self.wake()
+
+    def ask_for_memory(self, lane: Lane, used: int, limit: int) -> None:
+        """Its input is to stop, because memory runs out."""
+        slot = lane.slot
+        lane.memory_input, lane.memory_stops = slot.input, slot.stops
+        lane.late_at = time.monotonic()  # when it has stopped, the rest runs elsewhere
+        slot.tell_memory(used, limit)
+        self.ask(lane, MEMORY, slot.input)
 
     def drain(self) -> None:
         """It is to leave: every lane finishes its input and hands back the rest."""
@@ -171,7 +234,7 @@ class ExecutorProcess:
             if now >= lane.cancel_kill_at:
                 self.kill("its map was cancelled and the input did not stop", lane)
             return
-        if now >= lane.late_at and slot.count > 1:
+        if now >= lane.late_at and slot.count > 1 and not lane.stopping_for_memory:
             lane.late_at = now + min(now - since, _LATE_MOST)
             self.ask(lane, LATE)
 
@@ -192,14 +255,19 @@ class ExecutorProcess:
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
-    def states(self) -> Sequence[ReplicaState]:
-        """Its lanes, as status and metrics show them."""
+    @property
+    def state(self) -> str:
+        """One of `REPLICA_STATES`."""
+        return self._state(bool(self.held))
+
+    def shown(self) -> list[ReplicaState]:
+        """Its lanes, as probes, metrics and `actorq workers` show them."""
         from actorq.monitor.metrics import ReplicaState
 
         return [
             ReplicaState(
                 worker=lane.worker,
-                state=self._state(lane),
+                state=self._state(bool(lane.slot.held)),
                 held=lane.slot.held,
                 position=lane.slot.position if lane.slot.running else None,
                 inputs_succeeded=lane.slot.totals.inputs[0],
@@ -212,12 +280,16 @@ class ExecutorProcess:
             for lane in self.lanes
         ]
 
-    def _state(self, lane: Lane) -> str:
+    def _state(self, busy: bool) -> str:
         if self.draining:
             return "draining"
-        if lane.slot.held:
+        if busy:
             return "busy"
-        return "idle" if self.pid else "starting"
+        if self.health.quarantined:
+            return "quarantined"
+        if self.serving:
+            return "idle"
+        return "failing" if self.health.failed_starts else "starting"
 
 
 def send_signal(pid: int, number: int) -> None:

@@ -14,6 +14,7 @@ for vector in embed.map(texts): ...  # ordered, lazy, bounded memory
 
 from __future__ import annotations
 
+from actorq import engine as _engine
 from actorq.cache import actor_cache
 from actorq.environment import ActorEnvironment, TaskEnvironment
 from actorq.errors import (
@@ -34,6 +35,15 @@ from actorq.maps.handle import MapHandle
 from actorq.retry import Backoff
 from actorq.task import Task
 from actorq.task import map_ as map
+
+
+def _runtime() -> _engine.Engine:
+    from actorq.runtime import runtime
+
+    return runtime()
+
+
+_engine.install(_runtime)
 
 __all__ = [
     "ActorEnvironment",

@@ -23,6 +23,7 @@ from actorq.broker import keys
 from actorq.broker.wire import Link
 from actorq.environment import Environment
 from actorq.errors import DeclarationError, PoolError
+from actorq.lease import Bundle
 from actorq.names import main_module
 from actorq.settings import settings
 
@@ -38,16 +39,6 @@ _HEAD_BYTES = len(_MAGIC) + 32
 _MANIFEST = ".actorq.json"
 #: the zip format's first moment: the same code must be the same bytes whenever it is packed
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bundle:
-    """Packed code."""
-
-    #: SHA-256 of the archive, as hex: its name
-    code: str
-    #: what the server keeps: magic, signature, archive
-    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, cast, overload
 
+from actorq.engine import engine
 from actorq.errors import DeclarationError
 from actorq.hooks import Hooked
 from actorq.names import check_environment
@@ -278,30 +279,22 @@ class ActorEnvironment(Environment, Hooked):
 
         Raises `PoolError` where somebody else starts them, and what the cluster says when it refuses.
         """
-        from actorq.runtime import runtime
-
-        runtime().pools.up(self)
+        engine().control.up(self)
 
     def down(self) -> None:
         """Ends the replicas. Inputs that run finish; the next map starts them again."""
-        from actorq.runtime import runtime
-
-        runtime().pools.down(self)
+        engine().control.down(self)
 
     def status(self) -> PoolStatus:
         """How many replicas there should be, how many serve, and what keeps the others from it."""
-        from actorq.runtime import runtime
-
-        return runtime().pools.status(self)
+        return cast("PoolStatus", engine().control.status(self))
 
     def scale(self, replicas: int) -> None:
         """Sets the number of replicas on a cluster; running maps follow within seconds.
 
         Raises `PoolError` when there is nothing to scale.
         """
-        from actorq.runtime import runtime
-
-        runtime().pools.scale(self, _whole("replicas", replicas, 0, 10_000))
+        engine().control.scale(self, _whole("replicas", replicas, 0, 10_000))
 
     @classmethod
     def declared(cls, name: str) -> ActorEnvironment:

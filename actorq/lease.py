@@ -96,3 +96,13 @@ class Counters:
     late: int = 0
     leases: int = 0
     busy_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """The packed code that the leases of a map need."""
+
+    #: SHA-256 of the archive, as hex: its name
+    code: str
+    #: what the server keeps: magic, signature, archive
+    data: bytes

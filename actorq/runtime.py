@@ -43,6 +43,11 @@ class Runtime:
         self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
         self._closed = False
 
+    @property
+    def control(self) -> Pools:
+        """What `ActorEnvironment.up()` and the like ask."""
+        return self.pools
+
     def map(
         self,
         task: Task[Any, Any, Any],

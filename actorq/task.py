@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 from actorq import codec
+from actorq.engine import engine
 from actorq.errors import CodecError, DeclarationError
 from actorq.frames import CALL, ONE, STAR, Head
 from actorq.inputkey import Affinity, check_affinity, key_reader
@@ -111,15 +112,11 @@ class Task(Generic[P, R, C]):
 
     def remote(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the task on a replica and returns its output. Raises what the task raised."""
-        from actorq.runtime import runtime
-
-        return cast("R", runtime().call(self, args, kwargs))
+        return cast("R", engine().call(self, args, kwargs))
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Runs the task on a replica; returns a future at once."""
-        from actorq.runtime import runtime
-
-        return cast("Future[R]", runtime().submit(self, args, kwargs))
+        return cast("Future[R]", engine().submit(self, args, kwargs))
 
     def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """One call as the inputs of a lease. Raises `TypeError` for a call the function cannot take, and `CodecError`
@@ -224,7 +221,6 @@ class MapMethod(Generic[R]):
                 ACTORQ_PROGRESS is set.
         """
         from actorq.maps.options import MapOptions
-        from actorq.runtime import runtime
 
         task = self._task
         mode, sources = self._mode, iterables
@@ -253,7 +249,7 @@ class MapMethod(Generic[R]):
             affinity=task.key_reader(mode, kwargs or {}),
         )
         map_id = new_id() if map_id is None else check_map_id(map_id)
-        return runtime().map(task, sources, options, map_id, progress)
+        return cast("MapHandle[Any]", engine().map(task, sources, options, map_id, progress))
 
     @overload
     def aio(

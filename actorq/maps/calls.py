@@ -18,11 +18,11 @@ from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
 from actorq.broker.stream import after, parse_reports, submit_keys
 from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
-from actorq.bundle import Bundle, Courier
+from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, ReplicaLostError
 from actorq.frames import CALL
-from actorq.lease import NONE_RAN, HandedBack, Lost, Report, Results
+from actorq.lease import NONE_RAN, Bundle, HandedBack, Lost, Report, Results
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.names import new_id
 from actorq.seal import seal

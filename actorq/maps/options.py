@@ -11,7 +11,7 @@ from actorq.frames import Head
 from actorq.retry import Backoff
 
 if TYPE_CHECKING:
-    from actorq.bundle import Bundle
+    from actorq.lease import Bundle
 
 #: default bound of finished outputs that wait for the consumer, bytes as packed
 MAX_BUFFERED_BYTES = 32 * 1024 * 1024

@@ -22,9 +22,9 @@ from actorq.settings import settings
 if TYPE_CHECKING:
     from actorq.broker.client import Client
     from actorq.broker.embedded import EmbeddedServer
-    from actorq.bundle import Bundle
     from actorq.kube.api import KubeApi
     from actorq.kube.pool import KubernetesPool
+    from actorq.lease import Bundle
     from actorq.maps.options import MapOptions
     from actorq.maps.pools import Pool
     from actorq.maps.transport import Transport

@@ -8,10 +8,8 @@ import json
 import locale
 import os
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections import Counter, OrderedDict, deque
@@ -22,7 +20,6 @@ from typing import Any
 from actorq import ActorEnvironment, actor_cache
 
 reset = ActorEnvironment("isolated", replica_count=1, lease_seconds=2)
-kept = ActorEnvironment("not-isolated", replica_count=1, isolation="none", lease_seconds=2)
 
 counter = 0
 items: list[int] = [1]
@@ -174,13 +171,6 @@ def spoil(_: int) -> dict[str, Any]:
     return before
 
 
-@kept.task
-def spoil_kept(_: int) -> dict[str, Any]:
-    before = _observe()
-    _spoil()
-    return before
-
-
 @reset.task
 def instance_of_cached(_: int) -> tuple[bool, int, int]:
     value = loaded()
@@ -188,33 +178,10 @@ def instance_of_cached(_: int) -> tuple[bool, int, int]:
 
 
 @reset.task
-def leaves_thread(_: int) -> int:
-    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-    return os.getpid()
-
-
-@reset.task
-def leaves_process(_: int) -> int:
-    subprocess.Popen(["sleep", "3600"])
-    return os.getpid()
-
-
-@reset.task
 def leaves_files(_: int) -> int:
     for _i in range(10):
         os.open("/dev/null", os.O_RDONLY)
     return os.getpid()
-
-
-@reset.task
-def patches_json(_: int) -> None:
-    json.JSONEncoder.default = None  # type: ignore[assignment]  # the leak under test
-    json.dumps = str  # type: ignore[assignment]  # the leak under test
-
-
-@reset.task
-def nothing(x: int) -> int:
-    return x
 
 
 @reset.task

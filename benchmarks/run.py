@@ -13,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actorq.runtime import shutdown
-from benchmarks import rows
+from benchmarks import reset, rows
 
 _RESULTS = Path(__file__).parent / "results"
 
 
 def main(names: list[str]) -> int:
-    chosen = [row for row in rows.ALL if not names or row.__name__ in names]
+    chosen = [row for row in (*rows.ALL, reset.reset_by_size) if not names or row.__name__ in names]
     table: list[rows.Row] = []
     print(_HEAD)
     for measure in chosen:

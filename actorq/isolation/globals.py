@@ -1,9 +1,10 @@
 """The globals of the task's own modules: rebound names, and objects changed in place.
 
 After import, every mutable object that can be reached from the modules is noted with a shallow copy. After an input
-each is compared with its copy, which for elements that are the same objects is a loop in C of some 15 ns each and calls
-no `__eq__`; after a lease by identity alone. What changed is put back into the same object, so references to it stay
-right.
+dicts, classes and closures are asked for their marks of change, and the rest is compared with the copies, all of it
+with one call of a loop in C, which takes some 3 ns for an element that is the same object and calls no `__eq__`. What
+changed is put back into the same object, so references to it stay right. Functions are looked at when something was
+assigned to one, which Python tells (see `process`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ import sys
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from itertools import chain
 from operator import is_
 from typing import Any
+
+from actorq.isolation import marks
+from actorq.isolation.marks import Marks
 
 #: objects noted at most; a module of data larger than this is named at start and not restored in place
 _MOST_ELEMENTS = 200_000
 
+_PLAIN = frozenset({list, deque, set, bytearray, dict, types.MappingProxyType})
 _LRU_CACHE = type(functools.lru_cache(lambda: None))
 _CLASS_INTERNALS = frozenset({"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__"})
 
@@ -26,7 +32,7 @@ _CLASS_INTERNALS = frozenset({"__dict__", "__weakref__", "_abc_impl", "__abstrac
 class _Saved:
     """One mutable object and what it held.
 
-    `changed` is the quick look after every input, `restore` the exact one. Both may be called at any time.
+    `changed` is the quick look, which an equal element passes; `restore_if_not_identical` the exact one.
     """
 
     __slots__ = ("copy", "what")
@@ -82,19 +88,40 @@ class _Mapping(_Saved):
             return True
 
     def restore(self) -> None:
-        dict.clear(self.what)
-        dict.update(self.what, self.copy)
+        """Assigns what differs: a namespace that is emptied and filled would slow down all code that reads it."""
+        what, copy = self.what, self.copy
+        for key in [key for key in dict.keys(what) if key not in copy]:
+            dict.__delitem__(what, key)
+        if len(what) == len(copy) and all(map(is_, dict.keys(what), copy)):
+            for key, value in copy.items():
+                if dict.__getitem__(what, key) is not value:
+                    dict.__setitem__(what, key, value)
+        else:  # something was deleted, and the order is part of a dict
+            dict.clear(what)
+            dict.update(what, copy)
 
     def restore_if_not_identical(self) -> None:
         what, copy = self.what, self.copy
-        if len(what) != len(copy) or not all(map(is_, dict.values(what), copy.values())):
+        if not (
+            len(what) == len(copy)
+            and all(map(is_, dict.keys(what), copy))
+            and all(map(is_, dict.values(what), copy.values()))
+        ):
             self.restore()
 
 
 class _Ordered(_Mapping):
-    """An OrderedDict keeps its order beside the dict: it must be filled by its own methods."""
+    """An OrderedDict keeps its order beside the dict: it must be read and filled by its own methods."""
 
     __slots__ = ()
+
+    def take(self) -> Any:
+        return dict(OrderedDict.items(self.what))
+
+    def restore_if_not_identical(self) -> None:
+        if not all(map(is_, OrderedDict.keys(self.what), self.copy)):  # moved to the end, which is no change of a dict
+            self.restore()
+        super().restore_if_not_identical()
 
     def restore(self) -> None:
         OrderedDict.clear(self.what)
@@ -180,15 +207,12 @@ class _Cell(_Saved):
 
 
 class _Function(_Saved):
-    """Default arguments and code, by rebinding. Hardly ever rebound, so looked at once per lease."""
+    """Default arguments and code, by rebinding. Looked at when something was assigned to a function."""
 
     __slots__ = ()
 
     def take(self) -> Any:
         return (self.what.__defaults__, self.what.__kwdefaults__, self.what.__code__)
-
-    def changed(self) -> bool:
-        return False
 
     def restore(self) -> None:
         self.what.__defaults__, self.what.__kwdefaults__, self.what.__code__ = self.copy
@@ -211,9 +235,18 @@ class GlobalState:
     def __init__(self, modules: Iterable[str], opaque: tuple[type, ...]) -> None:
         self._opaque = opaque
         self._names: set[str] = set()
-        self._saved: list[_Saved] = []
-        self._often: list[_Saved] = []  # those that are looked at after every input
-        self._caches: list[Any] = []
+        self._marks = Marks()
+        #: of types whose comparison in C is exact but for equal elements; compared as one list
+        self._plain: list[_Saved] = []
+        self._plain_now: list[Any] = []
+        self._plain_copies: list[Any] = []
+        self._others: list[_Saved] = []
+        #: lists and deques, how long they are, and all that is in them
+        self._lists: list[Any] = []
+        self._lengths: list[int] = []
+        self._elements_of_lists: list[Any] = []
+        self._functions: dict[int, _Saved] = {}
+        self._clears: list[Callable[[], None]] = []
         self._seen: set[int] = set()
         self._keep: list[Any] = []  # what was seen stays alive, or its id could be used again
         self._elements = 0
@@ -231,28 +264,68 @@ class GlobalState:
             for key, value in list(namespace.items()):
                 if not (key.startswith("__") and key.endswith("__")):
                     self._walk(value, f"{name}.{key}")
+        self._marks.settle()
 
     def restore(self) -> None:
-        """Puts back what changed. What was replaced by an equal value is left to `restore_exactly`."""
-        for saved in self._often:
+        """Puts back what changed. A list's or set's element that was replaced by an equal one waits for
+        `restore_exactly`.
+        """
+        if self._marks.changed:
+            for saved in self._marks.which():
+                saved.restore()
+            self._marks.settle()
+        if not self._same():
+            for saved in self._plain:
+                if saved.changed():
+                    saved.restore()
+        for saved in self._others:
             if saved.changed():
                 saved.restore()
-        for cache in self._caches:
-            if cache.cache_info()[3]:
-                cache.cache_clear()
+        for clear in self._clears:
+            clear()
 
     def restore_exactly(self) -> None:
-        """The same by identity, for all objects: after every lease."""
-        for saved in self._saved:
+        """The same by identity: after every lease."""
+        if not marks.AVAILABLE or not (
+            list(map(len, self._lists)) == self._lengths
+            and all(map(is_, chain.from_iterable(self._lists), self._elements_of_lists))
+        ):
+            for saved in self._plain:
+                saved.restore_if_not_identical()
+        for saved in self._others:
             saved.restore_if_not_identical()
+
+    def restore_functions(self, assigned: Iterable[types.FunctionType]) -> None:
+        """Puts back the code and default arguments of functions to which something was assigned."""
+        for function in assigned:
+            if (saved := self._functions.get(id(function))) is not None:
+                saved.restore_if_not_identical()
+
+    def _same(self) -> bool:
+        try:
+            return self._plain_now == self._plain_copies
+        except Exception:  # see _Saved.changed
+            return False
 
     # -- noting --------------------------------------------------------------------------------------------------------
 
     def _note(self, kind: Callable[[Any], _Saved], what: Any) -> None:
         saved = kind(what)
-        self._saved.append(saved)
-        if not isinstance(saved, _Function):
-            self._often.append(saved)
+        now = vars(what) if isinstance(saved, _Class) else what
+        if isinstance(saved, _Function):
+            self._functions[id(what)] = saved
+        elif marks.AVAILABLE and isinstance(saved, (_Mapping, _Class, _Cell)) and not isinstance(saved, _Ordered):
+            self._marks.add(now, saved)
+        elif type(now) in _PLAIN:
+            self._plain.append(saved)
+            self._plain_now.append(now)
+            self._plain_copies.append(saved.copy)
+            if isinstance(saved, _Sequence):
+                self._lists.append(what)
+                self._lengths.append(len(what))
+                self._elements_of_lists += what
+        else:
+            self._others.append(saved)
 
     def _walk(self, root: Any, name: str) -> None:
         """Notes every mutable object of ours that `root` reaches."""
@@ -295,7 +368,7 @@ class GlobalState:
             self._note(_Bytes, value)
             return []
         if isinstance(value, _LRU_CACHE):
-            self._caches.append(value)
+            self._clears.append(value.cache_clear)
             return [value.__wrapped__]
         return self._visit_code(value, kind, name)
 

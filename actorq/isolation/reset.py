@@ -94,6 +94,9 @@ class Isolation:
 
     def _reset(self) -> None:
         self._globals.restore()
+        if self._process.assigned:
+            self._globals.restore_functions(self._process.assigned)
+            self._process.assigned.clear()  # restoring assigns too
         self._process.restore()
         if len(sys.modules) != self._loaded_modules:
             self._loaded_modules = len(sys.modules)

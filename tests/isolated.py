@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys  # noqa: F401 - a module that is not ours, to keep things in
 import decimal
 import functools
 import json
@@ -20,6 +21,7 @@ from typing import Any
 from actorq import ActorEnvironment, actor_cache
 
 reset = ActorEnvironment("isolated", replica_count=1, lease_seconds=2)
+small = ActorEnvironment("small", replica_count=1, max_memory_per_child=256 << 20, lease_seconds=2)
 
 counter = 0
 items: list[int] = [1]
@@ -188,3 +190,10 @@ def leaves_files(_: int) -> int:
 def spoil_and_wait(_: int) -> None:
     _spoil()
     time.sleep(60)
+
+
+@small.task
+def grows(size: int) -> int:
+    """Keeps that many bytes where nothing restores them, and says where it ran."""
+    sys.modules["colorsys"].__dict__.setdefault("held", []).append(b"x" * size)
+    return os.getpid()

@@ -10,6 +10,7 @@ assigned to one, which Python tells (see `process`).
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 import types
 from collections import OrderedDict, deque
@@ -21,10 +22,15 @@ from typing import Any
 from actorq.isolation import marks
 from actorq.isolation.marks import Marks
 
-#: objects noted at most; a module of data larger than this is named at start and not restored in place
+#: entries noted at most, of all globals together; what is larger is named at start and not restored in place
 _MOST_ELEMENTS = 200_000
 
 _PLAIN = frozenset({list, deque, set, bytearray, dict, types.MappingProxyType})
+_SIZED = _PLAIN | {tuple, frozenset}
+#: code of other modules, and loggers, which every module has: they belong to logging, like its handlers
+_STATELESS = (types.ModuleType, types.MethodType, types.GenericAlias, functools.partial, logging.Logger)
+#: modules whose instances say something about code
+_DECLARING = frozenset({"typing", "__future__"})
 _LRU_CACHE = type(functools.lru_cache(lambda: None))
 _CLASS_INTERNALS = frozenset({"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__"})
 
@@ -334,19 +340,24 @@ class GlobalState:
             value = todo.pop()
             if id(value) in self._seen or issubclass(type(value), self._opaque):
                 continue
-            if self._elements > _MOST_ELEMENTS:
-                self.unrestored.append(name)
-                return
+            size = len(value) if type(value) in _SIZED else 1
+            if self._elements + size > _MOST_ELEMENTS:  # what is smaller may still fit
+                self._leave(name)
+                continue
             try:
                 found = self._visit(value, name)
             except Exception:  # a lazy proxy, a property that raises: it is left as it is
-                self.unrestored.append(name)
+                self._leave(name)
                 continue
             if found is not None:
                 self._seen.add(id(value))
                 self._keep.append(value)
-                self._elements += len(found) + 1
+                self._elements += size
                 todo.extend(found)
+
+    def _leave(self, name: str) -> None:
+        if name not in self.unrestored:
+            self.unrestored.append(name)
 
     def _visit(self, value: Any, name: str) -> list[Any] | None:
         """Notes `value`; returns what it refers to, None for what needs no look."""
@@ -378,6 +389,8 @@ class GlobalState:
             return [value.__func__]
         if isinstance(value, property):
             return [value.fget, value.fset, value.fdel]
+        if isinstance(value, functools.cached_property):
+            return [value.func]
         if isinstance(value, types.FunctionType):
             return self._visit_function(value) if value.__module__ in self._names else None
         if isinstance(value, type):
@@ -387,12 +400,10 @@ class GlobalState:
             return [v for k, v in vars(value).items() if k not in _CLASS_INTERNALS]
         if kind.__module__ in self._names:
             return self._visit_instance(value, kind)
-        if not isinstance(value, types.ModuleType) and hasattr(value, "__dict__") and kind.__module__ != "typing":
-            if not callable(value) and vars(value):
-                self.unrestored.append(name)
-        elif kind.__module__ == "numpy" and kind.__name__ == "ndarray":
-            self.unrestored.append(name)
-        inner = getattr(value, "function", None) if kind.__module__.startswith("actorq") else None
+        ours = kind.__module__.partition(".")[0] == "actorq"
+        if not ours and (_has_state(value, kind) or (kind.__module__ == "numpy" and kind.__name__ == "ndarray")):
+            self._leave(name)
+        inner = getattr(value, "function", None) if ours else None
         return None if inner is None else [inner]
 
     def _visit_instance(self, value: Any, kind: type) -> list[Any]:
@@ -419,6 +430,15 @@ class GlobalState:
                 continue
             self._note(_Cell, cell)
         return found
+
+
+def _has_state(value: Any, kind: type) -> bool:
+    """Whether an instance of another module's class has attributes that could be changed."""
+    return (
+        not issubclass(kind, _STATELESS)
+        and kind.__module__ not in _DECLARING
+        and bool(getattr(value, "__dict__", None))
+    )
 
 
 def _slots_of(kind: type) -> list[str]:

@@ -44,3 +44,9 @@ def test_a_replica_whose_leaks_grow_is_replaced() -> None:
 
 def test_results_are_complete_while_replicas_are_replaced() -> None:
     assert len(list(isolated.leaves_files.map(range(100)))) == 100
+
+
+def test_a_replica_whose_memory_grew_is_replaced() -> None:
+    pids = [isolated.grows.remote(96 << 20) for _ in range(5)]
+    assert len(set(pids)) > 1
+    assert isolated.grows.remote(0) != pids[0]

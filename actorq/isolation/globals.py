@@ -96,7 +96,7 @@ class GlobalState:
 
     def restore_exactly(self) -> None:
         """The same by identity: after every lease."""
-        if not marks.AVAILABLE or not (
+        if not marks.INSTANCES or not (
             list(map(len, self._lists)) == self._lengths
             and all(map(is_, chain.from_iterable(self._lists), self._elements_of_lists))
         ):
@@ -124,11 +124,7 @@ class GlobalState:
         now = vars(what) if isinstance(saved, kinds.Class) else what
         if isinstance(saved, kinds.Function):
             self._functions[id(what)] = saved
-        elif (
-            marks.AVAILABLE
-            and isinstance(saved, (kinds.Mapping, kinds.Class, kinds.Cell))
-            and not isinstance(saved, kinds.Ordered)
-        ):
+        elif _is_marked(saved):
             self._marks.add(now, saved)
         elif type(now) in _PLAIN:
             self._plain.append(saved)
@@ -217,7 +213,7 @@ class GlobalState:
     def _visit_instance(self, value: Any, kind: type) -> list[Any]:
         found: list[Any] = []
         if hasattr(value, "__dict__"):
-            self._note(kinds.Mapping, vars(value))
+            self._note(kinds.Instance, vars(value))
             found += vars(value).values()
         names = kinds.slots_of(kind)
         if names:
@@ -238,6 +234,14 @@ class GlobalState:
                 continue
             self._note(kinds.Cell, cell)
         return found
+
+
+def _is_marked(saved: kinds.Saved) -> bool:
+    """Whether a mark tells of every change of it."""
+    if isinstance(saved, kinds.Instance):
+        return marks.INSTANCES
+    marked = isinstance(saved, (kinds.Mapping, kinds.Class, kinds.Cell)) and not isinstance(saved, kinds.Ordered)
+    return marks.AVAILABLE and marked
 
 
 def _has_state(value: Any, kind: type) -> bool:

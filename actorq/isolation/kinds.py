@@ -90,6 +90,12 @@ class Mapping(Saved):
             self.restore()
 
 
+class Instance(Mapping):
+    """The attributes of an instance."""
+
+    __slots__ = ()
+
+
 class Ordered(Mapping):
     """An OrderedDict keeps its order beside the dict: it must be read and filled by its own methods."""
 

@@ -81,6 +81,27 @@ def test_reading_changes_no_mark() -> None:
     assert not watched.changed
 
 
+class Holder:
+    value = 0
+
+
+def test_code_that_has_run_often_changes_marks_too() -> None:
+    holder, space, cell = Holder(), types.ModuleType("space"), types.CellType(0)
+    holder.value = 0
+    watched = Marks()
+    targets: list[Any] = [vars(space), cell]
+    if marks.INSTANCES:
+        targets.append(vars(holder))
+    for target in targets:
+        watched.add(target, target)
+    for value in range(1, 1000):
+        watched.settle()
+        holder.value = value
+        space.value = value  # type: ignore[attr-defined]  # any module takes attributes
+        cell.cell_contents = value
+        assert watched.which() == targets
+
+
 _SOURCE = """
 from collections import OrderedDict
 number, names, table = 1, ["a"], {"a": {"b": 1}}
@@ -110,7 +131,9 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     return module
 
 
-@pytest.mark.parametrize("available", [True, False], ids=["marks", "copies"])
+@pytest.mark.parametrize(
+    ("available", "instances"), [(True, True), (True, False), (False, False)], ids=["marks", "but instances", "copies"]
+)
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -131,9 +154,10 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     ],
 )
 def test_a_module_is_put_back_with_marks_and_without(
-    spoil: str, available: bool, module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+    spoil: str, available: bool, instances: bool, module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(marks, "AVAILABLE", available)
+    monkeypatch.setattr(marks, "INSTANCES", instances)
     state = GlobalState(["marked"], ())
     before = seen(module)
     exec(spoil, vars(module))

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-cluster lint types bench bench-cluster clean
+.PHONY: help demo test test-cluster lint types bench bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
@@ -45,8 +45,11 @@ types: $(VENV)/.test  ## mypy, strict, over package, tests and benchmarks
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 	$(BIN)/python -m benchmarks.run
 
+bench-leaks: $(VENV)/.test  ## what an input sees of the one before it, here and on the peers (installs them in .peers)
+	$(BIN)/python -m benchmarks.leaks
+
 bench-cluster: $(VENV)/.test tools  ## actors beside regular tasks on the cluster of the current KUBECONFIG
 	$(BIN)/python -m benchmarks.cluster
 
 clean:           ## removes the environment and all caches
-	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .tools .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -13,14 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actorq.runtime import shutdown
-from benchmarks import affinity, rows
+from benchmarks import affinity, reset, rows
 from benchmarks.forks import fork_overhead
 
 _RESULTS = Path(__file__).parent / "results"
 
 
 def main(names: list[str]) -> int:
-    chosen = [row for row in (*rows.ALL, fork_overhead, *affinity.ALL) if not names or row.__name__ in names]
+    every = (*rows.ALL, reset.reset_by_size, fork_overhead, *affinity.ALL)
+    chosen = [row for row in every if not names or row.__name__ in names]
     table: list[rows.Row] = []
     print(_HEAD)
     for measure in chosen:

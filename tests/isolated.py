@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import colorsys  # noqa: F401 - a module that is not ours, to keep things in
 import decimal
 import functools
 import json
 import locale
 import os
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections import Counter, OrderedDict, deque
@@ -22,7 +21,7 @@ from typing import Any
 from actorq import ActorEnvironment, actor_cache
 
 reset = ActorEnvironment("isolated", replica_count=1, lease_seconds=2)
-kept = ActorEnvironment("not-isolated", replica_count=1, isolation="none", lease_seconds=2)
+small = ActorEnvironment("small", replica_count=1, max_memory_per_child=256 << 20, lease_seconds=2)
 
 counter = 0
 items: list[int] = [1]
@@ -174,29 +173,10 @@ def spoil(_: int) -> dict[str, Any]:
     return before
 
 
-@kept.task
-def spoil_kept(_: int) -> dict[str, Any]:
-    before = _observe()
-    _spoil()
-    return before
-
-
 @reset.task
 def instance_of_cached(_: int) -> tuple[bool, int, int]:
     value = loaded()
     return isinstance(value, Settings), id(value), loaded.cache_info().misses
-
-
-@reset.task
-def leaves_thread(_: int) -> int:
-    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-    return os.getpid()
-
-
-@reset.task
-def leaves_process(_: int) -> int:
-    subprocess.Popen(["sleep", "3600"])
-    return os.getpid()
 
 
 @reset.task
@@ -207,17 +187,13 @@ def leaves_files(_: int) -> int:
 
 
 @reset.task
-def patches_json(_: int) -> None:
-    json.JSONEncoder.default = None  # type: ignore[assignment]  # the leak under test
-    json.dumps = str  # type: ignore[assignment]  # the leak under test
-
-
-@reset.task
-def nothing(x: int) -> int:
-    return x
-
-
-@reset.task
 def spoil_and_wait(_: int) -> None:
     _spoil()
     time.sleep(60)
+
+
+@small.task
+def grows(size: int) -> int:
+    """Keeps that many bytes where nothing restores them, and says where it ran."""
+    sys.modules["colorsys"].__dict__.setdefault("held", []).append(b"x" * size)
+    return os.getpid()

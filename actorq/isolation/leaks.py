@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,19 @@ from typing import Any
 _MOST = {"threads": 32, "processes": 16, "files": 256}
 #: libraries open a file or two in their own time (a telemetry database, a cache): a leak grows on and on
 _FILE_GROWTHS = 3
-#: modules compared per lease when looking for patches; a round over 400 modules takes 40 leases
-_PATCH_STEP = 10
+#: how long a lease may be held up by looking for patches, seconds; 450 modules with 1,600 classes take some 200 leases
+_LOOK_SECONDS = 20e-6
 
 
 class Leaks:
     """Counts what inputs leave behind.
 
     Args:
-        report: called with the kind of a leak and its count, once per kind and growth.
+        report: called with the task, the kind of a leak and its count or name, once per kind and growth.
         skip: modules that are restored and need no look.
     """
 
-    def __init__(self, report: Callable[[str, Any], None], skip: Collection[str]) -> None:
+    def __init__(self, report: Callable[[str, str, Any], None], skip: Collection[str]) -> None:
         self._report = report
         self._skip = skip
         self._told: dict[str, int] = {}
@@ -38,6 +39,10 @@ class Leaks:
         self._patched: set[str] = set()
         self._order: list[str] = []
         self._look_at = 0
+        self._leases = 0
+        #: the last lease that ran a task, and after which a module was looked at
+        self._ran: dict[str, int] = {}
+        self._looked: dict[str, int] = {}
         self.worn_out = False
         if not _baseline:
             take_baseline()
@@ -48,22 +53,29 @@ class Leaks:
         self._base = {"threads": threading.active_count(), "processes": _children(), "files": _open_files()}
         self._threads = self._base["threads"]
 
-    def after_input(self, happened: Collection[str]) -> None:
+    def after_input(self, task: str, happened: Collection[str]) -> None:
         if threading.active_count() > self._threads:
-            self._count("threads", threading.active_count())
+            self._count(task, "threads", threading.active_count())
         for kind in happened:
-            self._count(kind, _children() if kind == "processes" else _open_files())
+            self._count(task, kind, _children() if kind == "processes" else _open_files())
 
-    def after_lease(self) -> None:
-        """Compares some third-party modules with what they were: functions and classes that were replaced."""
+    def after_lease(self, task: str) -> None:
+        """Compares some third-party modules with what they were: functions, classes and methods that were replaced."""
+        self._leases += 1
+        self._ran[task] = self._leases
         if self._look_at >= len(self._order):
             self._look_at, self._order = (
                 0,
                 [name for name in list(sys.modules) if name not in self._skip and not name.startswith("actorq")],
             )
-        for name in self._order[self._look_at : self._look_at + _PATCH_STEP]:
+        until = time.perf_counter() + _LOOK_SECONDS
+        while self._look_at < len(self._order):
+            name = self._order[self._look_at]
             self._look(name)
-        self._look_at += _PATCH_STEP
+            self._looked[name] = self._leases
+            self._look_at += 1
+            if time.perf_counter() >= until:
+                break
 
     def _look(self, name: str) -> None:
         module = sys.modules.get(name)
@@ -71,15 +83,16 @@ class Leaks:
             return
         before = _baseline.get(name)
         if before is None:
-            _baseline[name] = _code_of(module)
+            _baseline[name] = _Code(name, module)
             return
-        now = vars(module)
-        for attribute, value in before.items():
-            if now.get(attribute, value) is not value and f"{name}.{attribute}" not in self._patched:
-                self._patched.add(f"{name}.{attribute}")
-                self._report("patched module", f"{name}.{attribute}")
+        for patched in before.replaced(vars(module)):
+            if patched not in self._patched:
+                self._patched.add(patched)
+                since = self._looked.get(name, 0)
+                suspects = [task for task, lease in self._ran.items() if lease > since]
+                self._report(" or ".join(suspects), "patched module", patched)
 
-    def _count(self, kind: str, count: int) -> None:
+    def _count(self, task: str, kind: str, count: int) -> None:
         left = count - self._base[kind]
         if left <= self._seen.get(kind, 0):
             return
@@ -88,7 +101,7 @@ class Leaks:
             self._seen[kind] = left
             return
         if left > 2 * self._told.get(kind, 0):
-            self._report(kind, left)
+            self._report(task, kind, left)
             self._told[kind] = left
         self._seen[kind] = left
         if kind == "threads":
@@ -97,30 +110,69 @@ class Leaks:
             self.worn_out = True
 
 
-_CODE = (types.FunctionType, types.BuiltinFunctionType, type)
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property)
 
 
-#: module -> its functions and classes as they were; the zygote takes it once and all executors share it
-_baseline: dict[str, dict[str, Any]] = {}
+class _Code:
+    """The functions, classes and methods of one module as they were."""
+
+    __slots__ = ("classes", "name", "own")
+
+    def __init__(self, name: str, module: types.ModuleType) -> None:
+        self.name = name
+        self.own: dict[str, Any] = {}
+        #: whole copies: made and compared in C, since there are thousands
+        self.classes: list[tuple[type, dict[str, Any]]] = []
+        if not issubclass(type(module), types.ModuleType):  # some packages put other objects among the modules
+            return
+        for attribute, value in list(vars(module).items()):
+            kind = type(value)  # not isinstance: a lazy proxy may raise when it is asked for its __class__
+            if kind is types.FunctionType or kind is types.BuiltinFunctionType:
+                self.own[attribute] = value
+            elif issubclass(kind, type):
+                self.own[attribute] = value
+                members = vars(value)
+                if members.get("__module__") == name:
+                    self.classes.append((value, members.copy()))
+
+    def replaced(self, now: dict[str, Any]) -> list[str]:
+        """Names of what is another object by now."""
+        found = [f"{self.name}.{key}" for key, value in self.own.items() if now.get(key, value) is not value]
+        for position, (owner, before) in enumerate(self.classes):
+            members = vars(owner)
+            if not _same(members, before):
+                found += [
+                    f"{self.name}.{owner.__qualname__}.{key}"
+                    for key, value in before.items()
+                    if members.get(key, value) is not value and issubclass(type(value), _FUNCTIONS)
+                ]
+                self.classes[position] = (owner, dict(members))  # told once; and nothing old is kept alive
+        return found
+
+
+def _same(members: Mapping[str, Any], before: dict[str, Any]) -> bool:
+    try:
+        return bool(members == before)  # by identity first: no code runs for what is the same
+    except Exception:  # an attribute was replaced whose __eq__ does not like it
+        return False
+
+
+#: module -> its code as it was; the zygote takes it once and all executors share it
+_baseline: dict[str, _Code] = {}
 
 
 def take_baseline() -> None:
-    """Notes the functions and classes of every module imported so far."""
+    """Notes the functions, classes and methods of every module imported so far."""
     for name, module in list(sys.modules.items()):
-        _baseline[name] = _code_of(module)
+        _baseline[name] = _Code(name, module)
 
 
 def ours(module: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Says that this package replaces `module.name` by `function`."""
-    _baseline.setdefault(module, {})[name] = function
+    if module not in _baseline:
+        _baseline[module] = _Code(module, sys.modules[module])
+    _baseline[module].own[name] = function
     return function
-
-
-def _code_of(module: types.ModuleType | None) -> dict[str, Any]:
-    if not issubclass(type(module), types.ModuleType):  # some packages put other objects among the modules
-        return {}
-    # by type(): a lazy proxy may raise when it is asked for its __class__
-    return {name: value for name, value in list(vars(module).items()) if issubclass(type(value), _CODE)}
 
 
 def _children() -> int:

@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import types
 import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -41,6 +42,8 @@ class ProcessState:
 
     def __init__(self, scratch: Path) -> None:
         self._happened: set[str] = set()
+        #: functions whose code or default arguments something was assigned to
+        self.assigned: list[types.FunctionType] = []
         self._flags: set[str] = set()
         self._environment = dict(os.environ)
         self._directory = Path.cwd()
@@ -165,9 +168,13 @@ class ProcessState:
         self._empty_temporary()
         happened = self._happened_now
 
-        def audit(event: str, _: Any) -> None:
+        assigned = self.assigned.append
+
+        def audit(event: str, arguments: tuple[Any, ...]) -> None:
             if event in _EVENTS:
                 happened(event)
+            elif event == "object.__setattr__" and type(arguments[0]) is types.FunctionType:
+                assigned(arguments[0])
 
         sys.addaudithook(audit)
         signal.signal = leaks.ours("signal", "signal", _flagging(_set_signal, self._flag))

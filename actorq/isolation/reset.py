@@ -87,7 +87,7 @@ class Isolation:
         if self.after_input is not None:
             self._globals.restore_exactly()
             self._process.check_signals()
-            self._leaks.after_lease()
+            self._leaks.after_lease(self.task)
 
     @property
     def worn_out(self) -> bool:
@@ -100,6 +100,9 @@ class Isolation:
 
     def _reset(self) -> None:
         self._globals.restore()
+        if self._process.assigned:
+            self._globals.restore_functions(self._process.assigned)
+            self._process.assigned.clear()  # restoring assigns too
         self._process.restore()
         if len(sys.modules) != self._loaded_modules:
             self._loaded_modules = len(sys.modules)
@@ -108,12 +111,12 @@ class Isolation:
             self._loads = cache.load_count()
             self._leaks.rebase()
         happened = self._process.take_happened()
-        self._leaks.after_input(happened)
+        self._leaks.after_input(self.task, happened)
         if happened:
             self._process.take_happened()  # counting opens files itself
 
-    def _report(self, kind: str, what: Any) -> None:
-        logger().warning("state_left_behind", task=self.task, kind=kind, what=what)
+    def _report(self, task: str, kind: str, what: Any) -> None:
+        logger().warning("state_left_behind", task=task, kind=kind, what=what)
 
 
 def own_modules(environment: Environment) -> list[str]:

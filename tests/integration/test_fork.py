@@ -30,18 +30,10 @@ def test_every_input_has_a_process_of_its_own_and_all_have_one_replica() -> None
     assert len(set(replicas)) == 1
 
 
-def test_an_input_sees_nothing_of_what_another_changed() -> None:
-    before = forked.observe.remote(0)
-    assert list(forked.spoil.map(range(3))) == [1, 1, 1]
-    assert forked.observe.remote(0) == before
-    assert before["patched"] is False
-    assert before["threads"] == 1
-
-
 def test_every_input_begins_with_an_empty_temporary_folder() -> None:
     folders = list(forked.litter.map(range(8)))
     assert all(folders)
-    assert forked.observe.remote(0)["temporary"] == []
+    assert forked.temporary_files.remote(0) == []
     assert eventually(lambda: not any(Path(folder, "litter").exists() for folder in folders))
 
 

@@ -33,7 +33,7 @@ test: $(VENV)/.test tools lint types  ## lint, types, and the whole test suite a
 test-cluster: $(VENV)/.test tools  ## chart, pools and regular tasks on the cluster of the current KUBECONFIG
 	@kubectl version >/dev/null 2>&1 || .tools/bin/kubectl version >/dev/null 2>&1 || \
 		{ echo "SKIPPED: no cluster answers; set KUBECONFIG" >&2; exit 0; }; \
-	ACTORQ_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -p no:randomly
+	ACTORQ_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -p no:randomly -n 0
 
 lint: $(VENV)/.test  ## ruff: rules and formatting
 	$(BIN)/ruff check .

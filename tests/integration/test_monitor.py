@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -113,25 +112,27 @@ def test_a_replaced_executor_is_counted(watched: Worker) -> None:
 
 
 def test_status_shows_a_running_map_and_its_replicas(worker: Worker) -> None:
-    run = threading.Thread(target=lambda: list(tasks.sleeps.map([0.05] * 120, map_id="shown")))
-    run.start()
+    handle = tasks.sleeps.map([0.05] * 10_000, map_id="shown")
+    next(handle)
 
     def look() -> list[dict[str, object]]:
         return list(json.loads(actorq("status", "plain", "-o", "json", url=worker.url).stdout)[0]["maps"])
 
-    assert eventually(lambda: [m["id"] for m in look()] == ["shown"], timeout=10)
+    def replicas() -> list[dict[str, object]]:
+        return list(json.loads(actorq("workers", "-o", "json", url=worker.url).stdout))
+
+    assert eventually(lambda: [m["id"] for m in look()] == ["shown"], timeout=20)
     (shown,) = look()
-    assert shown["total"] == 120
+    assert shown["total"] == 10_000
     assert shown["task"] == "tests.tasks.sleeps"
-    replicas = json.loads(actorq("workers", "-o", "json", url=worker.url).stdout)
-    assert {r["state"] for r in replicas} <= {"busy", "idle"}
-    assert "shown" in {r["map"] for r in replicas}
+    assert {r["state"] for r in replicas()} <= {"busy", "idle"}
+    assert eventually(lambda: "shown" in {r["map"] for r in replicas()}, timeout=20)
     table = actorq("status", url=worker.url).stdout
     assert "plain: replicas" in table
-    assert "/120" in table
+    assert "/10,000" in table
     assert "plain" in actorq("queues", url=worker.url).stdout
-    run.join()
-    assert eventually(lambda: look() == [])
+    handle.close()
+    assert eventually(lambda: look() == [], timeout=20)
 
 
 def test_inputs_that_wait_are_counted_as_inputs(on_server: str) -> None:

@@ -118,12 +118,20 @@ class Child:
             self._received += data
             if data:
                 return
-        elif not found and not self._ended():
+        elif not found and (self._pidfd >= 0 or not self._ended()):
             return
         # by its end, not by the socket's alone: a process that it left behind may hold that open
         self._reap()
         assert self._status is not None
-        raise ChildDiedError(failure.exit_reason(self._status))
+        self._drain()
+        if self._complete() is None:
+            raise ChildDiedError(failure.exit_reason(self._status))
+
+    def _drain(self) -> None:
+        """Takes what it had sent when it ended, perhaps after the last look at the socket."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self._sock.recv(_READ_BYTES, socket.MSG_DONTWAIT):
+                self._received += data
 
     def _complete(self) -> tuple[int, int] | None:
         """The lengths of report and output once all of both are here."""

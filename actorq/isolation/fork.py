@@ -93,10 +93,14 @@ class Forker:
             self._reap(child)
             child = self._fork()
             child.send(head, item)
-        with contextlib.suppress(OSError):  # no memory or processes for another one now: the next input tries again
-            self._standby = self._fork()
-        self._clean_up(child, wait=len(self._ended) > _MOST_ENDED)
         return child
+
+    def prepare_next(self, running: Child | None) -> None:
+        """While an input runs, or none does: forks the child of the next one, and ends what is left of earlier ones."""
+        if self._standby is None and self._refusal is None:
+            with contextlib.suppress(OSError):  # no memory or processes for one now: the next input tries again
+                self._standby = self._fork()
+        self._clean_up(running, wait=running is None or len(self._ended) > _MOST_ENDED)
 
     def finish(self, child: Child, reply: Reply | None) -> None:
         """Ends a child, and soon what it left behind; notes what it had to load."""
@@ -131,9 +135,9 @@ class Forker:
                 logger().error("fork_refused", cause=self._refusal)
 
     def rest(self) -> None:
-        """There is nothing to run now: ends what children of the last lease left behind."""
-        self._spawned = True
-        self._clean_up(None, wait=True)
+        """There is nothing to run now."""
+        self._spawned = True  # whatever the last children left behind
+        self.prepare_next(None)
 
     def end(self) -> None:
         self.invalidate()

@@ -27,6 +27,9 @@ from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 _STOP_SECONDS = 0.5
 #: the same where memory runs out: what the child takes meanwhile may be all there is left
 _MEMORY_STOP_SECONDS = 0.1
+#: how long a child runs alone before the next one is forked, seconds: the kernel would keep it waiting for the fork, of
+#: a millisecond or two, where it put both on one processor
+_HEAD_START = 0.001
 _NIL = b"\xc0"
 
 
@@ -67,22 +70,29 @@ class ForkRun(Run):
     def _run_one(self, item: bytes) -> Reply:
         child, reply = self._forker.begin(self._head, item), None
         try:
-            try:
-                self.armed = True
-                self._look_at_requests()
-                reply = child.reply()
-                assert reply is not None
-                return reply
-            except Stop as stop:
-                _stop(child, _MEMORY_STOP_SECONDS if stop.kind == failure.LOST else _STOP_SECONDS)
-                raise
-            finally:
-                self.armed = False
+            reply = self._wait(child, _HEAD_START)
+            if reply is None:
+                self._forker.prepare_next(child)
+                reply = self._wait(child, None)
+            assert reply is not None
+            return reply
+        except Stop as stop:
+            _stop(child, _MEMORY_STOP_SECONDS if stop.kind == failure.LOST else _STOP_SECONDS)
+            raise
         except ChildDiedError as error:
             message = f"its process ended: {error}"
             return Reply(error=failure.described(failure.LOST, message), output=_NIL)
         finally:
             self._forker.finish(child, reply)
+
+    def _wait(self, child: Child, timeout: float | None) -> Reply | None:
+        """Waits for the reply; the supervisor's signal may raise out of it."""
+        try:
+            self.armed = True
+            self._look_at_requests()
+            return child.reply(timeout)
+        finally:
+            self.armed = False
 
     def _look_at_requests(self) -> None:
         """A request that came while this process forked, and could not be stopped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 
 from actorq import ActorEnvironment, actor_cache
@@ -17,24 +17,18 @@ _REPLICAS, _MODELS, _HELD, _INPUTS = 8, 64, 8, 5000
 _LOAD, _RUN = 0.1, 0.01
 
 
-@actor_cache
-def held() -> OrderedDict[int, bool]:
-    """The models a replica holds, the one that was used last at the end."""
-    return OrderedDict()
+@actor_cache(maxsize=_HELD, key=lambda model, load: model)
+def loaded(model: int, load: float) -> int:
+    time.sleep(load)
+    return model
 
 
 def _use(model: int, load: float, run: float) -> int:
     """Returns how many models were loaded for it."""
-    models = held()
-    loads = int(model not in models)
-    if loads:
-        time.sleep(load)
-        models[model] = True
-        if len(models) > _HELD:
-            models.popitem(last=False)
-    models.move_to_end(model)
+    before = loaded.cache_info().misses
+    loaded(model, load)
     time.sleep(run)
-    return loads
+    return loaded.cache_info().misses - before
 
 
 @eight.task(affinity="model")
@@ -54,7 +48,7 @@ def nap(seconds: float) -> None:
 
 @eight.task
 def forget(seconds: float) -> None:
-    held().clear()
+    loaded.cache_clear()
     time.sleep(seconds)
 
 

@@ -122,6 +122,18 @@ def test_a_pool_on_demand_is_made_scaled_and_gone_when_idle(on_demand: Release) 
     assert eventually(lambda: on_demand.kubectl("get", kinds, "-l", ours, "-o", "name") == "", timeout=30)
 
 
+def test_an_input_that_needs_more_memory_than_its_pod_has_is_stopped_alone_and_told(on_demand: Release) -> None:
+    outputs: list[Any] = list(work.takes.map([5, 5, 1000, 5, 5], return_exceptions=True))
+    assert isinstance(outputs[2], ReplicaLostError)
+    assert "256 MiB" in str(outputs[2])
+    assert len({host for host, _ in outputs[:2] + outputs[3:]}) == 1
+    assert len({cached for _, cached in outputs[3:]}) == 1
+
+
+def test_inputs_of_async_tasks_share_the_process_of_one_pod(on_demand: Release) -> None:
+    assert len(set(work.waits.map([0.2] * 64))) == 1
+
+
 def test_regular_tasks_of_known_length_are_one_job(on_demand: Release) -> None:
     outputs = list(work.where.map(range(5)))
     assert [x for x, _ in outputs] == list(range(5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
@@ -12,6 +13,10 @@ IMAGE = os.environ.get("ACTORQ_TEST_IMAGE", "actorq:0.1.0")
 pool = ActorEnvironment("on-demand", container_image=IMAGE, replica_count=3, ttl_seconds=30)
 regular = TaskEnvironment("cluster-regular", container_image=IMAGE, max_crashes=1)
 evicted = TaskEnvironment("cluster-evicted", container_image=IMAGE)
+forked = ActorEnvironment(
+    "on-demand-fork", container_image=IMAGE, ttl_seconds=30, isolation="fork", limits={"memory": "256Mi"}
+)
+lanes = ActorEnvironment("on-demand-lanes", container_image=IMAGE, ttl_seconds=30, isolation="none", concurrency=16)
 bounded = TaskEnvironment("cluster-bounded", container_image=IMAGE, concurrency=2)
 
 
@@ -50,3 +55,19 @@ def slow(seconds: float) -> float:
     begun = time.time()
     time.sleep(seconds)
     return begun
+
+
+@forked.task
+def takes(megabytes: int) -> tuple[str, str]:
+    """Slowly enough to be seen."""
+    taken = []
+    for _ in range(megabytes // 5):
+        taken.append(bytearray(b"x" * 5_000_000))
+        time.sleep(0.01)
+    return socket.gethostname(), loaded()
+
+
+@lanes.task
+async def waits(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return f"{socket.gethostname()}-{os.getpid()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -118,6 +119,15 @@ class Task(Generic[P, R, C]):
         """Runs the task on a replica; returns a future at once."""
         return cast("Future[R]", engine().submit(self, args, kwargs))
 
+    def unknown_option(self, name: str) -> str:
+        """What is wrong with an option of `map` that there is not, and what to do."""
+        if name in self._signature.parameters:
+            return f"map() has no option {name!r}; as an argument of every call, give kwargs={{{name!r}: ...}}."
+        known = [*MapArguments.__annotations__, "return_exceptions"]
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(known)}."
+        return f"map() has no option {name!r}.{meant}"
+
     def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """One call as the inputs of a lease. Raises `TypeError` for a call the function cannot take, and `CodecError`
         naming the argument that cannot be carried.
@@ -196,6 +206,7 @@ class MapMethod(Generic[R]):
         timeout: float | None = None,
         map_id: str | None = None,
         progress: bool | None = None,
+        **unknown: Any,
     ) -> MapHandle[Any]:
         """Runs the task over inputs on the replicas, lazily on both sides, and yields the outputs in order.
 
@@ -223,6 +234,8 @@ class MapMethod(Generic[R]):
         from actorq.maps.options import MapOptions
 
         task = self._task
+        if unknown:
+            raise TypeError(task.unknown_option(next(iter(unknown))))
         mode, sources = self._mode, iterables
         if mode == ONE and len(iterables) > 1:
             mode = STAR

@@ -145,3 +145,15 @@ async def hooked(x: int) -> tuple[int, bool, str]:
     """How often the hook has run, whether on the loop of the tasks, and in which thread."""
     loop, thread = started[0]
     return len(started), loop is asyncio.get_running_loop(), thread
+
+
+async def _blocks() -> None:
+    time.sleep(60)
+
+
+@concurrent.task(timeout=0.5)
+async def blocks_in_a_subtask(x: int) -> int:
+    if x == 5:
+        await asyncio.gather(_blocks())
+    await asyncio.sleep(0.1)
+    return x

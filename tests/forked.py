@@ -176,3 +176,57 @@ def terminates_a_process(x: int) -> int:
     process = subprocess.Popen(["sleep", "60"])
     process.terminate()
     return process.wait(10)
+
+
+replicas: list[int] = []
+
+
+@forked.on_start
+def note_replica() -> None:
+    replicas.append(os.getpid())
+
+
+@actor_cache
+def hanging_model(file: str) -> int:
+    """Loads in any process but the replica's own, where it hangs."""
+    if os.getpid() in replicas:
+        _note(file)
+        time.sleep(60)
+    return os.getpid()
+
+
+@forked.task(timeout=0.5)
+def with_hanging_model(file: str) -> int:
+    return hanging_model(file)
+
+
+@actor_cache
+def deadly_model(file: str) -> int:
+    """The same, where it ends the process."""
+    if os.getpid() not in replicas:
+        return 0
+    _note(file)
+    os._exit(9)
+
+
+@forked.task
+def with_deadly_model(file: str) -> int:
+    return deadly_model(file)
+
+
+@forked.task
+def leaves_a_process_and_loads(file: str) -> int:
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    model(file)
+    return process.pid
+
+
+@forked.task(timeout=0.5)
+def closes_everything(x: int) -> int:
+    if x:
+        os.closerange(3, 1000)
+        try:
+            time.sleep(30)
+        except BaseException:
+            time.sleep(30)
+    return os.getppid()

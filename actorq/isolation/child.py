@@ -66,6 +66,7 @@ class Child:
         self._pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
         self._status: int | None = None
         self._received = bytearray()
+        self._closed = False
 
     def send(self, head: bytes, item: bytes) -> None:
         """Gives it its input. Raises `OSError` when it has died meanwhile."""
@@ -112,13 +113,16 @@ class Child:
             self._pidfd = -1
 
     def _receive(self, timeout: float) -> None:
-        found = ready([self._sock, self._pidfd] if self._pidfd >= 0 else [self._sock], timeout)
+        sources: list[Any] = [] if self._closed else [self._sock]
+        if self._pidfd >= 0:
+            sources.append(self._pidfd)
+        found = ready(sources, timeout if self._pidfd >= 0 else min(timeout, _LOOK_SECONDS))
         if self._sock.fileno() in found:
             data = self._sock.recv(_READ_BYTES)
             self._received += data
-            if data:
-                return
-        elif not found and (self._pidfd >= 0 or not self._ended()):
+            self._closed = not data  # perhaps by its body, which goes on
+            return
+        if not found and (self._pidfd >= 0 or not self._ended()):
             return
         # by its end, not by the socket's alone: a process that it left behind may hold that open
         self._reap()
@@ -130,7 +134,7 @@ class Child:
     def _drain(self) -> None:
         """Takes what it had sent when it ended, perhaps after the last look at the socket."""
         with contextlib.suppress(BlockingIOError):
-            while data := self._sock.recv(_READ_BYTES, socket.MSG_DONTWAIT):
+            while not self._closed and (data := self._sock.recv(_READ_BYTES, socket.MSG_DONTWAIT)):
                 self._received += data
 
     def _complete(self) -> tuple[int, int] | None:

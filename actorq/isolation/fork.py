@@ -14,14 +14,14 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import hashlib
 import os
-import random
 import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,16 @@ from actorq.cache_loads import Load
 from actorq.errors import CodecError, PoolError
 from actorq.isolation.child import Child, Reply, serve
 from actorq.isolation.forkable import why_not_forkable
+from actorq.isolation.orphans import adopt_orphans, children
 from actorq.isolation.process import PROCESS_EVENTS
+from actorq.isolation.randomness import generators_of, reseed
 from actorq.log import logger
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG = 1
 #: loads of one key that may fail here after they succeeded in a child
 _MOST_FAILED_LOADS = 3
+#: keys whose failures are remembered
+_MOST_NOTED = 1000
 #: killed children that may not have ended yet; the kernel takes as long for that as for a fork
 _MOST_ENDED = 3
 
@@ -69,14 +73,15 @@ class Forker:
         self._spawned = False
         self._folders = 0
         self._empty: list[Path] = []
-        self._wanted: dict[Load, None] = {}
-        self._failed_loads: dict[Load, int] = {}
+        self._wanted: dict[Load, float] = {}  # and how long each may take, seconds
+        #: beside the folder, which is made anew: names the load that is being made
+        self._attempt = Path(f"{scratch}.load")
+        self._failed_loads = self._fatal_load()
         self._refusal = why_not_forkable()
         shutil.rmtree(scratch, ignore_errors=True)  # of an executor that was killed
         scratch.mkdir(parents=True, mode=0o700)
-        if sys.platform == "linux":  # what a child leaves behind becomes our child, and ends with it
-            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        self._kept = _children()
+        adopt_orphans()
+        self._kept = children()
         _settle_memory()
 
     def begin(self, head: bytes, item: bytes) -> Child:
@@ -102,18 +107,30 @@ class Forker:
                 self._standby = self._fork()
         self._clean_up(running, wait=running is None or len(self._ended) > _MOST_ENDED)
 
-    def finish(self, child: Child, reply: Reply | None) -> None:
-        """Ends a child, and soon what it left behind; notes what it had to load."""
+    def finish(self, child: Child, reply: Reply | None, longest: float) -> None:
+        """Ends a child, and soon what it left behind; notes what it had to load, which may take `longest` here."""
         child.kill()
         self._ended.append(child)
         self._spawned |= reply is None or reply.spawned
         if reply is not None:
             for function, hits, misses in reply.calls:
                 cache.add_calls(function, hits, misses)
-            self._wanted.update(dict.fromkeys(reply.loads))
+            self._wanted.update(dict.fromkeys(reply.loads, longest))
 
-    def invalidate(self) -> None:
-        """This process has changed: the standby is not like it any more."""
+    def changed(self) -> None:
+        """Other code runs in this process from now on, or more is loaded; children must be like it."""
+        self._drop_standby()
+        self._kept = children()  # a model's server belongs to the replica
+        self._generators = generators_of(self._own_modules())
+        _settle_memory()
+        self._refusal = why_not_forkable()
+
+    @property
+    def wants_loads(self) -> bool:
+        """Children have loaded what is not loaded here."""
+        return bool(self._wanted)
+
+    def _drop_standby(self) -> None:
         if self._standby is not None:
             self._reap(self._standby)
             self._standby = None
@@ -123,12 +140,11 @@ class Forker:
         if not self._wanted:
             return
         wanted, self._wanted = self._wanted, {}
-        loaded = [load for load in wanted if self._load(load)]
+        self._spawned = True  # before the loads: what children left behind must not be taken for what a load starts
+        self._clean_up(None, wait=True)
+        loaded = [load for load, longest in wanted.items() if self._load(load, longest)]
         if loaded:
-            self.invalidate()
-            self._kept = _children()  # a model's server belongs to the replica
-            _settle_memory()
-            self._refusal = why_not_forkable()
+            self.changed()
             if self._refusal is not None:
                 names = ", ".join(sorted(set(map(cache_loads.shown, loaded))))
                 self._refusal += f", since @actor_cache loaded {names}"
@@ -140,23 +156,46 @@ class Forker:
         self.prepare_next(None)
 
     def end(self) -> None:
-        self.invalidate()
-        self.rest()
+        self._drop_standby()
+        self._spawned = True
+        self._clean_up(None, wait=True)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _load(self, load: Load) -> bool:
+    def _load(self, load: Load, longest: float) -> bool:
         """Loads one key in this process; False when it cannot, or need not."""
-        if self._failed_loads.get(load, 0) >= _MOST_FAILED_LOADS:
+        name = hashlib.blake2b(b"\0".join((load[0].encode(), load[1].encode(), load[2])), digest_size=16).hexdigest()
+        if self._failed_loads.get(name, 0) >= _MOST_FAILED_LOADS:
             return False
+        self._attempt.write_text(name, encoding="ascii")
         try:
-            return cache_loads.repeat(load, asyncio.run)  # the loop ends with it: one that is open cannot be forked
-        except Exception as error:  # it succeeded in a child; each child goes on loading its own
-            self._failed_loads[load] = self._failed_loads.get(load, 0) + 1
-            name = cache_loads.shown(load)
-            logger().warning("cache_not_shared", function=name, error=f"{type(error).__name__}: {error}")
+            with _at_most(longest):
+                return cache_loads.repeat(load, asyncio.run)  # the loop ends with it: an open one cannot be forked
+        except _TooLongError:  # it waits for what only a child can get, or for ever
+            self._note_failure(name, load, f"it took longer than {longest:.1f} s", _MOST_FAILED_LOADS)
             return False
+        except (Exception, SystemExit) as error:  # it succeeded in a child; each child goes on loading its own
+            self._note_failure(name, load, f"{type(error).__name__}: {error}", 1)
+            return False
+        except BaseException:  # the supervisor stops it: it takes longer than its input may, or its map is cancelled
+            self._note_failure(name, load, "it was stopped", _MOST_FAILED_LOADS)
+            raise
+        finally:
+            self._attempt.unlink(missing_ok=True)
+
+    def _note_failure(self, name: str, load: Load, why: str, weight: int) -> None:
+        if len(self._failed_loads) >= _MOST_NOTED:
+            self._failed_loads.clear()
+        self._failed_loads[name] = self._failed_loads.get(name, 0) + weight
+        logger().warning("cache_not_shared", function=cache_loads.shown(load), error=why)
+
+    def _fatal_load(self) -> dict[str, int]:
+        """The load that ended the executor before this one, if it was one: it is not tried again."""
+        try:
+            return {self._attempt.read_text(encoding="ascii"): _MOST_FAILED_LOADS}
+        except OSError:
+            return {}
 
     def _fork(self) -> Child:
         ours, theirs = socket.socketpair()
@@ -166,7 +205,7 @@ class Forker:
                 stream.flush()
         if len(sys.modules) != self._modules_seen:
             self._modules_seen = len(sys.modules)
-            self._generators = _generators(self._own_modules())
+            self._generators = generators_of(self._own_modules())
         pid = os.fork()
         if pid == 0:
             self._be_child(ours, theirs, folder)
@@ -212,7 +251,7 @@ class Forker:
             os._exit(status)
 
     def _work(self, head: bytes, item: bytes) -> Reply:
-        _reseed(self._generators)
+        reseed(self._generators)
         spawned: list[str] = []
         sys.addaudithook(lambda event, _: spawned.append(event) if event in PROCESS_EVENTS else None)
         loads: list[Load] = []
@@ -242,7 +281,7 @@ class Forker:
             return
         self._spawned = False
         known = self._kept | {child.pid for child in (self._standby, running) if child is not None}
-        while left := _children() - known:
+        while left := children() - known:
             logger().info("processes_left_behind", count=len(left))
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, ChildProcessError):
@@ -268,37 +307,27 @@ def _new_calls(before: dict[str, tuple[int, int]]) -> list[tuple[str, int, int]]
     return new
 
 
-def _children() -> set[int]:
-    """Child processes of this one."""
+class _TooLongError(BaseException):
+    """Raised inside a load. Not an `Exception`: the load must not swallow it."""
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raises `_TooLongError` in what runs for longer. By SIGALRM, which is free: no task runs in this process."""
+
+    def stop(*_: object) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()))
-    except OSError:  # not Linux: what a child leaves behind ends with the replica
-        return set()
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _settle_memory() -> None:
     """What is here now stays: the collector must not write to pages that children share with us."""
     gc.collect()
     gc.freeze()
-
-
-def _generators(modules: Iterable[str]) -> list[Any]:
-    """The random generators that these modules hold as globals."""
-    numpy: Any = sys.modules.get("numpy.random")
-    kinds: tuple[type, ...] = (random.Random,)
-    if numpy is not None:
-        kinds += (numpy.Generator, numpy.RandomState)
-    values = (value for name in modules for value in list(vars(sys.modules[name]).values()))
-    return [value for value in values if issubclass(type(value), kinds)]
-
-
-def _reseed(generators: Iterable[Any]) -> None:
-    """Children must not draw the same random numbers. `random` itself does this after a fork."""
-    numpy: Any = sys.modules.get("numpy.random")
-    if numpy is not None:
-        numpy.seed()
-    for generator in generators:
-        if isinstance(generator, random.Random) or not hasattr(generator, "bit_generator"):
-            generator.seed()
-        else:
-            generator.bit_generator.state = type(generator.bit_generator)().state

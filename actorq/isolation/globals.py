@@ -45,6 +45,7 @@ class GlobalState:
     def __init__(self, modules: Iterable[str], opaque: tuple[type, ...]) -> None:
         self._opaque = opaque
         self._names: set[str] = set()
+        self._namespaces: dict[str, kinds.Saved] = {}
         self._marks = Marks()
         #: of types whose comparison in C is exact but for equal elements; compared as one list
         self._plain: list[kinds.Saved] = []
@@ -70,11 +71,18 @@ class GlobalState:
         self._names.update(fresh)
         for name in fresh:
             namespace = vars(sys.modules[name])
-            self._note(kinds.Mapping, namespace)
+            self._namespaces[name] = self._note(kinds.Mapping, namespace)
             for key, value in list(namespace.items()):
                 if not (key.startswith("__") and key.endswith("__")):
                     self._walk(value, f"{name}.{key}")
         self._marks.settle()
+
+    def adopt(self) -> None:
+        """Keeps what the import of a submodule in a body did to its package: the import system does it only once."""
+        for name, saved in self._namespaces.items():
+            for child in [key for key in saved.what if key not in saved.copy]:
+                if saved.what[child] is sys.modules.get(f"{name}.{child}"):
+                    saved.copy[child] = saved.what[child]
 
     def restore(self) -> None:
         """Puts back what changed. A list's or set's element that was replaced by an equal one waits for
@@ -119,7 +127,7 @@ class GlobalState:
 
     # -- noting --------------------------------------------------------------------------------------------------------
 
-    def _note(self, kind: Callable[[Any], kinds.Saved], what: Any) -> None:
+    def _note(self, kind: Callable[[Any], kinds.Saved], what: Any) -> kinds.Saved:
         saved = kind(what)
         now = vars(what) if isinstance(saved, kinds.Class) else what
         if isinstance(saved, kinds.Function):
@@ -136,6 +144,7 @@ class GlobalState:
                 self._elements_of_lists += what
         else:
             self._others.append(saved)
+        return saved
 
     def _walk(self, root: Any, name: str) -> None:
         """Notes every mutable object of ours that `root` reaches."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,12 +101,15 @@ class Isolation:
             self._process.end()
 
     def _reset(self) -> None:
+        imported = len(sys.modules) != self._loaded_modules
+        if imported:
+            self._globals.adopt()
         self._globals.restore()
         if self._process.assigned:
             self._globals.restore_functions(self._process.assigned)
             self._process.assigned.clear()  # restoring assigns too
         self._process.restore()
-        if len(sys.modules) != self._loaded_modules:
+        if imported:
             self._loaded_modules = len(sys.modules)
             self._globals.add(own_modules(self._environment))
         if cache.load_count() != self._loads:
@@ -133,7 +138,7 @@ def own_modules(environment: Environment) -> list[str]:
             own.append(name)
             continue
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and not installed(file) and any(file.startswith(root) for root in roots):
+        if isinstance(file, str) and not installed(file) and any(_real(file).startswith(root) for root in roots):
             own.append(name)
     return [name for name in own if name.partition(".")[0] != "actorq"]
 
@@ -145,3 +150,9 @@ def project_root(name: str) -> str | None:
         return None
     depth = name.count(".") + (2 if Path(file).name == "__init__.py" else 1)
     return str(Path(file).resolve().parents[depth - 1]) + "/"
+
+
+@functools.lru_cache(maxsize=10_000)
+def _real(file: str) -> str:
+    """Where a module lies: a project may be reached by a link."""
+    return os.path.realpath(file)

@@ -24,8 +24,8 @@ _PREFIX = "actorq-map-"
 _NAME = re.compile(rb"actorq-map-(\d+)-([A-Za-z0-9_-]+)")
 #: a user of a map whose submitter died is removed by a later map after so long, seconds
 _STALE_SECONDS = 86_400
-#: what a pod sends: its login, reading its input, committing its result
-_COMMANDS = ("blmove", "xadd", "expire", "set", "get", "exists")
+#: what a pod sends: its login, choosing its database, reading its input, committing its result
+_COMMANDS = ("select", "blmove", "xadd", "expire", "set", "get", "exists")
 #: a key that may be read and not written came with this version
 _READ_ONLY_KEYS = (7, 0)
 

@@ -118,7 +118,7 @@ class PodTransport(RedisTransport):
         self._jobs: dict[str, _Job] = {}
         self._made = 0
         self._begun = False
-        self._looked = time.monotonic()
+        self._looked = self._kept_at = time.monotonic()
         self._progressed = time.monotonic()
         self._warned = ""
         self._away_since: float | None = None
@@ -167,6 +167,7 @@ class PodTransport(RedisTransport):
         self._login.renew(self._submit)
         alive = self._submit.call(scripts.CHECK, self._map_keys(), self._check_args(counters))[1]
         self._code.bring(self._submit, anew=not alive)
+        self._keep_inputs()
         if not alive:  # the server has lost all of it, or this thread was stalled for long
             for job in self._jobs.values():
                 self._write_inputs(job)
@@ -258,6 +259,18 @@ class PodTransport(RedisTransport):
                 # DEL first: sent again after a lost reply, it must not be there twice
                 commands += [["DEL", key], ["RPUSH", key, message], ["EXPIRE", key, _INPUT_TTL]]
             self._submit.pipeline(commands)
+
+    def _keep_inputs(self) -> None:
+        """Inputs of a map that takes days must not expire before their pods come."""
+        now = time.monotonic()
+        if now - self._kept_at < _INPUT_TTL / 4:
+            return
+        self._kept_at = now
+        prefix = keys.pod_inputs(self._map_id)
+        for job in self._jobs.values():
+            names = [f"{prefix}:{job.number}:{i}" for i, lease in enumerate(job.leases) if lease.id in job.open]
+            for begin in range(0, len(names), _PIPELINED):
+                self._submit.pipeline([["EXPIRE", name, _INPUT_TTL] for name in names[begin : begin + _PIPELINED]])
 
     def _forget_inputs(self, job: _Job) -> None:
         prefix = keys.pod_inputs(self._map_id)

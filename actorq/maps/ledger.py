@@ -83,7 +83,8 @@ class Ledger:
         self._serial = 0
         self._drawn = 0  # inputs drawn: index of the next new one
         self._taken = 0  # outputs handed to the consumer
-        self._consumed = 0  # outputs the consumer is done with: all it took before its last segment
+        #: outputs the consumer is done with: all it took before its last segment
+        self.consumed = 0
         self.given_up: list[GivenUp] = []  # for the transport to record
         self._again: list[tuple[float, int, _Again]] = []  # heap: not before, lo, what
         self._attempts: dict[int, int] = {}  # index -> tries that raised
@@ -190,7 +191,7 @@ class Ledger:
 
     def _room(self, window: int, count: int) -> int:
         """How many more inputs may be drawn before the consumer takes outputs."""
-        ahead = self._drawn - self._consumed
+        ahead = self._drawn - self.consumed
         if self.options.max_outstanding is not None:
             return self.options.max_outstanding - ahead
         if self._buffered >= MAX_BUFFERED_BYTES:
@@ -373,7 +374,7 @@ class Ledger:
             segment = self._finished.pop(self._taken, None)
         else:
             segment = self._arrived.popleft() if self._arrived else None
-        self._consumed = self._taken
+        self.consumed = self._taken
         if segment is not None:
             self._taken += segment.count
             self._buffered -= len(segment.outputs)

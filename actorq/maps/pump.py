@@ -82,10 +82,11 @@ class Pump:
     def _poll(self) -> Segment | None:
         if self.ledger.fatal is not None:
             raise self.ledger.fatal
+        consumed = self.ledger.consumed
         segment = self.ledger.take()
-        if segment is not None:
+        if segment is not None or self.ledger.consumed != consumed:
             self._transport.wake()  # there is room for more
-        elif self._over:
+        if segment is None and self._over:
             if not self.ledger.finished:
                 raise PoolError("The map was closed before it was finished.")
             ending = self.ledger.ending()

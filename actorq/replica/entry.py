@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import sys
 import traceback
-from typing import Any
 
 from actorq.replica.executor import Executor, flush_streams
 from actorq.replica.forked import ForkingExecutor
 from actorq.replica.lanes import Lanes
 from actorq.replica.leftovers import leave_failure
 from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
-from actorq.replica.spec import START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
+from actorq.replica.spec import SERVE_FAILED, START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
 
 
 def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
@@ -24,7 +21,6 @@ def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _leave_it_to_the_supervisor)
-        _reseed()
         executor = _make(spec, mine)
         try:
             executor.serve()
@@ -55,16 +51,8 @@ def _failed(spec: ExecutorSpec, slot: Slot, error: BaseException) -> int:
         leave_failure(spec.scratch, error)
         return START_FAILED
     traceback.print_exception(error)
-    return 1
+    return SERVE_FAILED
 
 
 def _leave_it_to_the_supervisor(signum: int, frame: object) -> None:
     """For SIGINT and SIGTERM. Not SIG_IGN, which programs that a task starts would inherit."""
-
-
-def _reseed() -> None:
-    """Forked executors must not draw the same random numbers."""
-    random.seed()
-    numpy: Any = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()

@@ -28,6 +28,8 @@ from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError
 from actorq.frames import Frame, parse_head, split
 from actorq.isolation import Isolation
+from actorq.isolation.randomness import generators_of, reseed
+from actorq.isolation.reset import own_modules
 from actorq.log import logger
 from actorq.ping import PING
 from actorq.replica.caches import CacheTeller
@@ -91,6 +93,7 @@ class Executor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
         self._lease = ""
+        self._stopped_early = False  # the lease was cancelled while its code was loaded
         self._waiting = False  # inside the wait on the mailbox, where the handler may raise
         self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
         self._waits = False  # a BLPOP is sent whose answer has not been read
@@ -107,9 +110,9 @@ class Executor:
             taken = self._next(done)
             done = None
             while taken is None and not self._draining:
-                self._rest()
+                rested = self._rest()
                 self._tell_caches()
-                taken = self._wait_for_mail()
+                taken = None if rested else self._wait_for_mail()
                 if taken is None:
                     self._look_at_wear()
                     taken = self._next(None)
@@ -117,12 +120,13 @@ class Executor:
                 return
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
-            self._isolation.after_lease()
+            self._after_lease()
             self._tell_caches()
             self._look_at_wear()
 
     def start(self) -> None:
         """What comes before the first lease. An exception is a start that failed, and no input's."""
+        reseed(generators_of(own_modules(self._environment)))
         self._lifecycle.start(self._environment)
         self._isolation.begin()
         if self._lifecycle.warm(self._versions.activate, "") and self._isolation.after_input is not None:
@@ -182,7 +186,14 @@ class Executor:
 
     def _versions_by(self, link: Link) -> Versions:
         bundles = Path(f"{self._spec.scratch}-code") if self._spec.bundles else None
-        return Versions(self._environment, self._isolation, link, bundles, self._lifecycle.start)
+        return Versions(self._environment, self._isolation, link, bundles, self._lifecycle.start, self._forget)
+
+    def _forget(self, environment: ActorEnvironment) -> None:
+        """A version of the code will not run any more."""
+        self._lifecycle.stop(environment)
+        gone = {id(task.function) for task in environment.tasks.values()}
+        for head in [head for head, prepared in self._prepared.items() if id(prepared.task) in gone]:
+            del self._prepared[head]
 
     def _settle_in(self) -> None:
         """All that the replica holds is loaded; leases may come."""
@@ -191,8 +202,14 @@ class Executor:
         """A lease, ready to run."""
         return Run(prepared, codec.unpack_each(packed), self._slot, self._isolation.after_input)
 
-    def _rest(self) -> None:
-        """There is nothing to run now."""
+    def _rest(self) -> bool:
+        """There is nothing to run now. Returns whether the replica has to say that it is idle, since it was not."""
+        return False
+
+    @property
+    def _wants_rest(self) -> bool:
+        """It has something to do before it may be handed a lease."""
+        return False
 
     def _tell_caches(self) -> None:
         """Tells the supervisor what `@actor_cache` holds."""
@@ -217,7 +234,7 @@ class Executor:
         spec = self._spec
         args: list[Argument] = [*keys.prefix(spec.environment), self._worker, spec.lease_seconds, iso_now()]
         totals = self._slot.totals
-        want = "" if self._draining else "+"
+        want = "" if self._draining or (done is not None and self._wants_rest) else "+"
         stores: list[Store] = []
         if done is None:
             args += (want, "", *totals.values, b"", 0)
@@ -322,6 +339,7 @@ class Executor:
     def _work(self, member: str, payload: bytes | bytearray) -> _Done:
         """Runs one lease and returns what to commit."""
         self._slot.hold(member)
+        self._stopped_early = False
         try:
             head, packed = unseal(self._spec.environment, payload)
             prepared = self._prepare(head)
@@ -331,8 +349,10 @@ class Executor:
         self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run, self._lease = run, member
         self._isolation.task = prepared.head.task
+        run.stopped = self._stopped_early
         try:
-            run.run(self._event_loop)
+            if not run.stopped:
+                run.run(self._event_loop)
         except Stop as stop:  # arrived in our own loop, between two inputs
             run.stopped = stop.kind == failure.CANCELLED
         if run.stopped and self._isolation.after_input is not None:
@@ -347,6 +367,16 @@ class Executor:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
         return member, run.take(self._worker), payload
 
+    def _after_lease(self) -> None:
+        """What is too slow for every input, and must not keep the results from being sent."""
+        if self.worn_out:
+            return
+        try:
+            self._isolation.after_lease()
+        except Exception as error:  # an object of the task's that refuses to be put back
+            logger().error("reset_failed", task=self._isolation.task, error=f"{type(error).__name__}: {error}")
+            self._draining = self.worn_out = True
+
     def _spoilt(self, run: Run) -> None:
         """The state could not be restored after an input: nothing more may run in this process."""
         logger().error("reset_failed", task=run.prepared.head.task, error=run.spoilt)
@@ -357,12 +387,23 @@ class Executor:
         prepared = self._prepared.get(head)
         if prepared is None:
             parsed = parse_head(head)
-            prepared = Prepared(self._versions.function(parsed.code, parsed.task), parsed)
+            # imports and start hooks of the user's: what ends the process is charged to the lease, and can be stopped
+            self._slot.begin_lease(1, time.monotonic_ns(), None)
+            try:
+                function = self._versions.function(parsed.code, parsed.task)
+            finally:
+                slot = self._slot
+                self._stopped_early = slot.request == CANCEL and slot.request_of == slot.lease
+                slot.end_lease()
+            prepared = Prepared(function, parsed, anew=self._isolation.after_input is not None)
             self._prepared[head] = prepared
             if len(self._prepared) > _PREPARED_MAPS:
                 self._prepared.popitem(last=False)
         elif prepared.head.task != PING:
-            self._versions.activate(prepared.head.code)
+            parsed = prepared.head
+            if self._versions.function(parsed.code, parsed.task) is not prepared.task:
+                del self._prepared[head]  # its version was forgotten, and has come anew
+                return self._prepare(head)
         return prepared
 
     def _refused(self, payload: bytes | bytearray, error: ActorqError) -> Frame:

@@ -30,6 +30,9 @@ _MEMORY_STOP_SECONDS = 0.1
 #: how long a child runs alone before the next one is forked, seconds: the kernel would keep it waiting for the fork, of
 #: a millisecond or two, where it put both on one processor
 _HEAD_START = 0.001
+#: a load may take as long here as the timeout of the task whose child made it, or, without one, this much and so many
+#: times as long as the whole input, seconds
+_LOAD_SECONDS, _LOAD_FACTOR = 60.0, 10.0
 _NIL = b"\xc0"
 
 
@@ -52,7 +55,9 @@ class ForkRun(Run):
         """Runs what is left. Returns early only after a cancel."""
         slot, outputs = self._slot, self._outputs
         for item in self._iterator:
-            self._forker.settle()
+            if self._forker.wants_loads and not self._settle():
+                self._caught(Stop(failure.CANCELLED))
+                return
             slot.begin_input(len(outputs), time.monotonic_ns())
             try:
                 reply = self._run_one(item)
@@ -67,7 +72,22 @@ class ForkRun(Run):
                 outputs.append(reply.output)
             slot.end_input()
 
+    def _settle(self) -> bool:
+        """Makes the loads that children had to make. Each may take as long as an input; False when the map is over."""
+        self._slot.begin_input(len(self._outputs), time.monotonic_ns())
+        try:
+            self.armed = True
+            self._look_at_requests()
+            self._forker.settle()
+        except Stop as stop:
+            return stop.kind != failure.CANCELLED
+        finally:
+            self.armed = False
+            self._slot.end_input()
+        return True
+
     def _run_one(self, item: bytes) -> Reply:
+        begun, timeout = time.monotonic(), self.prepared.head.timeout
         child, reply = self._forker.begin(self._head, item), None
         try:
             reply = self._wait(child, _HEAD_START)
@@ -83,7 +103,8 @@ class ForkRun(Run):
             message = f"its process ended: {error}"
             return Reply(error=failure.described(failure.LOST, message), output=_NIL)
         finally:
-            self._forker.finish(child, reply)
+            longest = timeout or _LOAD_SECONDS + _LOAD_FACTOR * (time.monotonic() - begun)
+            self._forker.finish(child, reply, longest)
 
     def _wait(self, child: Child, timeout: float | None) -> Reply | None:
         """Waits for the reply; the supervisor's signal may raise out of it."""
@@ -122,19 +143,28 @@ class ForkingExecutor(Executor):
 
     def _settle_in(self) -> None:
         scratch = Path(self._spec.scratch)
-        self._forker = Forker(scratch, lambda: own_modules(self._environment), self._run_in_child, self._become_child)
+        self._forker = Forker(scratch, self._own_modules, self._run_in_child, self._become_child)
+
+    def _own_modules(self) -> list[str]:
+        return own_modules(self._versions.environment)
 
     def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
         assert self._forker is not None
-        if prepared.head.code != self._code:
+        if prepared.head.code != self._code and prepared.head.task != PING:
             self._code = prepared.head.code
-            self._forker.invalidate()
+            self._forker.changed()
         return ForkRun(prepared, head, codec.split_list(bytes(packed)), self._slot, self._forker)
 
-    def _rest(self) -> None:
+    @property
+    def _wants_rest(self) -> bool:
+        return self._forker is not None and self._forker.wants_loads
+
+    def _rest(self) -> bool:
         assert self._forker is not None
-        self._forker.rest()
+        loads = self._forker.wants_loads
         self._forker.settle()
+        self._forker.rest()
+        return loads
 
     # -- in the child --------------------------------------------------------------------------------------------------
 

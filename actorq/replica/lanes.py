@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from actorq import codec
+from actorq.frames import parse_head
 from actorq.replica.executor import Executor
 from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
@@ -32,8 +33,8 @@ _CANCEL_SECONDS = 1.0
 #: longest wait for a message of the server or a wake-up, seconds: the wait on the mailbox answers after 10
 _READ_SECONDS = 20.0
 
-#: the tasks that the input of this context has started
-_started: contextvars.ContextVar[set[asyncio.Task[Any]] | None] = contextvars.ContextVar("actorq_started", default=None)
+#: rounds of cancelling what an input left behind, which may start more while it ends
+_CANCEL_ROUNDS = 3
 
 
 class Lanes:
@@ -109,6 +110,8 @@ class Lane(Executor):
     ) -> None:
         self._first = first or self
         self._lock: threading.Lock = threading.Lock() if first is None else first._lock
+        self._turns: _Turns = _Turns() if first is None else first._turns
+        self._has_turn = False
         self._shared_loop = loop
         super().__init__(spec, worker, slot)
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
@@ -136,8 +139,19 @@ class Lane(Executor):
 
     # -- in its thread -------------------------------------------------------------------------------------------------
 
+    def _work(self, member: str, payload: bytes | bytearray) -> Any:
+        try:
+            return super()._work(member, payload)
+        finally:
+            if self._has_turn:
+                self._has_turn = False
+                self._turns.leave()
+
     def _prepare(self, head: bytes) -> Prepared:
-        with self._lock:  # versions of the code are those of the process
+        if self._spec.bundles and not self._has_turn:
+            self._turns.enter(parse_head(head).code)
+            self._has_turn = True
+        with self._lock:
             return super()._prepare(head)
 
     def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
@@ -181,6 +195,31 @@ class Lane(Executor):
                 self._draining = self.worn_out = True
 
 
+class _Turns:
+    """Which version of the code runs: one at a time, since its modules are those of the process."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._code = ""
+        self._running = 0
+        self._others = 0  # lanes that wait to run another version; those of this one queue behind them
+
+    def enter(self, code: str) -> None:
+        """Waits until `code` may run."""
+        with self._condition:
+            other = code != self._code
+            self._others += other
+            self._condition.wait_for(lambda: not self._running or (code == self._code and not self._others))
+            self._others -= other
+            self._code = code
+            self._running += 1
+
+    def leave(self) -> None:
+        with self._condition:
+            self._running -= 1
+            self._condition.notify_all()
+
+
 class LoopRun(Run):
     """A lease whose inputs run on the event loop, one after the other.
 
@@ -210,19 +249,35 @@ class LoopRun(Run):
 
     def _on_loop(self, value: Any) -> Any:
         """Runs one input on the loop and waits for it."""
-        call = _Call(self._loop, _Marked(_run_input(self.prepared.call, value), self._slot), self._inbox)
+        owner = _Owner(self._slot)
+        call = _Call(self._loop, _Marked(_run_input(self.prepared.call, value, owner), self._slot), self._inbox)
         try:
             while self._inbox.get() is not call:
                 self._on_wake()
         except Stop:
             call.cancel()
+            woken = False
             while self._inbox.get() is not call:  # the supervisor ends the process when this takes too long
-                continue
+                woken = True
+            if woken:
+                self._inbox.put(_WAKE)  # for the next input: what was asked for meanwhile
             raise
         return call.result()
 
 
 _WAKE = object()
+
+
+class _Owner:
+    """An input, to the tasks that it starts."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+
+#: the input that this context belongs to
+_owner: contextvars.ContextVar[_Owner | None] = contextvars.ContextVar("actorq_owner", default=None)
 
 
 class _Call:
@@ -297,18 +352,18 @@ class _Exit:
         self.error = error
 
 
-async def _run_input(call: Callable[[Any], Any], value: Any) -> Any:
+async def _run_input(call: Callable[[Any], Any], value: Any, owner: _Owner) -> Any:
     """One input, and the end of what it has started and left."""
-    mine: set[asyncio.Task[Any]] = set()
-    _started.set(mine)
+    _owner.set(owner)
     try:
         result = call(value)
         return await result if isinstance(result, Coroutine) else result
     except (SystemExit, KeyboardInterrupt) as error:
         return _Exit(error)
     finally:
-        if mine:
-            left = set(mine)
+        for _ in range(_CANCEL_ROUNDS):
+            if not (left := set(owner.tasks)):
+                break
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=_CANCEL_SECONDS)
@@ -318,9 +373,10 @@ def _new_task(
     loop: asyncio.AbstractEventLoop, coro: Any, context: contextvars.Context | None = None
 ) -> asyncio.Task[Any]:
     """A task of the loop, known to the input that starts it. One with a context of its own belongs to nobody."""
-    task = asyncio.Task(coro, loop=loop, context=context)
-    mine = _started.get() if context is None else None
-    if mine is not None:
-        mine.add(task)
-        task.add_done_callback(mine.discard)
+    owner = _owner.get() if context is None else None
+    if owner is None:
+        return asyncio.Task(coro, loop=loop, context=context)
+    task: asyncio.Task[Any] = asyncio.Task(_Marked(coro, owner.slot), loop=loop)
+    owner.tasks.add(task)
+    task.add_done_callback(owner.tasks.discard)
     return task

@@ -80,12 +80,21 @@ class Lifecycle:
                 self._journal.write(self._warm)
         started, self._started = self._started, []
         for environment in reversed(started):
-            for function in reversed(environment.at_exit):
-                try:
-                    self._call(Prewarm(function=function, args=(), kwargs={}))
-                except BaseException as error:  # the next hook has its own things to close
-                    text = failure.describe(error)["traceback"]
-                    logger().error("exit_hook_failed", hook=_name(function), traceback=text)
+            self._run_exit_hooks(environment)
+
+    def stop(self, environment: ActorEnvironment) -> None:
+        """A version of the code will not run any more: runs its exit hooks. Never raises."""
+        if environment in self._started:
+            self._started.remove(environment)
+            self._run_exit_hooks(environment)
+
+    def _run_exit_hooks(self, environment: ActorEnvironment) -> None:
+        for function in reversed(environment.at_exit):
+            try:
+                self._call(Prewarm(function=function, args=(), kwargs={}))
+            except BaseException as error:  # the next hook has its own things to close
+                text = failure.describe(error)["traceback"]
+                logger().error("exit_hook_failed", hook=_name(function), traceback=text)
 
     def _call(self, call: Prewarm) -> None:
         value = call.function(*call.args, **call.kwargs)

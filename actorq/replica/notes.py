@@ -17,7 +17,7 @@ from actorq import failure
 from actorq.lease import NONE_RAN
 from actorq.replica.caches import CacheListener
 from actorq.replica.health import Cause, Health
-from actorq.replica.slots import CANCEL, LATE, MEMORY, NOTHING, SERVING, STARTING, TIMEOUT, Slot
+from actorq.replica.slots import CANCEL, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Slot
 from actorq.replica.spec import START_FAILED, WAKE_SIGNAL
 
 if TYPE_CHECKING:
@@ -146,9 +146,10 @@ class Replica:
 
     @property
     def newest(self) -> Lane:
-        """The lane whose input began last."""
+        """The lane whose input runs on the event loop just now, or whose input began last."""
         running = [lane for lane in self.lanes if lane.slot.running]
-        return max(running or self.lanes, key=lambda lane: lane.slot.overdue[0])
+        on_loop = [lane for lane in running if lane.slot.on_loop]
+        return on_loop[0] if on_loop else max(running or self.lanes, key=lambda lane: lane.slot.overdue[0])
 
     def unfinished(self) -> list[Unfinished]:
         """What it held when it died. An input is charged with the death unless it was killed for another's sake."""
@@ -194,7 +195,6 @@ class Replica:
         self.draining = True
         for lane in self.lanes:
             lane.slot.drain()
-            lane.slot.ask(NOTHING)
         self.wake()
 
     def kill(self, reason: str, lane: Lane | None = None) -> None:
@@ -234,7 +234,8 @@ class Replica:
             if now >= lane.cancel_kill_at:
                 self.kill("its map was cancelled and the input did not stop", lane)
             return
-        if now >= lane.late_at and slot.count > 1 and not lane.stopping_for_memory:
+        stopping = lane.stopping_for_memory or lane.timed_out_input == slot.input  # there is one request at a time
+        if now >= lane.late_at and slot.count > 1 and not stopping:
             lane.late_at = now + min(now - since, _LATE_MOST)
             self.ask(lane, LATE)
 

@@ -28,6 +28,8 @@ from actorq.settings import settings
 
 #: inputs that take less than this, seconds, run in the tight loop
 _TIGHT_SECONDS = 50e-6
+#: types of constants that no input can change
+_UNCHANGEABLE = frozenset({int, float, bool, str, bytes, type(None)})
 #: how long coroutines that an input left behind may take to be cancelled, seconds
 _CANCEL_SECONDS = 1.0
 
@@ -41,24 +43,32 @@ class Stop(BaseException):
 
 
 class Prepared:
-    """A task and the constants of one map, ready to be called with an input. Cached per head."""
+    """A task and the constants of one map, ready to be called with an input. Cached per head.
 
-    def __init__(self, function: Callable[..., Any], head: Head) -> None:
+    Args:
+        anew: an input must not see what another did to the constants.
+    """
+
+    def __init__(self, function: Callable[..., Any], head: Head, *, anew: bool = False) -> None:
         kwargs = codec.unpack(head.kwargs) if head.kwargs else {}
         if not isinstance(kwargs, dict):
             raise CodecError("The constant arguments of the map are not a dict.")
         self.head = head
+        self.task = function
         self.function = partial(function, **kwargs) if kwargs else function
+        #: the constants are decoded for every input, which may change them
+        self._anew = anew and not all(type(value) in _UNCHANGEABLE for value in kwargs.values())
         self.is_async = inspect.iscoroutinefunction(function)
         self.tight = False
 
     def call(self, value: Any) -> Any:
         mode = self.head.mode
+        function = partial(self.task, **codec.unpack(self.head.kwargs)) if self._anew else self.function
         if mode == STAR:
-            return self.function(*value)
+            return function(*value)
         if mode == CALL:
-            return self.function(*value[0], **value[1])
-        return self.function(value)
+            return function(*value[0], **value[1])
+        return function(value)
 
     def observe(self, count: int, busy: float) -> None:
         """How long inputs of this task take decides which loop runs the next lease."""

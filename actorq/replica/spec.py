@@ -16,6 +16,8 @@ WAKE_SIGNAL: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signa
 WORN_OUT = 75
 #: exit status of an executor that could not start, and has left word why
 START_FAILED = 76
+#: exit status of an executor that failed between two leases
+SERVE_FAILED = 77
 #: exit status of a regular task's pod whose map is gone: its Job ends as a whole
 MAP_GONE = 43
 

@@ -29,7 +29,7 @@ from actorq.replica.guard import MemoryGuard
 from actorq.replica.health import Cause
 from actorq.replica.notes import Lane, Replica, send_signal
 from actorq.replica.slots import ENDING, MAX_LANES, Slots
-from actorq.replica.spec import START_FAILED, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
+from actorq.replica.spec import SERVE_FAILED, START_FAILED, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
 from actorq.waiting import Waker, ready
 
@@ -272,7 +272,7 @@ class Supervisor:
         replica.pid = 0
         reason = replica.killed_for or failure.exit_reason(status)
         code = os.waitstatus_to_exitcode(status)
-        if replica.phase == ENDING and not replica.held and code != START_FAILED:
+        if replica.phase == ENDING and not replica.held and code not in (START_FAILED, SERVE_FAILED):
             self._ended(replica, None if code in (0, WORN_OUT) else reason)
             return
         cause = replica.cause_of_death(code)
@@ -309,7 +309,8 @@ class Supervisor:
 
     def _start_failed(self, replica: Replica, reason: str) -> None:
         told = leftovers.take_failure(replica.scratch) or f"It ended while it started: {reason}."
-        logger().error("start_failed", worker=replica.name, again_in_seconds=replica.pause, traceback=told)
+        if self._lifeline is None:  # a program that waits for it raises the same
+            logger().error("start_failed", worker=replica.name, again_in_seconds=replica.pause, traceback=told)
         if self._lifeline is not None and replica.health.failed_starts >= _MOST_FAILED_STARTS:
             self._fail(told)
 

@@ -27,6 +27,7 @@ from actorq.isolation.reset import own_modules
 from actorq.log import logger
 from actorq.ping import PING, answer
 from actorq.replica import importing
+from actorq.replica.runner import Stop
 
 #: bundles kept imported; the one used longest ago goes first
 _KEPT_VERSIONS = 8
@@ -61,6 +62,7 @@ class Versions:
         link: the executor's connection; it must not wait for a reply when `function` is called.
         scratch: folder for bundles; None where this replica takes none.
         start: runs the start hooks of a version.
+        stop: is told of a version that will not run any more.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class Versions:
         link: Link,
         scratch: Path | None,
         start: Callable[[ActorEnvironment], None],
+        stop: Callable[[ActorEnvironment], None],
     ) -> None:
-        self._start = start
+        self._start, self._stop = start, stop
         self._isolation = isolation
         self._link = link
         self._scratch = scratch
@@ -82,6 +85,11 @@ class Versions:
     def active(self) -> str:
         """The version that runs."""
         return self._active
+
+    @property
+    def environment(self) -> ActorEnvironment:
+        """What the version that runs declares."""
+        return self._known[self._active].environment
 
     def function(self, code: str, name: str) -> Callable[..., Any]:
         """The function of task `name` in version `code`, which is made the running one.
@@ -132,6 +140,7 @@ class Versions:
     def _forget(self, code: str) -> None:
         """Lets go of a bundle that is not the active one."""
         version = self._known.pop(code)
+        self._stop(version.environment)
         self._isolation.forget(version.environment)
         if version.folder is not None:
             shutil.rmtree(version.folder, ignore_errors=True)
@@ -162,7 +171,7 @@ class Versions:
         except BaseException as error:
             self._swap(previous)
             self._forget(code)
-            if not isinstance(error, Exception):
+            if isinstance(error, Stop):  # the supervisor's
                 raise
             raise PoolError(f"The code of the map cannot be imported here: {type(error).__name__}: {error}") from error
         finally:

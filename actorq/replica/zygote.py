@@ -26,6 +26,7 @@ from typing import Any
 
 from actorq.errors import DeclarationError
 from actorq.isolation.forkable import why_not_forkable
+from actorq.isolation.orphans import adopt_orphans, children
 from actorq.replica import hugepages
 from actorq.replica.importing import import_target
 from actorq.replica.slots import Slots
@@ -107,7 +108,11 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
             from actorq.environment import ActorEnvironment
 
             environment = ActorEnvironment.declared(os.environ["ACTORQ_REPLICA_OF"])
-            Zygote(spec, slots, channel, environment.start_method).serve()
+            zygote = Zygote(spec, slots, channel, environment.start_method)
+            if environment.isolation == "fork":
+                adopt_orphans()
+            zygote.adopts = environment.isolation == "fork"
+            zygote.serve()
         status = 0
     except BaseException:  # the process boundary
         traceback.print_exc()
@@ -191,7 +196,8 @@ def _named(spec: ZygoteSpec) -> str:
         names = [e.name for e in Environment.all() if isinstance(e, ActorEnvironment)]
         if len(names) != 1:
             raise DeclarationError(
-                f"{spec.targets[-1].name} declares {names or 'no environment'}: name one, MODULE:VARIABLE."
+                f"{spec.targets[-1].name} declares {names or 'no environment'}: name one, by -e NAME or as "
+                "MODULE:VARIABLE."
             )
         return names[0]
     module = sys.modules[spec.targets[-1].name]
@@ -232,6 +238,8 @@ class Zygote:
         self._slots = slots
         self._channel = channel
         self._children: dict[int, int] = {}  # pid -> slot
+        #: what an executor leaves behind becomes ours when it ends, and is ended
+        self.adopts = False
 
     def serve(self) -> None:
         gc.collect()
@@ -271,7 +279,7 @@ class Zygote:
         main(ExecutorSpec(**executor), self._slots, slot)
 
     def _reap(self) -> None:
-        while self._children:
+        while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -281,7 +289,15 @@ class Zygote:
             slot = self._children.pop(pid, None)
             if slot is not None:
                 _kill_group(pid)
+                if self.adopts:
+                    self._end_orphans()
                 self._channel.send({"exited": slot, "pid": pid, "status": status})
+
+    def _end_orphans(self) -> None:
+        """Only executors are our children; what else there is was left by one that has ended."""
+        for pid in children() - self._children.keys():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _kill_group(pid: int) -> None:

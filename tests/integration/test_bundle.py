@@ -222,7 +222,7 @@ MANY_VERSIONS = """
     link = Link(sys.argv[1], patience=0)
     isolation = Isolation(env, "reset", Path("scratch"))
     isolation.begin()
-    versions = Versions(env, isolation, link, Path("code").resolve(), lambda _: None)
+    versions = Versions(env, isolation, link, Path("code").resolve(), lambda _: None, lambda _: None)
     declaration = "from actorq import ActorEnvironment; env = ActorEnvironment('edited-often')"
     for number in range(_KEPT_VERSIONS + 3):
         job.write_text(f"{declaration}\\n@env.task\\ndef work(): return {number}\\n")
@@ -381,3 +381,35 @@ def test_code_that_came_with_a_map_has_its_hooks_and_is_warm_again_after_recycli
     assert done.stdout.splitlines() == ["False True"] + ["True True"] * 6, done.stderr
     pool.stop()
     assert log.read_text().split() == ["start", "load", "exit"] * 3
+
+
+DIES = """
+    import os, sys
+    from actorq import ActorEnvironment
+
+    env = ActorEnvironment("shipped", code="bundle", max_crashes=1)
+    if os.environ.get("ACTORQ_REPLICA_OF"):
+        {dies}
+
+    @env.task
+    def work(x):
+        return x
+
+    if __name__ == "__main__":
+        try:
+            print(list(work.map(range(3))))
+        except Exception as error:
+            print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("dies", "told"), [("sys.exit(2)", "PoolError The code of the map cannot"), ("os._exit(3)", "ReplicaLostError")]
+)
+def test_code_that_ends_the_process_at_its_import_fails_its_map_and_not_the_pool(
+    shipped: Shipped, dies: str, told: str
+) -> None:
+    (shipped.folder / "dies.py").write_text(textwrap.dedent(DIES).replace("{dies}", dies))
+    done = shipped.python("dies.py")
+    assert told in done.stdout, done.stdout + done.stderr
+    assert shipped.run()[0][0] == "1"

@@ -137,3 +137,9 @@ def test_isolation_between_inputs_of_one_process_is_refused(isolation: str) -> N
 
 def test_start_hooks_run_once_for_all_lanes_on_their_loop() -> None:
     assert set(concurrent.hooked.map(range(20))) == {(1, True, "MainThread")}
+
+
+def test_an_input_whose_subtask_blocks_the_loop_is_told_from_those_it_delays() -> None:
+    results = list(concurrent.blocks_in_a_subtask.map(range(16), return_exceptions=True))
+    assert isinstance(results[5], TaskTimeoutError)
+    assert [result for i, result in enumerate(results) if i != 5] == [x for x in range(16) if x != 5]

@@ -234,3 +234,36 @@ def test_an_operator_who_starts_a_worker_needs_no_settings_for_it(on_server: str
         worker.communicate(timeout=20)
     assert results[2][0] != results[2][1]
     assert worker.returncode == 0
+
+
+def test_a_load_after_which_nothing_waits_is_made_before_the_replica_takes_the_next_call(tmp_path: Path) -> None:
+    first = forked.with_model.remote(str(tmp_path / "one"))
+    second = forked.with_model.remote(str(tmp_path / "one"))
+    assert first[0] == first[1]
+    assert second[0] == replica()
+
+
+def test_a_load_that_hangs_in_the_replica_is_given_up_and_costs_no_input(tmp_path: Path) -> None:
+    log = tmp_path / "loads"
+    before = replica()
+    assert len(list(forked.with_hanging_model.map([str(log)] * 6))) == 6
+    assert lines(log) == [before]
+    assert replica() == before
+
+
+def test_a_load_that_ends_the_replica_is_not_tried_again(tmp_path: Path) -> None:
+    log = tmp_path / "loads"
+    assert list(forked.with_deadly_model.map([str(log)] * 6)) == [0] * 6
+    assert len(lines(log)) == 1
+
+
+def test_a_process_left_by_an_input_that_loaded_something_is_ended_too(tmp_path: Path) -> None:
+    pids = list(forked.leaves_a_process_and_loads.map([str(tmp_path / "loads")] * 3))
+    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+def test_a_child_that_closed_its_files_and_resists_costs_its_own_input_alone() -> None:
+    before = replica()
+    results = list(forked.closes_everything.map([0, 1, 0], return_exceptions=True))
+    assert results[::2] == [before, before]
+    assert isinstance(results[1], TaskTimeoutError)

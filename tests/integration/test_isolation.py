@@ -5,6 +5,11 @@ The table itself is `test_leaks.py`.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,3 +55,41 @@ def test_a_replica_whose_memory_grew_is_replaced() -> None:
     pids = [isolated.grows.remote(96 << 20) for _ in range(5)]
     assert len(set(pids)) > 1
     assert isolated.grows.remote(0) != pids[0]
+
+
+def test_a_submodule_that_a_body_imports_is_there_for_every_input(tmp_path: Path) -> None:
+    package = tmp_path / "parts"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "heavy.py").write_text("VALUE = 7")
+    (tmp_path / "script.py").write_text(
+        textwrap.dedent("""
+        from actorq import ActorEnvironment
+        import parts
+
+        env = ActorEnvironment("imports")
+
+        @env.task
+        def work(x):
+            import parts.heavy
+            return parts.heavy.VALUE + x
+
+        @env.task
+        def spoils(x, opts):
+            return opts.pop("x")
+
+        if __name__ == "__main__":
+            print(list(work.map(range(3))))
+            print(list(spoils.map(range(3), kwargs={"opts": {"x": 1}})))
+        """)
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["[7, 8, 9]", "[1, 1, 1]"], done.stderr

@@ -14,6 +14,7 @@ import pytest
 
 import actorq
 from actorq import DeclarationError, MapFailedError, MapTimeoutError
+from actorq.maps import pump
 from actorq.task import MapArguments
 from tests import tasks
 from tests.conftest import eventually, map_threads, pool_client
@@ -233,3 +234,9 @@ def test_redis_holds_only_the_window_of_a_long_map() -> None:
         jobs = max(len(server.keys(f"rq:job:{outputs.map_id}-*")) for _ in range(20))
     outputs.close()
     assert jobs <= 2 * 2 + 2
+
+
+def test_room_that_the_consumer_makes_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one input drawn ahead, every step needs the pump to be woken: here it never wakes by itself."""
+    monkeypatch.setattr(pump, "BEAT_SECONDS", 1000.0)
+    assert len(list(tasks.double.map(range(40), max_outstanding=1))) == 40

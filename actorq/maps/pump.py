@@ -161,10 +161,13 @@ class Pump:
                 alone = not self.ledger.outstanding
                 leases = self.ledger.offer(self._transport.replicas, now, names)
                 given_up, self.ledger.given_up = self.ledger.given_up, []
+                over = not leases and self.ledger.finished  # the source has just said that there is no more
             if leases:
                 self._submit(leases, alone=alone)
             if given_up:
                 self._transport.record(given_up)
+            if over:
+                continue
             if self._by_name:
                 self._recall(now)
             # Read first, then ask what vanished: a lease whose result waits to be read is not lost.

@@ -156,12 +156,12 @@ class Pump:
                 raise MapTimeoutError(f"The map did not finish within {self.ledger.options.timeout} s.")
             names = self._transport.names() if self._by_name else ()
             with self._condition:
-                if self._closed or self.ledger.finished:
+                if self._closed or self._finished():
                     return
                 alone = not self.ledger.outstanding
                 leases = self.ledger.offer(self._transport.replicas, now, names)
                 given_up, self.ledger.given_up = self.ledger.given_up, []
-                over = not leases and self.ledger.finished  # the source has just said that there is no more
+                over = not leases and self._finished()  # the source has just said that there is no more
             if leases:
                 self._submit(leases, alone=alone)
             if given_up:
@@ -176,6 +176,9 @@ class Pump:
             if time.monotonic() >= next_beat:
                 self._book(self._transport.beat(list(self.ledger.outstanding.values()), self.ledger.counters))
                 next_beat = time.monotonic() + BEAT_SECONDS
+
+    def _finished(self) -> bool:
+        return self.ledger.finished
 
     def _gather(self) -> None:
         """Lets a few frames come together while every replica has a lease that runs and one that waits.

@@ -9,7 +9,7 @@ prefixes; the table at the head of each script says which.
     rq:queue:<env>                   LIST     leases that wait, oldest first                   while any waits
     rq:job:<lease>                   HASH     one lease: RQ's fields and `aq*` fields of ours  until its last result
     rq:wip:<env>                     ZSET     "<lease>:<attempt>" -> when the lease lapses     while any runs
-    rq:execution:<lease>:<attempt>   HASH     who runs it since when                           2 x lease_seconds
+    rq:execution:<lease>:<attempt>   HASH     who runs it since when                           4 x lease_seconds
     rq:worker:<w>                    HASH     a replica, as RQ registers it                    RQ's TTL
     rq:worker:<w>:executions         SET      what the replica runs                            RQ's TTL
     rq:workers, rq:workers:<env>     SET      worker keys                                      while any lives

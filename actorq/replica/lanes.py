@@ -5,7 +5,8 @@
         └────── coroutine ──▶ event loop ── result ──▶ lane    supervisor's signal, which is passed on to the lanes
 
 The one idea: *to Redis a lane is a replica*. It has a name, a mailbox, a lease and a page of its own, so leases,
-hand-off, timeouts and recovery are those of any other replica. Threads only wait, for the server or for the loop.
+hand-off, timeouts and recovery are those of any other replica. Threads only wait, for the server or for the loop; but
+for code that comes with a map, which a lane imports, while the others wait.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from benchmarks.leaks import driving, probes
 #: single calls after which every other module has been compared once, with room to spare
 _LEASES_OF_A_ROUND = 600
 
-_none = ActorEnvironment("leaks-none", replica_count=1, isolation="none")
-_reset = ActorEnvironment("leaks-reset", replica_count=1, isolation="reset")
-_fork = ActorEnvironment("leaks-fork", replica_count=1, isolation="fork")
+_none = ActorEnvironment("leaks-none", replica_count=1, isolation="none", lease_seconds=60)
+_reset = ActorEnvironment("leaks-reset", replica_count=1, isolation="reset", lease_seconds=60)
+_fork = ActorEnvironment("leaks-fork", replica_count=1, isolation="fork", lease_seconds=60)
 _regular = TaskEnvironment("leaks-regular")
 
 

@@ -23,9 +23,15 @@ from tests.conftest import Worker, eventually
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One whose cluster bus, 10,000 above, is a port too, and free."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            if port < 55_000:
+                with contextlib.suppress(OSError):
+                    bus.bind(("127.0.0.1", port + 10_000))
+                    return port
 
 
 @contextlib.contextmanager

@@ -63,7 +63,6 @@ class Forker:
     ) -> None:
         self._scratch = scratch
         self._own_modules = own_modules
-        self._generators: list[Any] = []
         self._modules_seen = 0
         self._run = run
         self._detach = detach
@@ -77,12 +76,10 @@ class Forker:
         #: beside the folder, which is made anew: names the load that is being made
         self._attempt = Path(f"{scratch}.load")
         self._failed_loads = self._fatal_load()
-        self._refusal = why_not_forkable()
         shutil.rmtree(scratch, ignore_errors=True)  # of an executor that was killed
         scratch.mkdir(parents=True, mode=0o700)
         adopt_orphans()
-        self._kept = children()
-        _settle_memory()
+        self.changed()
 
     def begin(self, head: bytes, item: bytes) -> Child:
         """A child that runs this input. Raises `PoolError` where this process cannot be forked."""
@@ -140,8 +137,7 @@ class Forker:
         if not self._wanted:
             return
         wanted, self._wanted = self._wanted, {}
-        self._spawned = True  # before the loads: what children left behind must not be taken for what a load starts
-        self._clean_up(None, wait=True)
+        self._end_leftovers()  # before the loads: they must not be taken for what a load starts
         loaded = [load for load, longest in wanted.items() if self._load(load, longest)]
         if loaded:
             self.changed()
@@ -157,8 +153,7 @@ class Forker:
 
     def end(self) -> None:
         self._drop_standby()
-        self._spawned = True
-        self._clean_up(None, wait=True)
+        self._end_leftovers()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
@@ -266,6 +261,11 @@ class Forker:
         before = _calls()
         error, output = self._run(head, item)
         return Reply(error=error, output=output, loads=loads, calls=_new_calls(before), spawned=bool(spawned))
+
+    def _end_leftovers(self) -> None:
+        """All children have ended, and all that they left behind, when this returns."""
+        self._spawned = True
+        self._clean_up(None, wait=True)
 
     def _clean_up(self, running: Child | None, *, wait: bool) -> None:
         """Reaps the children that have ended, and ends what they left behind: their children became ours."""

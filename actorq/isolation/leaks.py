@@ -11,8 +11,9 @@ import threading
 import time
 import types
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
+
+from actorq.isolation.orphans import children
 
 #: leaks above the count at the start, after which the executor is replaced
 _MOST = {"threads": 32, "processes": 16, "files": 256}
@@ -50,14 +51,14 @@ class Leaks:
 
     def rebase(self) -> None:
         """What is there now belongs to the replica: after the start, and after a cache has loaded something."""
-        self._base = {"threads": threading.active_count(), "processes": _children(), "files": _open_files()}
+        self._base = {"threads": threading.active_count(), "processes": len(children()), "files": _open_files()}
         self._threads = self._base["threads"]
 
     def after_input(self, task: str, happened: Collection[str]) -> None:
         if threading.active_count() > self._threads:
             self._count(task, "threads", threading.active_count())
         for kind in happened:
-            self._count(task, kind, _children() if kind == "processes" else _open_files())
+            self._count(task, kind, len(children()) if kind == "processes" else _open_files())
 
     def after_lease(self, task: str) -> None:
         """Compares some third-party modules with what they were: functions, classes and methods that were replaced."""
@@ -173,14 +174,6 @@ def ours(module: str, name: str, function: Callable[..., Any]) -> Callable[..., 
         _baseline[module] = _Code(module, sys.modules[module])
     _baseline[module].own[name] = function
     return function
-
-
-def _children() -> int:
-    """Child processes of this one, zombies included."""
-    try:
-        return len(Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split())
-    except OSError:  # not Linux
-        return 0
 
 
 def _open_files() -> int:

@@ -1,4 +1,4 @@
-"""Processes that a task started and left: whose children they become, and which there are."""
+"""Child processes: which there are, and whose they become when a task has left them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def children() -> set[int]:
-    """Child processes of this one."""
+def children(pid: int | None = None) -> set[int]:
+    """Child processes of the main thread of `pid`, or of this process; zombies included."""
+    pid = os.getpid() if pid is None else pid
     try:
-        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()))
-    except OSError:  # not Linux
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()))
+    except OSError:  # not Linux, or it has ended
         return set()

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from actorq.isolation.orphans import children
+
 #: an input is stopped when less than this part of the limit is left…
 _RESERVE_PART = 0.05
 #: …or, of a large limit, less than this, bytes. What is needed is what a task takes from one look to its end, and that
@@ -196,7 +198,7 @@ def stopped_for(used: int, limit: int, *, killed: bool = False) -> str:
 
 def tree_bytes(pid: int, of_one: Callable[[int], int]) -> int:
     """Memory of a process and its descendants."""
-    return of_one(pid) + sum(tree_bytes(child, of_one) for child in _children(pid))
+    return of_one(pid) + sum(tree_bytes(child, of_one) for child in children(pid))
 
 
 def _cgroup(mount: Path, path: str, files: tuple[str, str, str]) -> Cgroup | None:
@@ -211,10 +213,6 @@ def _cgroup(mount: Path, path: str, files: tuple[str, str, str]) -> Cgroup | Non
         except OSError:
             continue
     return None
-
-
-def _children(pid: int) -> list[int]:
-    return list(map(int, _read(f"/proc/{pid}/task/{pid}/children").split()))
 
 
 def _resident(pid: int) -> int:

@@ -26,7 +26,7 @@ from actorq.settings import settings
 ROOT = Path(__file__).parents[1]
 
 #: how long what a test started may take to disappear, seconds
-_PATIENCE = 3.0
+_PATIENCE = 15.0
 
 
 def eventually(condition: object, timeout: float = _PATIENCE) -> bool:

@@ -54,6 +54,14 @@ def wait(seconds: float) -> float:
 
 
 @plain.task
+def until(path: str) -> str:
+    """Runs until there is a file."""
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return path
+
+
+@plain.task
 def span(_: int) -> tuple[float, float]:
     begin = time.monotonic()
     time.sleep(0.01)
@@ -285,6 +293,10 @@ def sturdy(x: int) -> int:
     return x
 
 
+#: of a model: dear beside an input, and beside a stall of a busy machine, or it would be right to load it twice
+LOAD_SECONDS = 0.05
+
+
 @actor_cache
 def models() -> set[str]:
     """What this replica has loaded so far."""
@@ -294,7 +306,9 @@ def models() -> set[str]:
 def _use(model: str, seconds: float) -> tuple[str, int, bool]:
     """The model, who used it, and whether it had to be loaded for that."""
     loads = model not in models()
-    models().add(model)
+    if loads:
+        time.sleep(LOAD_SECONDS)
+        models().add(model)
     time.sleep(seconds)
     return model, os.getpid(), loads
 

@@ -28,6 +28,9 @@ _LATE_SECONDS = 0.06
 _LATE_MOST = 2.0
 #: from the exception of a timeout to SIGKILL, seconds
 _KILL_GRACE = 1.0
+#: an order to stop a job is kept so long, seconds, for a lane that does not run it (yet): the server knows of a lease
+#: before its executor has read it. Far longer than a stall of the machine, and a job's name never returns
+_ORDER_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,8 @@ class Lane:
         self.timed_out_input = self.memory_input = -1
         self.memory_stops = 0
         self.late_at = self.kill_at = self.memory_kill_at = self.cancel_kill_at = 0.0
+        #: jobs that are to stop as soon as they run here, and when that is forgotten
+        self.unwanted: dict[str, float] = {}
 
     @property
     def stopping_for_memory(self) -> bool:
@@ -175,6 +180,7 @@ class Replica:
         """Enforces what is due. `now` is monotonic, seconds."""
         for lane in self.lanes:
             if lane.slot.running:
+                self._watch_orders(lane, now)
                 self._watch_lease(lane, now)
                 self._watch_input(lane, now)
 
@@ -210,10 +216,13 @@ class Replica:
                 self._interrupt(lane)
 
     def cancel_job(self, worker: str, job: str) -> None:
+        """Stops a job that `worker` runs, or is about to run."""
+        now = time.monotonic()
         for lane in self.lanes:
-            slot = lane.slot
-            if lane.worker == worker and slot.running and slot.held.rpartition(":")[0] == job:
-                self._interrupt(lane)
+            if lane.worker == worker:
+                lane.unwanted[job] = now + _ORDER_SECONDS
+                if lane.slot.running:
+                    self._watch_orders(lane, now)
 
     def wake(self) -> None:
         if self.pid:
@@ -223,6 +232,13 @@ class Replica:
         """Stops what a lane runs: by an exception, and by SIGKILL if that does not help."""
         lane.cancelled_lease, lane.cancel_kill_at = lane.slot.lease, time.monotonic() + _KILL_GRACE
         self.ask(lane, CANCEL, lane.slot.lease)
+
+    def _watch_orders(self, lane: Lane, now: float) -> None:
+        if not lane.unwanted:
+            return
+        if lane.unwanted.pop(lane.slot.held.rpartition(":")[0], None) is not None:
+            self._interrupt(lane)
+        lane.unwanted = {job: until for job, until in lane.unwanted.items() if now < until}
 
     def _watch_lease(self, lane: Lane, now: float) -> None:
         """Asks for a flush of a lease that runs late."""

@@ -31,6 +31,8 @@ from actorq.replica.slots import REPORT_BYTES
 
 #: pause before a death that could not be told is told again, seconds
 _RETRY_SECONDS = 0.5
+#: the longest wait for the answer to a subscription, seconds; without one it is no less subscribed
+_SUBSCRIBE_SECONDS = 1.0
 
 
 class Watched(Protocol):
@@ -202,20 +204,21 @@ class Registrar(threading.Thread):
             self._workers = [
                 ReplicaWorker([self._environment], name=name, connection=self._client) for name in self._names
             ]
+        if self._pubsub_thread is None:
+            self._subscribe()
         busy = self._watched.busy_workers()
         for worker in self._workers:
             self._client.delete(worker.key)
             worker.register_birth()
             worker.heartbeat(timeout=keys.worker_ttl(self._lease_seconds))
             worker.set_state("busy" if worker.name in busy else "idle")
-        if self._pubsub_thread is None:
-            self._subscribe()
 
     def _subscribe(self) -> None:
-        """One subscription for the command channels of all replicas."""
+        """One subscription for the command channels of all replicas: there before RQ's tools can see a worker."""
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         channels = {worker.pubsub_channel_name: self._handler(worker.name) for worker in self._workers}
         pubsub.subscribe(**channels)
+        pubsub.get_message(timeout=_SUBSCRIBE_SECONDS)  # the server's word that it listens
         self._pubsub_thread = pubsub.run_in_thread(sleep_time=5, daemon=True, exception_handler=self._pubsub_error)
 
     def _handler(self, name: str) -> Callable[[Any], None]:

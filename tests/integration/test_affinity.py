@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from actorq.broker.stream import submit_keys
 from actorq.broker.wire import Argument, Link
 from actorq.lease import tag
 from tests import tasks
-from tests.conftest import Worker, eventually
+from tests.conftest import Worker, eventually, pool_client
 
 Used = tuple[str, int, bool]
 
@@ -36,6 +36,15 @@ def loads(outputs: Iterable[Used]) -> int:
     return sum(loaded for _, _, loaded in outputs)
 
 
+@pytest.fixture
+def known_replicas() -> None:
+    """A pool whose replicas are known by name: before that, whoever comes first runs an input."""
+    tasks.double.remote(1)
+    with pool_client() as client:
+        assert eventually(lambda: client.scard("rq:workers:plain") == 2)
+
+
+@pytest.mark.usefixtures("known_replicas")
 def test_a_model_is_loaded_by_one_replica() -> None:
     names = shuffled("one-", 16, 30)
     outputs = list(tasks.uses_model.map(names))
@@ -44,6 +53,7 @@ def test_a_model_is_loaded_by_one_replica() -> None:
     assert len({pid for _, pid, _ in outputs}) == 2
 
 
+@pytest.mark.usefixtures("known_replicas")
 def test_a_later_map_finds_what_an_earlier_one_loaded() -> None:
     names = shuffled("later-", 16, 30)
     list(tasks.uses_model.map(names))
@@ -56,29 +66,31 @@ def test_one_model_keeps_both_replicas_busy() -> None:
     assert min(used.values()) > 75
 
 
+@pytest.mark.usefixtures("known_replicas")
 def test_every_way_to_call_keeps_a_model_where_it_is() -> None:
     async def awaited(names: list[str]) -> list[Used]:
         return [output async for output in tasks.uses_model.map.aio(names)]
 
-    names = shuffled("way-", 8, 40)
-    assert loads(tasks.uses_model.map(names)) <= 10
-    for outputs in (
-        tasks.uses_model.starmap([(name, 0.001) for name in names]),
-        actorq.map(partial(tasks.uses_model, seconds=0.001), names),
-        tasks.uses_model.map(iter(names), order_outputs=False),
-        asyncio.run(awaited(names)),
-        [future.result() for future in [tasks.uses_model.submit(name) for name in names]],
-        [future.result() for future in [tasks.uses_model.submit(model=name) for name in names]],
-    ):
-        assert loads(outputs) <= 8
-    assert tasks.uses_model.remote("way-1")[0] == "way-1"
+    ways: dict[str, Callable[[list[str]], Iterable[Used]]] = {
+        "map": tasks.uses_model.map,
+        "starmap": lambda names: tasks.uses_model.starmap([(name, 0.001) for name in names]),
+        "partial": lambda names: actorq.map(partial(tasks.uses_model, seconds=0.001), names),
+        "unordered": lambda names: tasks.uses_model.map(iter(names), order_outputs=False),
+        "aio": lambda names: asyncio.run(awaited(names)),
+        "submit": lambda names: [f.result() for f in [tasks.uses_model.submit(name) for name in names]],
+        "keyword": lambda names: [f.result() for f in [tasks.uses_model.submit(model=name) for name in names]],
+    }
+    for way, call in ways.items():
+        assert loads(call(shuffled(f"{way}-", 8, 40))) <= 13, way  # of 16
+    assert tasks.uses_model.remote("map-1")[0] == "map-1"
 
 
+@pytest.mark.usefixtures("known_replicas")
 def test_a_function_of_the_arguments_may_make_the_key() -> None:
     names = shuffled("made-", 8, 40)
     outputs = list(tasks.uses_second.map(range(len(names)), names))
     assert [name for name, _, _ in outputs] == names
-    assert loads(outputs) <= 10
+    assert loads(outputs) <= 13  # of 16
 
 
 def test_a_function_that_fails_is_an_error_that_names_the_input() -> None:

@@ -38,15 +38,17 @@ def test_the_same_script_uses_the_replicas_of_the_server(worker: Worker) -> None
     assert set(tasks.who.map(range(20))) == pids
 
 
-def test_rq_info_tells_the_truth(worker: Worker) -> None:
+def test_rq_info_tells_the_truth(worker: Worker, tmp_path: Path) -> None:
     assert "2 workers, " in rq_info(worker.url)
-    outputs = tasks.wait.map([1.5] * 4)
+    go_on = tmp_path / "go on"
+    outputs = tasks.until.map([str(go_on)] * 4)
 
     def shows_all() -> bool:
         info = rq_info(worker.url)
         return info.count(": busy plain") == 2 and "2, 2 executing" in info
 
     assert eventually(shows_all)
+    go_on.touch()
     assert len(list(outputs)) == 4
     assert eventually(lambda: rq_info(worker.url).count(": idle plain") == 2)
     assert "0, 0 executing" in rq_info(worker.url)

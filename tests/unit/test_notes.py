@@ -1,0 +1,59 @@
+"""What a supervisor asks of an executor."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from actorq.replica import notes
+from actorq.replica.notes import Lane, Replica
+from actorq.replica.slots import CANCEL, Slot, Slots
+
+
+@pytest.fixture
+def slot() -> Slot:
+    return Slots(1)[0]
+
+
+@pytest.fixture
+def replica(slot: Slot) -> Replica:
+    replica = Replica(0, "")
+    replica.lanes = [Lane("me", slot)]
+    return replica
+
+
+def runs(slot: Slot, job: str) -> None:
+    slot.hold(f"{job}:1")
+    slot.begin_lease(1, time.monotonic_ns(), None)
+
+
+def test_a_job_that_runs_is_stopped(replica: Replica, slot: Slot) -> None:
+    runs(slot, "m-1")
+    replica.cancel_job("me", "m-1")
+    assert (slot.request, slot.request_of) == (CANCEL, slot.lease)
+
+
+def test_a_job_that_is_told_to_stop_before_it_runs_is_stopped_when_it_does(replica: Replica, slot: Slot) -> None:
+    runs(slot, "m-1")
+    replica.cancel_job("me", "m-2")
+    replica.watch(time.monotonic())
+    assert slot.request != CANCEL
+    slot.end_lease()
+    runs(slot, "m-2")
+    replica.watch(time.monotonic())
+    assert (slot.request, slot.request_of) == (CANCEL, slot.lease)
+
+
+def test_an_order_for_another_replica_is_not_kept(replica: Replica, slot: Slot) -> None:
+    replica.cancel_job("you", "m-1")
+    runs(slot, "m-1")
+    replica.watch(time.monotonic())
+    assert slot.request != CANCEL
+
+
+def test_an_order_is_forgotten_after_a_while(replica: Replica, slot: Slot) -> None:
+    replica.cancel_job("me", "m-1")
+    runs(slot, "m-2")
+    replica.watch(time.monotonic() + notes._ORDER_SECONDS + 1)
+    assert not replica.lanes[0].unwanted

@@ -76,9 +76,13 @@ def test_what_the_iterator_raises_reaches_the_consumer() -> None:
         next(outputs)
 
 
-def test_a_callback_that_exits_harms_no_other_future() -> None:
+def test_a_callback_that_exits_harms_no_other_future(tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"  # a callback of a future that is done already runs here
+    first = tasks.until.submit(str(go_on))
+    first.add_done_callback(lambda _: sys.exit("callback"))
     futures = [tasks.echo.submit(x) for x in range(4)]
-    futures[0].add_done_callback(lambda _: sys.exit("callback"))
+    go_on.touch()
+    assert first.result(timeout=10) == str(go_on)
     assert [future.result(timeout=10) for future in futures] == [0, 1, 2, 3]
     assert tasks.echo.submit(5).result(timeout=10) == 5
 

@@ -22,6 +22,7 @@ from actorq import runtime as runtime_module
 from actorq.broker.embedded import EmbeddedServer
 from actorq.runtime import runtime, shutdown
 from actorq.settings import settings
+from tests.asked import Asked
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,6 +89,13 @@ def server() -> Iterator[str]:
     embedded.wait_ready()
     yield embedded.url
     embedded.stop()
+
+
+@pytest.fixture
+def asked(server: str) -> Iterator[Asked]:
+    asked = Asked(server)
+    yield asked
+    asked.close()
 
 
 @pytest.fixture

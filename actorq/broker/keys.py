@@ -9,9 +9,9 @@ prefixes; the table at the head of each script says which.
     rq:queue:<env>                   LIST     leases that wait, oldest first                   while any waits
     rq:job:<lease>                   HASH     one lease: RQ's fields and `aq*` fields of ours  until its last result
     rq:wip:<env>                     ZSET     "<lease>:<attempt>" -> when the lease lapses     while any runs
-    rq:execution:<lease>:<attempt>   HASH     who runs it since when                           4 x lease_seconds
+    rq:execution:<lease>:<attempt>   HASH     who runs it since when, for RQ's tools           4 x lease_seconds
     rq:worker:<w>                    HASH     a replica, as RQ registers it                    RQ's TTL
-    rq:worker:<w>:executions         SET      what the replica runs                            RQ's TTL
+    rq:worker:<w>:executions         SET      what the replica runs, for RQ's tools            4 x lease_seconds
     rq:workers, rq:workers:<env>     SET      worker keys                                      while any lives
     rq:failed:<env>                  ZSET     inputs that failed, for RQ's tools               a day
     rq:results:<id>                  STREAM   traceback of a failed input                      a day
@@ -80,10 +80,6 @@ def workers(env: str) -> str:
 
 def worker(name: str) -> str:
     return f"{RQ}:worker:{name}"
-
-
-def executions(worker_name: str) -> str:
-    return f"{RQ}:worker:{worker_name}:executions"
 
 
 def mail(worker: str) -> str:

@@ -34,13 +34,16 @@ def _library() -> tuple[str, dict[str, tuple[list[str], str]]]:
 
 
 def _load(name: str) -> Script:
-    """Reads a script and puts the parts of the library before it that its first line asks for."""
+    """Reads a script, and puts the parts of the library where its lines `-- uses: …` ask for them."""
     head, parts = _library()
-    body = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
-    wanted = body.partition("\n")[0].removeprefix("-- uses:").split()
-    for part in wanted:
-        wanted += [need for need in parts[part][0] if need not in wanted]
-    pieces = [head, *(text for part, (_, text) in parts.items() if part in wanted), body]
+    pieces = [head]
+    for line in (_FOLDER / f"{name}.lua").read_text(encoding="utf-8").split("\n"):
+        pieces.append(line)
+        if line.lstrip().startswith("-- uses:"):
+            wanted = line.partition(":")[2].split()
+            for part in wanted:
+                wanted += [need for need in parts[part][0] if need not in wanted]
+            pieces += [text for part, (_, text) in parts.items() if part in wanted]
     text = "\n".join(pieces).encode()
     return Script(name=name, text=text, sha=sha1(text, usedforsecurity=False).hexdigest())
 
@@ -49,6 +52,7 @@ SUBMIT = _load("submit")
 NEXT = _load("next")
 SYNC = _load("sync")
 RENEW = _load("renew")
+BOOK = _load("book")
 LOST = _load("lost")
 CHECK = _load("check")
 CLOSE = _load("close")

@@ -175,6 +175,16 @@ class Link:
         """
         return self._patiently(lambda: self._call_once(script, keys, args, stores))
 
+    def call_once(
+        self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store] = ()
+    ) -> Any:
+        """The same, once, over a connection that is open. Raises redis-py's errors."""
+        try:
+            return self._call_once(script, keys, args, stores)
+        except BaseException:
+            self.drop()
+            raise
+
     def call_quickly(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store], seconds: float
     ) -> Any:

@@ -108,7 +108,8 @@ def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> 
         oldest = max(oldest, now - _unix(since, now))
     if depth > len(waiting):
         inputs = inputs * depth // max(len(waiting), 1)
-    views = [_replica(link, key, suspended, now) for key in workers]
+    running = _running(link, name)
+    views = [_replica(link, key, suspended, now, running) for key in workers]
     return EnvironmentView(
         name=name,
         queued_leases=depth,
@@ -121,24 +122,35 @@ def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> 
     )
 
 
-def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView | None:
+def _running(link: Link, environment: str) -> dict[str, tuple[str, str]]:
+    """Replica -> map and description of the lease it runs: what the leases say, which is newer than the replicas."""
+    leases = [_text(member).rpartition(":")[0] for member in link.command("ZRANGE", keys.wip(environment), 0, -1)]
+    jobs = [["HMGET", keys.job(lease), "worker_name", "aq_map", "description"] for lease in leases]
+    return {
+        _text(worker): (_text(map_id or b""), _text(description or b""))
+        for worker, map_id, description in link.pipeline(jobs)
+        if worker
+    }
+
+
+def _replica(
+    link: Link, key: str, suspended: bool, now: float, running: dict[str, tuple[str, str]]
+) -> ReplicaView | None:
     fields = _fields(link, key)
     if "birth" not in fields:
         return None
     name = key.removeprefix(f"{keys.RQ}:worker:")
     map_id, index = "", None
-    for member in link.command("SMEMBERS", keys.executions(name)):
-        lease = _text(member).rpartition(":")[0]
-        description, map_of = link.command("HMGET", keys.job(lease), "description", "aq_map")
-        map_id = _text(map_of or b"")
-        indexes, count = _inputs_of(_text(description or b""))
+    if name in running:
+        map_id, description = running[name]
+        indexes, count = _inputs_of(description)
         position = 0 if count == 1 else int(fields["aq_position"]) if fields.get("aq_position", "").isdigit() else -1
         index = indexes[position] if 0 <= position < len(indexes) else None
     beat = fields.get("last_heartbeat")
     caches = CacheReport.unpack(fields.get("aq_caches", ""))
     return ReplicaView(
         name=name,
-        state=_state(fields, suspended),
+        state=_state(fields, suspended, busy=name in running),
         map=map_id,
         index=index,
         heartbeat_seconds=round(max(now - _unix(beat.encode() if beat else None, now), 0.0), 1),
@@ -150,11 +162,11 @@ def _replica(link: Link, key: str, suspended: bool, now: float) -> ReplicaView |
     )
 
 
-def _state(fields: dict[str, str], suspended: bool) -> str:
+def _state(fields: dict[str, str], suspended: bool, *, busy: bool) -> str:
     told = fields.get("aq_state", "")  # by its supervisor, with the heartbeat; RQ knows no such states
     if told in ("failing", "quarantined"):
         return told
-    if fields.get("state") == "busy":  # what RQ keeps is newer, but stays as it was when the executor dies
+    if busy:
         return "busy"
     return "starting" if told == "starting" else "suspended" if suspended else "idle"
 

@@ -15,6 +15,7 @@ import sys
 import time
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from redis.exceptions import RedisError
 
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
-from actorq.broker.wire import NO_REPLY, Argument, Link, Store, evalsha
+from actorq.broker.wire import Argument, Link, Store, evalsha
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, BrokerError, CodecError
@@ -52,6 +53,8 @@ _LAST_PATIENCE = 2.0
 _PREPARED_MAPS = 64
 #: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
 _RECORDED_FAILURES = 50
+#: arguments of next.lua that the state of the connection decides
+_WANT, _AGAIN = 6, 7
 
 
 #: member, its results, its payload
@@ -79,8 +82,8 @@ class Executor:
         self._worker = worker
         self._slot = slot
         self._caches = CacheTeller(slot)
-        self._keys = [keys.queue(spec.environment), keys.worker(worker), keys.executions(worker), keys.mail(worker)]
-        self._keys += [keys.SUSPENDED, keys.failed(spec.environment)]
+        self._mail = keys.mail(worker)
+        self._keys = [keys.queue(spec.environment), self._mail, keys.SUSPENDED, keys.failed(spec.environment)]
         self._environment = environment
         self._inputs_done = 0
         self._syncing = False
@@ -116,12 +119,13 @@ class Executor:
                 if taken is None:
                     self._look_at_wear()
                     taken = self._next(None)
-            if taken is None:
+            if self.worn_out:  # perhaps seen when the next lease was on its way: it must not run here
+                self._link.drop()
+                self._next(None)
+            if taken is None or self.worn_out:
                 return
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
-            self._after_lease()
-            self._tell_caches()
             self._look_at_wear()
 
     def start(self) -> None:
@@ -233,18 +237,19 @@ class Executor:
         """
         spec = self._spec
         args: list[Argument] = [*keys.prefix(spec.environment), self._worker, spec.lease_seconds, iso_now()]
-        totals = self._slot.totals
-        want = "" if self._draining or (done is not None and self._wants_rest) else "+"
+        want = "" if self._draining or (done is not None and self._wants_rest) else "1"
         stores: list[Store] = []
         if done is None:
-            args += (want, "", *totals.values, b"", 0)
+            args += (want, "", "", "", b"", 0)
         else:
             member, frame, payload = done
+            totals = self._slot.totals
             totals.add_lease(failed=bool(frame.errors))
             totals.add_inputs(frame.count, len(frame.errors), frame.busy)
             message, stores = blobs.send(keys.blob(f"{member}:{frame.start}"), frame.parts())
-            args += (want, member, *totals.values, message, *self._failures(member, frame, payload))
-        reply = self._call_next(args, stores)
+            lease, _, attempt = member.rpartition(":")
+            args += (want, "", lease, attempt, message, *self._failures(lease, frame, payload))
+        reply = self._call_next(args, stores, after_lease=done is not None)
         self._slot.release()
         self._busy = bool(reply[1])
         if not self._busy:
@@ -265,26 +270,35 @@ class Executor:
             payload = fields[2]  # `_work` tells its submitter
         return fields[0].decode(), fields[1].decode(), payload
 
-    def _call_next(self, args: list[Argument], stores: list[Store]) -> Any:
-        """The reply of next.lua. On a connection that is new, or broke, without the wait behind it: the server may
-        still serve a wait of the old one first.
-        """
-        if args[6] == "+" and self._link.connected and not stores and not self._busy:
+    def _call_next(self, args: list[Argument], stores: list[Store], *, after_lease: bool) -> Any:
+        """The reply of next.lua. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
+        chores = [self._after_lease] if after_lease else []
+        if self._link.connected:
             try:
-                rest = args
-                if args[7]:  # the submitter waits for this result: it goes ahead of the bookkeeping
-                    self._link.send(NO_REPLY, evalsha(scripts.NEXT, self._keys, [*args[:6], "-", *args[7:]]))
-                    rest = [*args[:7], "", *args[8:11], b"", 0]
-                wait: list[Argument] = ["BLPOP", self._keys[3], _MAIL_SECONDS]
-                self._link.send(evalsha(scripts.NEXT, self._keys, rest), wait)
-                reply = self._link.read()
-                self._waits = True
-                return reply
+                if stores:
+                    return self._link.call_once(scripts.NEXT, self._keys, args, stores)
+                return self._send_next(args, chores)
             except (RedisError, BrokerError):
                 self._link.drop()
-        if args[6] == "+":
-            args[6] = "1"
+            finally:
+                while chores:
+                    chores.pop()()
+        # without the wait behind it: the server may still serve a wait of the old connection first
+        args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
         return self._link.call(scripts.NEXT, self._keys, args, stores)
+
+    def _send_next(self, args: list[Argument], chores: list[Callable[[], None]]) -> Any:
+        """The reply of next.lua; the chores are done while it is on its way."""
+        commands: list[list[Argument]] = []
+        if waits := args[_WANT] == "1" and not self._busy:
+            args[_WANT] = "+"
+            commands.append(["BLPOP", self._mail, _MAIL_SECONDS])
+        self._link.send(evalsha(scripts.NEXT, self._keys, args), *commands)
+        while chores:
+            chores.pop()()
+        reply = self._link.read()
+        self._waits = waits
+        return reply
 
     def _wait_for_mail(self) -> _Taken | None:
         """A lease from the mailbox, or None when it is time to ask."""
@@ -293,7 +307,7 @@ class Executor:
             if self._draining:
                 raise _Leave
             if not self._waits:
-                self._link.send(["BLPOP", self._keys[3], _MAIL_SECONDS])
+                self._link.send(["BLPOP", self._mail, _MAIL_SECONDS])
             reply = self._read_mail()
             self._waiting = self._waits = False
         except _Leave:
@@ -312,7 +326,7 @@ class Executor:
             logger().warning("mail_unreadable")
             return None
 
-    def _failures(self, member: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:
+    def _failures(self, lease: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:
         """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
         if not frame.errors:
             return [0]
@@ -322,7 +336,6 @@ class Executor:
         except ActorqError:  # the payload itself is what failed
             return [0]
         fields: list[Argument] = []
-        lease = member.rpartition(":")[0]
         final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
         chosen = final[:_RECORDED_FAILURES]
         for at in chosen:
@@ -369,6 +382,7 @@ class Executor:
 
     def _after_lease(self) -> None:
         """What is too slow for every input, and must not keep the results from being sent."""
+        self._tell_caches()
         if self.worn_out:
             return
         try:

@@ -40,11 +40,22 @@ class Watched(Protocol):
 
     def held(self) -> list[str]: ...
     def idle_workers(self) -> list[str]: ...
-    def busy_workers(self) -> list[str]: ...
+    def work(self) -> list[Work]: ...
     def cancel(self, member: str) -> None: ...
     def command(self, worker: str, command: dict[str, Any]) -> None: ...
     def buried(self, replica: int) -> None: ...
     def states(self) -> list[ReplicaState]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a replica does, and has done."""
+
+    worker: str
+    #: "<lease>:<attempt>" it holds, or ""
+    held: str
+    #: leases done, leases with failures, busy seconds
+    totals: tuple[int, int, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +113,10 @@ class Registrar(threading.Thread):
         self._unregistered = threading.Event()
         self._ending = False
         self._next_renewal = 0.0
+        self._books = False  # a look at what replicas do is in the inbox
+        self._seen: dict[str, str] = {}  # replica -> what it held at the last look
+        #: replica -> whether it is busy, and what with, as the server knows it
+        self._told: dict[str, tuple[bool, str]] = {}
         #: when leases were last renewed, Unix seconds
         self.last_renewal = 0.0
         #: calls that failed
@@ -117,6 +132,12 @@ class Registrar(threading.Thread):
         """Renews now: the state of a replica has changed."""
         self._next_renewal = 0.0
         self._inbox.put(self._nothing)
+
+    def book(self) -> None:
+        """Looks at what the replicas do, and tells what has changed; called again while any is busy."""
+        if not self._books:
+            self._books = True
+            self._inbox.put(self._book)
 
     def stop(self, timeout: float) -> None:
         """Unregisters the replicas. The thread ends soon after; what it still waits for then is nobody's."""
@@ -197,6 +218,24 @@ class Registrar(threading.Thread):
         if not all(replies[: len(self._workers)]):  # the server lost us: it was flushed, or restarted empty
             self._register()
         worker_registration.clean_worker_registry(self._workers[0].queues[0])
+        self._told.clear()
+        self._book()
+
+    def _book(self) -> None:
+        """Has RQ's tools shown what each replica runs, if it has run it since the last look: others end too soon."""
+        self._books = False
+        args: list[Argument] = [*keys.prefix(self._environment), self._lease_seconds, iso_now()]
+        told: dict[str, tuple[bool, str]] = {}
+        for work in self._watched.work():
+            stays = bool(work.held) and self._seen.get(work.worker) == work.held
+            self._seen[work.worker] = work.held
+            now = (bool(work.held), work.held if stays else "")
+            if now != self._told.get(work.worker):
+                told[work.worker] = now
+                args += (work.worker, "busy" if now[0] else "idle", now[1], *work.totals)
+        if told:
+            self._link.call(scripts.BOOK, [], args)
+            self._told |= told
 
     def _register(self) -> None:
         if not self._workers:
@@ -206,12 +245,10 @@ class Registrar(threading.Thread):
             ]
         if self._pubsub_thread is None:
             self._subscribe()
-        busy = self._watched.busy_workers()
         for worker in self._workers:
             self._client.delete(worker.key)
             worker.register_birth()
             worker.heartbeat(timeout=keys.worker_ttl(self._lease_seconds))
-            worker.set_state("busy" if worker.name in busy else "idle")
 
     def _subscribe(self) -> None:
         """One subscription for the command channels of all replicas: there before RQ's tools can see a worker."""

@@ -35,6 +35,7 @@ from actorq.waiting import Waker, ready
 
 if TYPE_CHECKING:
     from actorq.monitor.metrics import ReplicaState
+    from actorq.replica.registrar import Work
 
 #: how often slots are looked at while any runs, and while all are idle, seconds
 _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
@@ -42,7 +43,7 @@ _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
 _MOST_FAILED_STARTS = 3
 #: without a round of the main thread for so long the process is stuck, seconds
 _STALLED_SECONDS = 10.0
-#: a replica that goes from one to the other tells the server itself
+#: what the registrar tells without being hurried when a replica goes from one to the other
 _WORKING_STATES = {"busy", "idle"}
 #: the first process of a container
 _IS_INIT = os.getpid() == 1
@@ -82,6 +83,7 @@ class Supervisor:
         self._delayed: list[tuple[float, Replica]] = []
         self._failed = False
         self._look_at_states = 0.0
+        self._was_busy = False  # at the last look
         self._ticked = time.monotonic()
         self._channel = self._start_zygote()
         # only now: settings are read once, and those of the zygote are others
@@ -142,8 +144,11 @@ class Supervisor:
         staying = [r for r in self._replicas if not r.gone and not r.draining]
         return [lane.worker for r in staying for lane in r.lanes if not lane.slot.held]
 
-    def busy_workers(self) -> list[str]:
-        return [lane.worker for r in self._replicas for lane in r.lanes if lane.slot.held]
+    def work(self) -> list[Work]:
+        from actorq.replica.registrar import Work
+
+        lanes = [lane for replica in self._replicas if not replica.gone for lane in replica.lanes]
+        return [Work(worker=lane.worker, held=lane.slot.held, totals=lane.slot.totals.values) for lane in lanes]
 
     def cancel(self, member: str) -> None:
         for replica in self._replicas:
@@ -356,15 +361,22 @@ class Supervisor:
                     replica.kill("its exit hooks took longer than drain_seconds")
         if now >= self._look_at_states:
             self._look_at_states = now + _IDLE_TICK
-            for replica in self._replicas:
-                self._watch_state(replica)
+            self._watch_states()
         self._memory.watch(now)
         if self._stopping_since is not None and now - self._stopping_since > self._drain_seconds:
             for replica in self._replicas:
                 replica.kill("stopped before it had finished its input")
 
+    def _watch_states(self) -> None:
+        """Has the server told of what replicas do, and soon of one that begins or ceases to serve."""
+        for replica in self._replicas:
+            self._watch_state(replica)
+        busy = any(replica.held for replica in self._replicas)
+        if self._registrar is not None and (busy or self._was_busy):
+            self._registrar.book()
+        self._was_busy = busy
+
     def _watch_state(self, replica: Replica) -> None:
-        """Has the server told soon of a replica that begins or ceases to serve."""
         if replica.health.failures:
             replica.health.worked(replica.leases)
         state = replica.state

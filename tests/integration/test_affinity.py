@@ -17,10 +17,8 @@ import redis
 import actorq
 from actorq import DeclarationError
 from actorq.broker import keys, scripts
-from actorq.broker.stream import submit_keys
-from actorq.broker.wire import Argument, Link
-from actorq.lease import tag
 from tests import tasks
+from tests.asked import Asked
 from tests.conftest import Worker, eventually, pool_client
 
 Used = tuple[str, int, bool]
@@ -179,49 +177,7 @@ def test_a_lease_that_waits_for_its_replica_is_in_the_queue(worker: Worker) -> N
 # -- the scripts -------------------------------------------------------------------------------------------------------
 
 
-class Scripts:
-    """What a submitter and two replicas, `me` and `you`, ask of the server."""
-
-    def __init__(self, url: str) -> None:
-        self.link = Link(url, patience=0.0)
-        self.client = redis.Redis.from_url(url, decode_responses=True)
-        for name in ("me", "you"):
-            self.client.hset(f"rq:worker:{name}", "birth", "now")
-            self.client.expire(f"rq:worker:{name}", 40)
-            self.client.sadd("rq:workers:e", f"rq:worker:{name}")
-        self.serial = 0
-
-    def submit(self, where: str = "") -> str:
-        self.serial += 1
-        lease = f"m-{self.serial}{tag(where) if len(where) > 1 else ''}"
-        args: list[Argument] = [*keys.prefix("e"), "", 10, "now", "", "", "m", "owner"]
-        self.link.call(scripts.SUBMIT, submit_keys("m", "e"), [*args, self.serial, lease, "d", where, b"payload"])
-        return lease
-
-    def next(self, name: str) -> str:
-        """The lease that a replica gets."""
-        self.client.delete(keys.executions(name))
-        args: list[Argument] = [*keys.prefix("e"), name, 10, "now", "1", "", 0, 0, 0, b"", 0]
-        names = [keys.queue("e"), keys.worker(name), keys.executions(name), keys.mail(name), keys.SUSPENDED]
-        reply = self.link.call(scripts.NEXT, [*names, keys.failed("e")], args)
-        return str(reply[1].decode())
-
-    def mail(self, name: str) -> int:
-        return int(self.client.llen(keys.mail(name)))
-
-    def close(self) -> None:
-        self.link.close()
-        self.client.close()
-
-
-@pytest.fixture
-def asked(server: str) -> Iterable[Scripts]:
-    asked = Scripts(server)
-    yield asked
-    asked.close()
-
-
-def test_a_lease_goes_to_its_replica_when_that_is_idle(asked: Scripts) -> None:
+def test_a_lease_goes_to_its_replica_when_that_is_idle(asked: Asked) -> None:
     asked.next("me")
     asked.next("you")  # was seen last
     asked.submit("me")
@@ -231,7 +187,7 @@ def test_a_lease_goes_to_its_replica_when_that_is_idle(asked: Scripts) -> None:
     assert asked.client.llen("rq:queue:e") == 1
 
 
-def test_a_lease_waits_for_its_replica_and_holds_up_no_other(asked: Scripts) -> None:
+def test_a_lease_waits_for_its_replica_and_holds_up_no_other(asked: Asked) -> None:
     mine, anyones, yours = asked.submit("me"), asked.submit(), asked.submit("you")
     assert asked.next("you") == anyones
     assert asked.next("you") == yours
@@ -239,21 +195,21 @@ def test_a_lease_waits_for_its_replica_and_holds_up_no_other(asked: Scripts) -> 
     assert asked.next("me") == mine
 
 
-def test_a_lease_of_a_replica_that_is_gone_is_anyones(asked: Scripts) -> None:
+def test_a_lease_of_a_replica_that_is_gone_is_anyones(asked: Asked) -> None:
     lease = asked.submit("me")
     assert asked.next("you") == ""
     asked.client.delete("rq:worker:me")
     assert asked.next("you") == lease
 
 
-def test_a_lease_of_a_map_that_is_gone_is_dropped_by_anyone(asked: Scripts) -> None:
+def test_a_lease_of_a_map_that_is_gone_is_dropped_by_anyone(asked: Asked) -> None:
     asked.submit("me")
     asked.client.delete("aq:map:m")
     assert asked.next("you") == ""
     assert asked.client.llen("rq:queue:e") == 0
 
 
-def test_only_what_has_not_begun_can_be_taken_back(asked: Scripts) -> None:
+def test_only_what_has_not_begun_can_be_taken_back(asked: Asked) -> None:
     runs, waits = asked.submit("me"), asked.submit("me")
     asked.next("me")
     args = [*keys.prefix("e"), runs, waits, "unknown"]
@@ -262,7 +218,7 @@ def test_only_what_has_not_begun_can_be_taken_back(asked: Scripts) -> None:
     assert asked.next("me") == ""
 
 
-def test_only_replicas_that_are_heard_of_are_named(asked: Scripts) -> None:
+def test_only_replicas_that_are_heard_of_are_named(asked: Asked) -> None:
     asked.client.expire("rq:worker:you", 29)
     least = keys.worker_ttl(10) - 10
     assert asked.link.call(scripts.REPLICAS, [], [*keys.prefix("e"), least]) == [b"me"]

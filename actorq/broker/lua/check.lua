@@ -1,4 +1,4 @@
--- uses: now reap
+-- uses: now reap open_stream
 -- A submitter's heartbeat: keeps its map alive and tells how far it is, reports lapsed leases, and asks which of its
 -- leases are gone.
 --
@@ -10,8 +10,7 @@ local alive = call('EXISTS', KEYS[1])
 call('ZREM', WIP, '') -- so that a full server takes it: see renew.lua
 if alive == 0 then call('HSET', KEYS[1], 'serial', 0, 'owner', ARGV[5]) end
 call('EXPIRE', KEYS[1], ARGV[4])
-call('EXPIRE', KEYS[2], ARGV[4])
-local t = now()
+open_stream(KEYS[2], ARGV[4])
 reap(t)
 call('SET', AQ .. ':used:' .. ENV, t, 'EX', 86400)
 local fields = tonumber(ARGV[7])

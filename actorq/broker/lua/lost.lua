@@ -1,4 +1,4 @@
--- uses: now split forget take_away
+-- uses: now split take_away owned
 -- A supervisor reports that its executor ended: what that executor held goes back to its submitter at once.
 --
 -- ARGV  4 worker   5 reason   6 "<lease>:<attempt>" it held, or ""   7 position of the running input, "" unknown, "-" none
@@ -6,18 +6,14 @@
 local w, reason, running, pos = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 call('ZREM', IDLE, w)
 call('DEL', AQ .. ':mail:' .. w)
-local executions = RQ .. ':worker:' .. w .. ':executions'
-local members = call('SMEMBERS', executions)
-local t = now()
+local members = owned(w)
 for _, member in ipairs(members) do
   local j, x = split(member)
-  if not call('ZSCORE', WIP, member) then
-    forget(j, x, w)
-  elseif member == running then
+  if member == running then
     take_away(j, x, w, t, 'x', reason, 'p', pos, 'w', w)
   else -- it was handed over and never began
     take_away(j, x, w, t, 'c', '0')
   end
 end
-call('DEL', executions)
+call('DEL', RQ .. ':worker:' .. w .. ':executions')
 return #members

@@ -1,11 +1,10 @@
--- uses: now split alive take_idle reap
+-- uses: now split alive reap
 -- A supervisor says what its executors hold and which of them are idle; lapsed leases of anyone are reported as lost.
 --
 -- ARGV  4 lease s   5 ISO stamp   6 count of held members, then per member "<lease>:<attempt>"   then idle workers
 -- Returns the held members that should be stopped: fenced, or of a map that is gone.
 -- Leases that reached the queue while replicas were idle (`rq requeue`, `rq resume`) get a nudge: an empty mail.
 local lease_s, stamp, held = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local t = now()
 local stop = {}
 call('ZREM', WIP, '') -- a full server lets a script write whose first write takes no memory: renewals must go through
 for _, key in ipairs({WIP, IDLE, RQ .. ':queue:' .. ENV, RQ .. ':workers:' .. ENV}) do call('EXPIRE', key, 86400) end
@@ -15,7 +14,6 @@ for i = 7, 6 + held do
   local map = call('HGET', RQ .. ':job:' .. j, 'aq_map')
   if call('ZSCORE', WIP, member) and map then
     call('ZADD', WIP, 'XX', t + lease_s, member)
-    call('EXPIRE', RQ .. ':execution:' .. member, math.ceil(4 * lease_s))
     call('HSET', RQ .. ':job:' .. j, 'last_heartbeat', stamp)
     call('EXPIRE', RQ .. ':job:' .. j, 86400)
     if not alive(map) then stop[#stop + 1] = member end
@@ -28,9 +26,9 @@ for i = 7 + held, #ARGV do
 end
 reap(t)
 for _ = 1, call('EXISTS', RQ .. ':suspended') == 0 and call('LLEN', RQ .. ':queue:' .. ENV) or 0 do
-  local w = take_idle(t)
-  if not w then break end
-  call('RPUSH', AQ .. ':mail:' .. w, '')
-  call('EXPIRE', AQ .. ':mail:' .. w, math.ceil(2 * lease_s))
+  local idle = call('ZPOPMAX', IDLE)
+  if not idle[1] or tonumber(idle[2]) < t then break end -- what no supervisor renews is not believed
+  call('RPUSH', AQ .. ':mail:' .. idle[1], '')
+  call('EXPIRE', AQ .. ':mail:' .. idle[1], math.ceil(2 * lease_s))
 end
 return stop

@@ -1,4 +1,4 @@
--- uses: now start take_idle
+-- uses: now
 -- Offers leases of one map: each goes straight to an idle replica's mailbox, or waits in the queue. Keeps the map alive.
 -- Safe to send twice: a lease whose serial the map has already seen is skipped.
 --
@@ -16,13 +16,14 @@ if f[2] and f[2] ~= ARGV[10] then return {-1, 0} end
 local seen = tonumber(f[1] or '-1')
 call('HSET', map, 'owner', ARGV[10], 'serial', only_idle and math.max(seen, 0) or math.max(seen, tonumber(ARGV[#ARGV - 4])))
 if ttl ~= '' or seen < 0 then
-  call('EXPIRE', map, ttl ~= '' and ttl or OUT_TTL)
-  call('EXPIRE', KEYS[2], OUT_TTL)
+  ttl = ttl ~= '' and ttl or MAP_TTL
+  call('EXPIRE', map, ttl)
+  -- uses: open_stream
+  open_stream(KEYS[2], ttl)
   call('SADD', KEYS[3], KEYS[4])
-  call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', now()), 'EX', 86400)
+  call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', t), 'EX', 86400)
 end
 if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
-local t = now()
 local may_hand_over = call('EXISTS', KEYS[6]) == 0
 local accepted = 0
 for i = 11, #ARGV, 5 do
@@ -31,7 +32,9 @@ for i = 11, #ARGV, 5 do
     local where, w = ARGV[i + 3], false
     if may_hand_over then
       if #where < 2 then
-        w = take_idle(t)
+        w = call('ZPOPMAX', IDLE) -- the one that was seen last
+        if w[1] and tonumber(w[2]) < t then call('DEL', IDLE) end -- entries that no supervisor renews are not believed
+        w = w[1] and tonumber(w[2]) >= t and w[1]
       elseif tonumber(call('ZSCORE', IDLE, where) or 0) >= t then
         call('ZREM', IDLE, where)
         w = where
@@ -40,12 +43,9 @@ for i = 11, #ARGV, 5 do
     if not w and only_idle then break end
     local job = RQ .. ':job:' .. j
     if w then
-      call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'started_at', stamp, 'last_heartbeat', stamp,
-        'origin', ENV, 'status', 'started', 'worker_name', w, 'description', ARGV[i + 2], 'data', JOB_DATA,
-        'timeout', '-1', 'result_ttl', '0', 'failure_ttl', FAILURE_TTL, 'aq_attempt', 1, 'aq_map', ARGV[9], 'aq', payload)
-      start(j, 1, w, t, lease_s)
-      local worker = RQ .. ':worker:' .. w
-      if call('EXISTS', worker) == 1 then call('HSET', worker, 'state', 'busy') end
+      call('HSET', job, 'created_at', stamp, 'origin', ENV, 'status', 'started', 'worker_name', w,
+        'description', ARGV[i + 2], 'data', JOB_DATA, 'aq_attempt', 1, 'aq_map', ARGV[9], 'aq', payload)
+      call('ZADD', WIP, t + lease_s, j .. ':1')
       call('RPUSH', AQ .. ':mail:' .. w, j .. '\0001\0' .. payload)
     else
       call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'origin', ENV, 'status', 'queued',

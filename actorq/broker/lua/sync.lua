@@ -1,4 +1,4 @@
--- uses: split emit
+-- uses: split alive emit
 -- A replica in the middle of a late lease sends what it has finished and gives back what it has not started.
 -- Safe to send twice, also with more results the second time: what goes beyond the known end of results is sent on, and
 -- the submitter takes no input twice.

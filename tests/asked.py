@@ -1,0 +1,72 @@
+"""What a submitter and replicas ask of the server, step by step, without being processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from actorq.broker import keys, scripts
+from actorq.broker.stream import submit_keys
+from actorq.broker.wire import Argument, Link
+from actorq.clock import iso_now
+from actorq.lease import tag
+
+STAMP = iso_now()
+
+
+class Asked:
+    """What a submitter and two replicas, `me` and `you`, ask of the server."""
+
+    def __init__(self, url: str) -> None:
+        self.link = Link(url, patience=0.0)
+        self.client = redis.Redis.from_url(url, decode_responses=True)
+        self.binary = redis.Redis.from_url(url)  # for RQ
+        for name in ("me", "you"):
+            self.client.hset(f"rq:worker:{name}", "birth", STAMP)
+            self.client.expire(f"rq:worker:{name}", 40)
+            self.client.sadd("rq:workers:e", f"rq:worker:{name}")
+        self.serial = 0
+
+    def submit(self, where: str = "") -> str:
+        self.serial += 1
+        lease = f"m-{self.serial}{tag(where) if len(where) > 1 else ''}"
+        args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "", "m", "owner"]
+        self.link.call(scripts.SUBMIT, submit_keys("m", "e"), [*args, self.serial, lease, "d", where, b"payload"])
+        return lease
+
+    def next(self, name: str, *, done: str = "", want: bool = True, again: bool = False) -> str:
+        """The lease that a replica gets."""
+        return self.commit(name, done, want=want, again=again)[1]
+
+    def commit(self, name: str, done: str, *, want: bool = True, again: bool = False) -> tuple[str, str]:
+        """What became of the results of lease `done`, and the next lease."""
+        args: list[Argument] = [*keys.prefix("e"), name, 10, STAMP, "1" if want else "", "1" if again else ""]
+        names = [keys.queue("e"), keys.mail(name), keys.SUSPENDED, keys.failed("e")]
+        reply = self.link.call(scripts.NEXT, names, [*args, done, "1" if done else "", b"frame", 0])
+        return str(reply[0].decode()), str(reply[1].decode())
+
+    def lost(self, name: str, held: str = "") -> None:
+        """The executor of a replica has died."""
+        self.link.call(scripts.LOST, [], [*keys.prefix("e"), name, "killed", held, ""])
+
+    def book(self, name: str, held: str) -> None:
+        state = "busy" if held else "idle"
+        self.link.call(scripts.BOOK, [], [*keys.prefix("e"), 10, STAMP, name, state, held, 7, 1, 2.5])
+
+    def reports(self) -> list[tuple[str, str, str]]:
+        """What the submitter has been told: lease, kind, value."""
+        entries: Any = self.client.xrange(keys.out("m"))
+        told = []
+        for _, fields in entries:
+            (_, lease), (kind, value), *_ = fields.items()
+            told.append((lease, kind, value))
+        return told
+
+    def mail(self, name: str) -> int:
+        return int(self.client.llen(keys.mail(name)))
+
+    def close(self) -> None:
+        self.link.close()
+        self.client.close()
+        self.binary.close()

@@ -1,0 +1,131 @@
+"""The scripts: who holds a lease, and what becomes of it when an answer, a connection or a replica is lost."""
+
+from __future__ import annotations
+
+from rq.job import Job
+from rq.worker import Worker as StockWorker
+
+from actorq.broker import keys
+from tests.asked import Asked
+
+
+def test_a_lease_is_handed_to_the_idle_replica_that_was_seen_last(asked: Asked) -> None:
+    asked.next("you")
+    asked.next("me")
+    lease = asked.submit()
+    assert (asked.mail("me"), asked.mail("you")) == (1, 0)
+    assert asked.next("me") == lease
+
+
+def test_a_mail_that_was_not_read_is_the_next_lease(asked: Asked) -> None:
+    asked.next("me")
+    handed = asked.submit()
+    asked.next("you")
+    assert asked.next("me") == handed
+    assert asked.mail("me") == 0
+
+
+def test_a_mail_whose_reader_lost_its_connection_is_found_again(asked: Asked) -> None:
+    asked.next("me")
+    handed = asked.submit()
+    asked.client.lpop(keys.mail("me"))
+    other = asked.submit()
+    assert asked.next("me", again=True) == handed
+    assert asked.next("you") == other
+
+
+def test_an_answer_that_was_lost_is_given_again(asked: Asked) -> None:
+    first, second = asked.submit(), asked.submit()
+    assert asked.next("me") == first
+    assert asked.next("me", again=True) == first
+    assert asked.commit("me", first, again=True) == ("ok", second)
+    assert asked.commit("me", first, again=True) == ("lost", second)  # the same, sent twice
+    assert asked.reports() == [(first, "f", "frame")]
+
+
+def test_a_nudge_is_no_lease(asked: Asked) -> None:
+    asked.client.rpush(keys.mail("me"), "", "")
+    lease = asked.submit()
+    assert asked.next("me") == lease
+    assert asked.mail("me") == 0
+
+
+def test_a_replica_that_leaves_gives_back_what_it_was_handed(asked: Asked) -> None:
+    asked.next("me")
+    handed = asked.submit()
+    assert asked.next("me", want=False) == ""
+    assert asked.reports() == [(handed, "c", "0")]
+    asked.submit()
+    assert asked.mail("me") == 0  # it is not idle any more
+
+
+def test_a_dead_replica_had_not_begun_what_it_had_not_read(asked: Asked) -> None:
+    asked.next("me")
+    handed = asked.submit()
+    asked.lost("me")
+    assert asked.reports() == [(handed, "c", "0")]
+    assert asked.client.zcard(keys.wip("e")) == asked.mail("me") == 0
+
+
+def test_a_dead_replica_lost_what_it_ran(asked: Asked) -> None:
+    lease = asked.submit()
+    asked.next("me")
+    asked.lost("me", f"{lease}:1")
+    assert asked.reports() == [(lease, "x", "killed")]
+
+
+def test_results_of_a_lease_that_was_taken_away_are_dropped(asked: Asked) -> None:
+    lease = asked.submit()
+    asked.next("me")
+    asked.lost("me", f"{lease}:1")
+    assert asked.commit("me", lease) == ("lost", "")
+    assert [kind for _, kind, _ in asked.reports()] == ["x"]
+
+
+def test_results_for_a_map_that_has_ended_leave_nothing(asked: Asked) -> None:
+    lease = asked.submit()
+    asked.next("me")
+    asked.client.delete(keys.map_("m"), keys.out("m"))
+    assert asked.commit("me", lease) == ("ok", "")
+    assert not asked.client.exists(keys.out("m"), keys.job(lease))
+
+
+def test_the_stream_of_a_map_lives_as_long_as_the_map(asked: Asked) -> None:
+    lease = asked.submit()
+    asked.next("me", done=lease)
+    assert 0 < asked.client.ttl(keys.out("m")) <= asked.client.ttl(keys.map_("m"))
+
+
+def test_rq_can_read_a_lease_as_soon_as_it_is_handed_over(asked: Asked) -> None:
+    asked.next("me")
+    job = Job.fetch(asked.submit(), connection=asked.binary)
+    assert (job.get_status(), job.worker_name, job.origin) == ("started", "me", "e")
+
+
+def test_rq_sees_what_a_replica_has_run_for_a_moment(asked: Asked) -> None:
+    lease = asked.submit()
+    asked.next("me")
+    asked.book("me", f"{lease}:1")
+    worker = StockWorker.find_by_key("rq:worker:me", connection=asked.binary)
+    assert worker is not None
+    assert worker.get_current_job_id() == lease
+    assert worker.get_state() == "busy"
+    assert worker.successful_job_count == 7
+    for key in ("rq:worker:me:executions", f"rq:execution:{lease}:1", keys.job(lease)):
+        assert asked.client.ttl(key) > 0, key
+    asked.next("me", done=lease)
+    assert not asked.client.exists("rq:worker:me:executions", f"rq:execution:{lease}:1", keys.job(lease))
+
+
+def test_what_ended_before_it_could_be_shown_is_not_shown(asked: Asked) -> None:
+    lease = asked.submit()
+    asked.next("me")
+    asked.next("me", done=lease)
+    asked.book("me", f"{lease}:1")
+    assert not asked.client.exists("rq:worker:me:executions", f"rq:execution:{lease}:1", keys.job(lease))
+
+
+def test_a_worker_that_has_left_is_not_brought_back(asked: Asked) -> None:
+    asked.client.delete("rq:worker:me")
+    asked.book("me", "")
+    assert not asked.client.exists("rq:worker:me")

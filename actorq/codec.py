@@ -17,7 +17,7 @@ import pathlib
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgpack
@@ -29,6 +29,9 @@ __all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list"]
 
 #: nesting of extension types (a set in a tuple in a set…); msgpack itself stops at 511 plain levels
 _MAX_DEPTH = 100
+
+#: steps into a value that a message shows
+_SHOWN_DEPTH = 20
 
 # Extension codes are part of the wire format: never reuse one.
 _TUPLE, _SET, _FROZENSET = 1, 2, 3
@@ -81,7 +84,7 @@ def pack_list(values: list[Any], limit: int, what: Callable[[int], str]) -> byte
             try:
                 pack(value)
             except CodecError as error:
-                raise CodecError(f"{what(position)} cannot be carried: {error}") from None
+                raise CodecError(f"{what(position)}{where(value)} cannot be carried: {error}") from None
         raise
     if len(data) > limit:
         for position, value in enumerate(values):
@@ -91,6 +94,31 @@ def pack_list(values: list[Any], limit: int, what: Callable[[int], str]) -> byte
                     "Pass a path or a key to the data instead."
                 )
     return data
+
+
+def where(value: Any) -> str:
+    """Where in `value` the part is that cannot be carried, for a message; "" when it is the value itself."""
+    path = ""
+    for _ in range(_SHOWN_DEPTH):
+        for step, part in _parts(value):
+            try:
+                pack(part)
+            except CodecError:
+                path, value = path + step, part
+                break
+        else:
+            break
+    return f" at {path}" if path else ""
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        yield from ((f"[{key!r:.40}]", part) for key, part in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"[{position}]", part) for position, part in enumerate(value))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield f".{field.name}", getattr(value, field.name, None)
 
 
 def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:

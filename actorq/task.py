@@ -146,7 +146,10 @@ class Task(Generic[P, R, C]):
     def check_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Raises `TypeError` now, and not on a replica, for arguments the function does not take."""
         if self._positional is None or len(args) != self._positional or kwargs:
-            self._signature.bind(*args, **kwargs)
+            try:
+                self._signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self.name}(): {error}") from None
 
     def head(self, mode: int, kwargs: Mapping[str, Any]) -> Head:
         """What a replica needs to know of a map of this task. Raises `CodecError` naming an argument."""
@@ -158,7 +161,8 @@ class Task(Generic[P, R, C]):
             try:
                 codec.pack(value)
             except CodecError as error:
-                raise CodecError(f"Argument {name}= of {self.name} cannot be carried: {error}") from error
+                at = codec.where(value)
+                raise CodecError(f"Argument {name}= of {self.name}{at} cannot be carried: {error}") from error
         packed = codec.pack(dict(kwargs)) if kwargs else b""
         return Head(task=self.name, mode=mode, kwargs=packed, timeout=self.options.timeout)
 

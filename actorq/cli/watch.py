@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 #: the exporter reads the server for a scrape, and gives it so long, seconds
 _SCRAPE_SECONDS = 5.0
+#: pause between two looks for a replica, seconds
+_LOOK_SECONDS = 0.5
 
 
 @click.command(short_help="Maps, queue and replicas of every environment.")
@@ -114,12 +117,26 @@ def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, time
     failed = False
     for name in environments:
         try:
+            _wait_for_replica(name, redis_url, timeout)
             ping_one(name, inputs, timeout)
             click.echo(f"{name}: {inputs} of {inputs} inputs came back")
         except PoolError as error:
             failed = True
             click.echo(str(error), err=True)
     sys.exit(1 if failed else 0)
+
+
+def _wait_for_replica(environment: str, url: str | None, timeout: float) -> None:
+    """Raises `PoolError` when none comes in time. Asks nothing of the server that would stay there."""
+    until, told = time.monotonic() + timeout, False
+    while environment not in (served := [view.name for view in _views(url, None) if view.replicas]):
+        shown = ", ".join(served) or "none"
+        if time.monotonic() >= until:
+            raise PoolError(f"{environment}: no replica serves it. Environments with replicas: {shown}.")
+        if not told:
+            told = True
+            click.echo(f"{environment}: no replica serves it yet; waiting (with replicas: {shown})", err=True)
+        time.sleep(_LOOK_SECONDS)
 
 
 @click.command(short_help="Metrics of the queues, for Prometheus.")

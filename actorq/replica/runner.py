@@ -260,7 +260,7 @@ class Run:
                     "write it to a store and return where it is."
                 )
             except CodecError as error:
-                problem = CodecError(f"The output cannot be carried: {error}")
+                problem = CodecError(f"The output{codec.where(output)} cannot be carried: {error}")
             errors[position] = failure.describe(problem) | {"final": True}
             outputs[position] = None
         return codec.pack(outputs)

@@ -78,6 +78,15 @@ def test_an_argument_that_cannot_be_carried_is_named() -> None:
         list(tasks.echo.map([1, object()]))
     with pytest.raises(CodecError, match=r"Argument c= of .*add"):
         tasks.add.map([1], kwargs={"c": object()})
+    with pytest.raises(
+        CodecError, match=r"Input 0 of .*add at \[1\]\['deep'\]\[0\] cannot be carried: builtins\.object"
+    ):
+        list(tasks.add.starmap([(1, {"deep": [object()]})]))
+
+
+def test_a_call_without_an_argument_names_the_task() -> None:
+    with pytest.raises(TypeError, match=r"tests\.tasks\.add\(\): missing a required argument: 'a'"):
+        tasks.add.remote()  # type: ignore[call-arg]  # on purpose
     with pytest.raises(CodecError, match="Argument 1 of"):
         tasks.echo.submit(object())
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import tasks
@@ -157,7 +158,10 @@ def test_ping_needs_none_of_the_code(worker: Worker) -> None:
 def test_ping_of_an_environment_without_replicas_fails(on_server: str) -> None:
     done = actorq("ping", "nobody", "--timeout", "1", url=on_server)
     assert done.returncode == 1
-    assert done.stderr.startswith("nobody: The map did not finish within 1.0 s.")
+    assert "nobody: no replica serves it yet; waiting (with replicas: none)" in done.stderr
+    assert "nobody: no replica serves it. Environments with replicas: none." in done.stderr
+    with redis.Redis.from_url(on_server) as client:
+        assert not client.keys("rq:*")  # a misspelt name is not a queue from now on
 
 
 def test_status_of_an_unknown_environment_says_so(on_server: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import types
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -83,7 +84,7 @@ class Leaks:
         if module is None:
             return
         before = _baseline.get(name)
-        if before is None:
+        if before is None or before.module() is not module:  # another version of the code, or imported anew
             _baseline[name] = _Code(name, module)
             return
         for patched in before.replaced(vars(module)):
@@ -117,7 +118,7 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, class
 class _Code:
     """The functions, classes and methods of one module as they were."""
 
-    __slots__ = ("classes", "name", "own")
+    __slots__ = ("classes", "module", "name", "own")
 
     def __init__(self, name: str, module: types.ModuleType) -> None:
         self.name = name
@@ -125,7 +126,9 @@ class _Code:
         #: whole copies: made and compared in C, since there are thousands
         self.classes: list[tuple[type, dict[str, Any]]] = []
         if not issubclass(type(module), types.ModuleType):  # some packages put other objects among the modules
+            self.module: Callable[[], Any] = lambda: module
             return
+        self.module = weakref.ref(module)
         for attribute, value in list(vars(module).items()):
             kind = type(value)  # not isinstance: a lazy proxy may raise when it is asked for its __class__
             if kind is types.FunctionType or kind is types.BuiltinFunctionType:

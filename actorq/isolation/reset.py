@@ -13,7 +13,7 @@ from typing import Any
 from actorq import cache
 from actorq.environment import ActorEnvironment, Environment
 from actorq.isolation.globals import GlobalState
-from actorq.isolation.leaks import Leaks
+from actorq.isolation.leaks import Leaks, take_baseline
 from actorq.isolation.process import ProcessState
 from actorq.log import logger
 from actorq.names import installed
@@ -46,6 +46,8 @@ class Isolation:
         own = own_modules(self._environment)
         self._use_state()
         self._process = ProcessState(self._scratch)
+        if self._environment.at_start:
+            take_baseline()  # what start hooks patch is meant to stay
         self._leaks = Leaks(self._report, own)
         self._loaded_modules = len(sys.modules)
         cache.during_load = self._process.keeping

@@ -38,7 +38,7 @@ class MapHandle(Iterator[R], Generic[R]):
 
     @property
     def failures(self) -> tuple[Exception, ...]:
-        """The exceptions of the inputs that failed for good, so far; empty with `return_exceptions=True`."""
+        """The exceptions of the inputs that failed for good, so far, in that order: the first 10,000."""
         return tuple(self._ledger.failures)
 
     def stats(self) -> Counters:

@@ -161,6 +161,14 @@ def test_a_tolerant_map_yields_none_for_a_failed_input(options: MapArguments) ->
     assert [str(error) for error in outputs.failures] == ["no 3"]
 
 
+def test_failures_can_be_returned_up_to_a_limit() -> None:
+    outputs = tasks.fails_at.map([0, 3, 1], return_exceptions=True, max_failures=1)
+    assert [str(output) for output in outputs] == ["0", "no 3", "1"]
+    assert [str(error) for error in outputs.failures] == ["no 3"]
+    with pytest.raises(MapFailedError, match="2 inputs failed; max_failures=1"):
+        list(tasks.fails_at.map([3, 3, 1], return_exceptions=True, max_failures=1))
+
+
 @pytest.mark.parametrize("options", [{"min_success_ratio": 0.91}, {"min_successes": 10}, {"max_failures": 0}])
 def test_a_map_fails_when_too_many_inputs_do(options: MapArguments) -> None:
     with pytest.raises(MapFailedError, match=r"1 .*inputs failed") as caught:

@@ -1,0 +1,76 @@
+"""What counts as a patch of a task's, and what does not."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from actorq.isolation import leaks
+from actorq.isolation.leaks import Leaks
+
+Report = tuple[str, str, Any]
+
+CODE = """
+def fetch(): return 1
+class Client:
+    def get(self): return 2
+"""
+
+
+def module() -> ModuleType:
+    made = ModuleType("third_party")
+    exec(CODE, vars(made))
+    return made
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that is there before anything runs; nothing else is looked at."""
+    monkeypatch.setattr(leaks, "_baseline", {})
+    made = module()
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    return made
+
+
+@pytest.fixture
+def reports() -> list[Report]:
+    return []
+
+
+@pytest.fixture
+def watched(library: ModuleType, reports: list[Report]) -> Leaks:
+    others = [name for name in sys.modules if name != library.__name__]
+    leaks.take_baseline()
+    return Leaks(lambda *report: reports.append(report), others)
+
+
+def test_a_function_that_a_task_replaces_is_told_once(
+    watched: Leaks, library: ModuleType, reports: list[Report]
+) -> None:
+    watched.after_lease("good")
+    library.fetch = lambda: 3  # type: ignore[attr-defined]  # on purpose
+    for _ in range(3):
+        watched.after_lease("bad")
+    assert [(kind, what) for _, kind, what in reports] == [("patched module", "third_party.fetch")]
+    assert "bad" in reports[0][0]
+
+
+def test_a_method_that_a_task_replaces_is_told(watched: Leaks, library: ModuleType, reports: list[Report]) -> None:
+    library.Client.get = lambda self: 3
+    watched.after_lease("bad")
+    assert [what for _, _, what in reports] == ["third_party.Client.get"]
+
+
+def test_a_module_that_is_imported_anew_is_not_patched(
+    watched: Leaks, library: ModuleType, reports: list[Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library.__name__, another := module())
+    for _ in range(3):
+        watched.after_lease("task")
+    assert not reports
+    another.fetch = lambda: 3  # type: ignore[attr-defined]  # on purpose
+    watched.after_lease("task")
+    assert [what for _, _, what in reports] == ["third_party.fetch"]

@@ -50,6 +50,16 @@ class Asked:
         """The executor of a replica has died."""
         self.link.call(scripts.LOST, [], [*keys.prefix("e"), name, "killed", held, ""])
 
+    def lapse(self, lease: str) -> None:
+        """The lease is not renewed, and somebody notices."""
+        self.client.zadd(keys.wip("e"), {f"{lease}:1": 1}, xx=True)
+        args: list[Argument] = [*keys.prefix("e"), keys.MAP_TTL_SECONDS, "owner", "", 0]
+        self.link.call(scripts.CHECK, [keys.map_("m"), keys.out("m")], args)
+
+    def idle(self, name: str) -> bool:
+        """Whether a lease may be handed to this replica."""
+        return self.client.zscore("aq:idle:e", name) is not None
+
     def book(self, name: str, held: str) -> None:
         state = "busy" if held else "idle"
         self.link.call(scripts.BOOK, [], [*keys.prefix("e"), 10, STAMP, name, state, held, 7, 1, 2.5])

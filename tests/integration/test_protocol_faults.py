@@ -1,0 +1,134 @@
+"""Whatever is lost between a submitter, a server and two replicas, every input has one accepted result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from actorq.broker import keys
+from actorq.broker.embedded import EmbeddedServer
+from tests.asked import Asked
+
+REPLICAS = st.sampled_from(["me", "you"])
+
+
+class Faults(RuleBasedStateMachine):
+    """A submitter that offers again what was handed back or lost, and replicas that lose replies and die."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = Asked(self.url)
+        self.open: dict[str, int] = {}  # lease -> its input
+        self.accepted: list[int] = []
+        self.read = 0
+        self.inputs = 0
+        self.holds: dict[str, str] = {"me": "", "you": ""}
+        self.broken = {"me": True, "you": True}  # a connection is new
+
+    @rule()
+    def submit(self) -> None:
+        self.open[self.asked.submit()] = self.inputs
+        self.inputs += 1
+
+    @rule(who=REPLICAS)
+    def work(self, who: str) -> None:
+        """Commits what it holds, and takes the next."""
+        _, self.holds[who] = self.asked.commit(who, self.holds[who], again=self.broken[who])
+        self.broken[who] = False
+        assert self.asked.idle(who) == (not self.holds[who])
+
+    @rule(who=REPLICAS)
+    def lose_the_reply(self, who: str) -> None:
+        self.asked.commit(who, self.holds[who], again=self.broken[who])
+        self.broken[who] = True
+
+    @rule(who=REPLICAS)
+    def read_mail(self, who: str) -> None:
+        if not self.holds[who] and not self.broken[who]:
+            self.holds[who] = self._mail(who)
+
+    @rule(who=REPLICAS)
+    def lose_the_mail(self, who: str) -> None:
+        if not self.holds[who]:
+            self._mail(who)
+            self.broken[who] = True
+
+    @rule(who=REPLICAS)
+    def nudge(self, who: str) -> None:
+        self.asked.client.rpush(keys.mail(who), "")
+
+    @rule(who=REPLICAS)
+    def die(self, who: str) -> None:
+        held = self.holds[who]
+        self.asked.lost(who, f"{held}:1" if held else "")
+        self.holds[who], self.broken[who] = "", True
+        for member in self.asked.client.zrange(keys.wip("e"), 0, -1):
+            assert self.asked.client.hget(keys.job(str(member).partition(":")[0]), "worker_name") != who
+
+    @rule(who=REPLICAS)
+    def lapse(self, who: str) -> None:
+        """Another takes over what a replica still runs."""
+        if self.holds[who]:
+            self.asked.lapse(self.holds[who])
+
+    @rule(who=REPLICAS)
+    def leave(self, who: str) -> None:
+        """Commits, gives back what it was handed meanwhile, and starts anew."""
+        self.asked.commit(who, self.holds[who], want=False, again=self.broken[who])
+        assert not self.asked.idle(who)
+        self.holds[who], self.broken[who] = "", True
+
+    @rule(who=REPLICAS)
+    def book(self, who: str) -> None:
+        held = self.holds[who]
+        self.asked.book(who, f"{held}:1" if held else "")
+
+    @rule()
+    def hear(self) -> None:
+        """The submitter reads what it was told, and offers again what has no result."""
+        told = self.asked.reports()
+        for lease, kind, _ in told[self.read :]:
+            number = self.open.pop(lease)  # nothing is told twice of a lease that has ended
+            if kind == "f":
+                self.accepted.append(number)
+            else:
+                self.open[self.asked.submit()] = number
+        self.read = len(told)
+
+    def teardown(self) -> None:
+        try:
+            for _ in range(4 * self.inputs + 4):
+                self.hear()
+                for who in self.holds:
+                    self.work(who)
+            self.hear()
+            assert not self.open
+            assert sorted(self.accepted) == list(range(self.inputs))
+            assert not self.asked.client.keys("rq:job:*")
+            assert not self.asked.client.exists(keys.wip("e"), keys.queue("e"))
+        finally:
+            self.asked.client.flushall()
+            self.asked.close()
+
+    def _mail(self, who: str) -> str:
+        mail = self.asked.client.lpop(keys.mail(who))
+        return mail.split("\0")[0] if isinstance(mail, str) else ""
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[str]:
+    embedded = EmbeddedServer()
+    embedded.wait_ready()
+    yield embedded.url
+    embedded.stop()
+
+
+def test_whatever_is_lost_every_input_has_one_accepted_result(shared: str) -> None:
+    Faults.url = shared
+    run_state_machine_as_test(Faults, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))

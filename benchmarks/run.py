@@ -1,6 +1,7 @@
 """`make bench`: prints the table, and writes it to benchmarks/results/ as JSON and Markdown.
 
-Names of rows as arguments run only those: `python -m benchmarks.run noop_map remote_call`.
+Names of rows as arguments run only those: `python -m benchmarks.run noop_map remote_call`. Each runs in a program of
+its own: what one leaves in the allocator changes what the next one measures, by a factor of two for values of 1 MiB.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,18 +19,22 @@ from benchmarks import affinity, reset, rows
 from benchmarks.forks import fork_overhead
 
 _RESULTS = Path(__file__).parent / "results"
+_ALL = {row.__name__: row for row in (*rows.ALL, reset.reset_by_size, fork_overhead, *affinity.ALL)}
+#: in front of the name of the one row that this program is to measure, and print as JSON
+_ONE = "--one"
 
 
-def main(names: list[str]) -> int:
-    every = (*rows.ALL, reset.reset_by_size, fork_overhead, *affinity.ALL)
-    chosen = [row for row in every if not names or row.__name__ in names]
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == [_ONE]:
+        print(json.dumps([asdict(row) for row in _ALL[arguments[1]]()]))
+        shutdown()
+        return 0
     table: list[rows.Row] = []
     print(_HEAD)
-    for measure in chosen:
-        for row in measure():
+    for name in arguments or _ALL:
+        for row in _alone(name):
             table.append(row)
             print(_line(row), flush=True)
-    shutdown()
     _RESULTS.mkdir(exist_ok=True)
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
     (_RESULTS / "results.json").write_text(
@@ -36,6 +42,12 @@ def main(names: list[str]) -> int:
     )
     (_RESULTS / "results.md").write_text("\n".join([f"Measured on {machine}.", "", _HEAD, *map(_line, table), ""]))
     return 0
+
+
+def _alone(name: str) -> list[rows.Row]:
+    command = [sys.executable, "-m", "benchmarks.run", _ONE, name]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [rows.Row(**fields) for fields in json.loads(printed.splitlines()[-1])]
 
 
 _HEAD = "| what | measured | floor | |\n|---|---|---|---|"

@@ -77,6 +77,12 @@ def test_a_replica_works_through_what_waits_of_one_key_before_the_next() -> None
     assert [index for index, _ in first + rest] == [0, 2, 4, 1, 3, 5, 6]
 
 
+def test_replicas_that_are_not_known_by_name_yet_begin_with_different_keys() -> None:
+    affinity = drawn([0, 0, 0, 1, 1, 2], [])
+    leases = [affinity.take("", 1)[0] for _ in range(4)]
+    assert [index for lease in leases for index, _ in lease] == [0, 3, 5, 1]
+
+
 def test_what_is_put_back_runs_before_what_came_later() -> None:
     affinity = drawn([0] * 5, ["w"])
     affinity.take("w", 1)

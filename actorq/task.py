@@ -151,6 +151,15 @@ class Task(Generic[P, R, C]):
             except TypeError as error:
                 raise TypeError(f"{self.name}(): {error}") from None
 
+    def check_arity(self, iterables: int, kwargs: Mapping[str, Any]) -> None:
+        """Raises `TypeError` now for a map whose every call would lack an argument, or have one too many."""
+        try:
+            self._signature.bind(*(None,) * iterables, **kwargs)
+        except TypeError as error:
+            hint = " Argument tuples are for starmap()." if iterables == 1 else ""
+            given = "1 iterable" if iterables == 1 else f"{iterables} iterables"
+            raise TypeError(f"{self.name}(), mapped over {given}: {error}.{hint}") from None
+
     def head(self, mode: int, kwargs: Mapping[str, Any]) -> Head:
         """What a replica needs to know of a map of this task. Raises `CodecError` naming an argument."""
         try:
@@ -247,9 +256,12 @@ class MapMethod(Generic[R]):
             if len(iterables) != 1:
                 raise DeclarationError("starmap() takes one iterable of argument tuples.")
             sources = (_listed(iterables[0]),)
+        head = task.head(mode, kwargs or {})
+        if self._mode == ONE and iterables:
+            task.check_arity(len(iterables), kwargs or {})
         options = MapOptions(
             environment=task.environment.name,
-            head=task.head(mode, kwargs or {}),
+            head=head,
             retries=task.options.retries,
             retry_delay=task.options.retry_delay,
             max_crashes=task.environment.max_crashes,

@@ -84,6 +84,18 @@ def test_an_argument_that_cannot_be_carried_is_named() -> None:
         list(tasks.add.starmap([(1, {"deep": [object()]})]))
 
 
+def test_a_map_whose_calls_would_lack_an_argument_is_refused_at_once() -> None:
+    with pytest.raises(
+        TypeError, match=r"uses_second\(\), mapped over 1 iterable: missing .*'model'\. .*starmap\(\)\."
+    ):
+        tasks.uses_second.map([(1, "a")])
+    with pytest.raises(TypeError, match=r"double\(\), mapped over 2 iterables: too many positional arguments\."):
+        tasks.double.map([1], [2])
+    with pytest.raises(TypeError, match="multiple values for argument 'x'"):
+        tasks.double.map([1], kwargs={"x": 2})
+    assert list(tasks.uses_second.map([1], kwargs={"model": "a"}))
+
+
 def test_a_call_without_an_argument_names_the_task() -> None:
     with pytest.raises(TypeError, match=r"tests\.tasks\.add\(\): missing a required argument: 'a'"):
         tasks.add.remote()  # type: ignore[call-arg]  # on purpose

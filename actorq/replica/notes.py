@@ -28,6 +28,8 @@ _LATE_SECONDS = 0.06
 _LATE_MOST = 2.0
 #: from the exception of a timeout to SIGKILL, seconds
 _KILL_GRACE = 1.0
+#: a start that takes longer, seconds, is worth a word in the log; then one that takes twice as long, and so on
+_SLOW_START_SECONDS = 30.0
 #: an order to stop a job is kept so long, seconds, for a lane that does not run it (yet): the server knows of a lease
 #: before its executor has read it. Far longer than a stall of the machine, and a job's name never returns
 _ORDER_SECONDS = 30.0
@@ -109,6 +111,7 @@ class Replica:
         for lane in self.lanes:
             lane.begin()
         self.pid = 0
+        self._slow_start = _SLOW_START_SECONDS
         self.forking = False  # asked of the zygote, no answer yet
         self.killed_for: str | None = None
         self._culprit: Lane | None = None  # whose input it was killed for
@@ -173,6 +176,13 @@ class Replica:
         if self.killed_for is not None:
             return Cause.ASKED
         return Cause.START if code == START_FAILED or self.phase == STARTING else Cause.IDLE
+
+    def slow_start(self, now: float) -> bool:
+        """Whether it is time to say that its start hooks still run. `now` is monotonic, seconds."""
+        if not self.pid or self.phase != STARTING or now - self.started < self._slow_start:
+            return False
+        self._slow_start *= 2
+        return True
 
     # -- enforcing -----------------------------------------------------------------------------------------------------
 

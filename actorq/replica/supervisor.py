@@ -379,6 +379,8 @@ class Supervisor:
     def _watch_state(self, replica: Replica) -> None:
         if replica.health.failures:
             replica.health.worked(replica.leases)
+        if replica.slow_start(now := time.monotonic()):
+            logger().warning("start_slow", worker=replica.name, seconds=round(now - replica.started))
         state = replica.state
         if state != replica.told and self._registrar is not None:
             if not {state, replica.told} <= _WORKING_STATES:

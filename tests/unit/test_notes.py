@@ -8,7 +8,7 @@ import pytest
 
 from actorq.replica import notes
 from actorq.replica.notes import Lane, Replica
-from actorq.replica.slots import CANCEL, Slot, Slots
+from actorq.replica.slots import CANCEL, SERVING, Slot, Slots
 
 
 @pytest.fixture
@@ -26,6 +26,15 @@ def replica(slot: Slot) -> Replica:
 def runs(slot: Slot, job: str) -> None:
     slot.hold(f"{job}:1")
     slot.begin_lease(1, time.monotonic_ns(), None)
+
+
+def test_a_start_that_does_not_end_is_told_at_ever_longer_intervals(replica: Replica, slot: Slot) -> None:
+    assert not replica.slow_start(1000.0)  # there is no process yet
+    replica.pid, replica.started = 1, 1000.0
+    told = [second for second in range(1000, 1300) if replica.slow_start(float(second))]
+    assert told == [1030, 1060, 1120, 1240]
+    slot.enter(SERVING, time.monotonic_ns())
+    assert not replica.slow_start(9000.0)
 
 
 def test_a_job_that_runs_is_stopped(replica: Replica, slot: Slot) -> None:

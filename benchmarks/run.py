@@ -29,6 +29,9 @@ def main(arguments: list[str]) -> int:
         print(json.dumps([asdict(row) for row in _ALL[arguments[1]]()]))
         shutdown()
         return 0
+    if unknown := [name for name in arguments if name not in _ALL]:
+        print(f"There is no row {unknown[0]!r}; there are: {', '.join(_ALL)}.", file=sys.stderr)
+        return 2
     table: list[rows.Row] = []
     print(_HEAD)
     for name in arguments or _ALL:

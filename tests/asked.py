@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from actorq.broker import keys, scripts
-from actorq.broker.stream import submit_keys
+from actorq.broker.stream import next_keys, submit_keys
 from actorq.broker.wire import Argument, Link
 from actorq.clock import iso_now
 from actorq.lease import tag
@@ -23,9 +23,9 @@ class Asked:
         self.client = redis.Redis.from_url(url, decode_responses=True)
         self.binary = redis.Redis.from_url(url)  # for RQ
         for name in ("me", "you"):
-            self.client.hset(f"rq:worker:{name}", "birth", STAMP)
-            self.client.expire(f"rq:worker:{name}", 40)
-            self.client.sadd("rq:workers:e", f"rq:worker:{name}")
+            self.client.hset(keys.worker(name), "birth", STAMP)
+            self.client.expire(keys.worker(name), 40)
+            self.client.sadd(keys.workers("e"), keys.worker(name))
         self.serial = 0
 
     def submit(self, where: str = "") -> str:
@@ -42,8 +42,7 @@ class Asked:
     def commit(self, name: str, done: str, *, want: bool = True, again: bool = False) -> tuple[str, str]:
         """What became of the results of lease `done`, and the next lease."""
         args: list[Argument] = [*keys.prefix("e"), name, 10, STAMP, "1" if want else "", "1" if again else ""]
-        names = [keys.queue("e"), keys.mail(name), keys.SUSPENDED, keys.failed("e")]
-        reply = self.link.call(scripts.NEXT, names, [*args, done, "1" if done else "", b"frame", 0])
+        reply = self.link.call(scripts.NEXT, next_keys("e", name), [*args, done, "1" if done else "", b"frame", 0])
         return str(reply[0].decode()), str(reply[1].decode())
 
     def lost(self, name: str, held: str = "") -> None:
@@ -58,7 +57,7 @@ class Asked:
 
     def idle(self, name: str) -> bool:
         """Whether a lease may be handed to this replica."""
-        return self.client.zscore("aq:idle:e", name) is not None
+        return self.client.zscore(keys.idle("e"), name) is not None
 
     def book(self, name: str, held: str) -> None:
         state = "busy" if held else "idle"

@@ -13,6 +13,7 @@ prefixes; the table at the head of each script says which.
     rq:worker:<w>                    HASH     a replica, as RQ registers it                    RQ's TTL
     rq:worker:<w>:executions         SET      what the replica runs, for RQ's tools            4 x lease_seconds
     rq:workers, rq:workers:<env>     SET      worker keys                                      while any lives
+    rq:suspended                     STRING   set by `rq suspend`                              until `rq resume`
     rq:failed:<env>                  ZSET     inputs that failed, for RQ's tools               a day
     rq:results:<id>                  STREAM   traceback of a failed input                      a day
     aq:idle:<env>                    ZSET     idle replicas -> when to stop believing it       while any is idle
@@ -88,6 +89,10 @@ def mail(worker: str) -> str:
 
 def map_(map_id: str) -> str:
     return f"{AQ}:map:{map_id}"
+
+
+def idle(env: str) -> str:
+    return f"{AQ}:idle:{env}"
 
 
 def maps(env: str) -> str:

@@ -1,4 +1,4 @@
-"""The server-side scripts, read once from `lua/`; `lua/_lib.lua` is put before each.
+"""The server-side scripts, read once from `lua/`, with what they use of `lua/_lib.lua`.
 
 Every write of ours is one of these, and each may safely be sent twice: a reply that was lost is answered by sending
 the same call again.
@@ -36,14 +36,16 @@ def _library() -> tuple[str, dict[str, tuple[list[str], str]]]:
 def _load(name: str) -> Script:
     """Reads a script, and puts the parts of the library where its lines `-- uses: …` ask for them."""
     head, parts = _library()
-    pieces = [head]
+    pieces, given = [head], set[str]()
     for line in (_FOLDER / f"{name}.lua").read_text(encoding="utf-8").split("\n"):
         pieces.append(line)
         if line.lstrip().startswith("-- uses:"):
             wanted = line.partition(":")[2].split()
             for part in wanted:
                 wanted += [need for need in parts[part][0] if need not in wanted]
-            pieces += [text for part, (_, text) in parts.items() if part in wanted]
+            pieces += [text for part, (_, text) in parts.items() if part in wanted and part not in given]
+            if line.startswith("--"):  # not in a block
+                given.update(wanted)
     text = "\n".join(pieces).encode()
     return Script(name=name, text=text, sha=sha1(text, usedforsecurity=False).hexdigest())
 

@@ -1,4 +1,4 @@
-"""The result stream of a map: its keys and its entries."""
+"""The keys of the scripts on the path of every lease, and the entries of a map's result stream."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from actorq.log import logger
 def submit_keys(map_id: str, env: str) -> list[str]:
     """The keys of submit.lua; the first two are those of check.lua and close.lua."""
     return [keys.map_(map_id), keys.out(map_id), keys.QUEUES, keys.queue(env), keys.workers(env), keys.SUSPENDED]
+
+
+def next_keys(env: str, worker: str) -> list[str]:
+    """The keys of next.lua."""
+    return [keys.queue(env), keys.mail(worker), keys.SUSPENDED, keys.failed(env)]
 
 
 def after(entry_id: str) -> str:

@@ -178,12 +178,8 @@ class Link:
     def call_once(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store] = ()
     ) -> Any:
-        """The same, once, over a connection that is open. Raises redis-py's errors."""
-        try:
-            return self._call_once(script, keys, args, stores)
-        except BaseException:
-            self.drop()
-            raise
+        """The same, once, over a connection that is open: `drop` it after an error. Raises redis-py's errors."""
+        return self._call_once(script, keys, args, stores)
 
     def call_quickly(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store], seconds: float

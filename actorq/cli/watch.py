@@ -117,8 +117,9 @@ def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, time
     failed = False
     for name in environments:
         try:
-            _wait_for_replica(name, redis_url, timeout)
-            ping_one(name, inputs, timeout)
+            until = time.monotonic() + timeout
+            _wait_for_replica(name, redis_url, until)
+            ping_one(name, inputs, max(until - time.monotonic(), 0.1))
             click.echo(f"{name}: {inputs} of {inputs} inputs came back")
         except PoolError as error:
             failed = True
@@ -126,17 +127,27 @@ def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, time
     sys.exit(1 if failed else 0)
 
 
-def _wait_for_replica(environment: str, url: str | None, timeout: float) -> None:
-    """Raises `PoolError` when none comes in time. Asks nothing of the server that would stay there."""
-    until, told = time.monotonic() + timeout, False
-    while environment not in (served := [view.name for view in _views(url, None) if view.replicas]):
-        shown = ", ".join(served) or "none"
-        if time.monotonic() >= until:
-            raise PoolError(f"{environment}: no replica serves it. Environments with replicas: {shown}.")
-        if not told:
-            told = True
-            click.echo(f"{environment}: no replica serves it yet; waiting (with replicas: {shown})", err=True)
-        time.sleep(_LOOK_SECONDS)
+def _wait_for_replica(environment: str, url: str | None, until: float) -> None:
+    """Raises `PoolError` when there is none by then. Only reads: a misspelt name must not become a queue."""
+    link = _link(server_url(url))
+    try:
+        if _served(link, environment):
+            return
+        others = ", ".join(view.name for view in _views(url, None) if view.replicas) or "none"
+        click.echo(f"{environment}: no replica serves it yet; environments with replicas: {others}", err=True)
+        while not _served(link, environment):
+            if time.monotonic() >= until:
+                raise PoolError(f"{environment}: no replica serves it.")
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        link.close()
+
+
+def _served(link: Link, environment: str) -> bool:
+    from actorq.broker import keys
+
+    workers = link.command("SMEMBERS", keys.workers(environment))
+    return bool(workers and link.command("EXISTS", *workers))
 
 
 @click.command(short_help="Metrics of the queues, for Prometheus.")

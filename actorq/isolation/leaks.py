@@ -84,7 +84,7 @@ class Leaks:
         if module is None:
             return
         before = _baseline.get(name)
-        if before is None or before.module() is not module:  # another version of the code, or imported anew
+        if before is None or before.module_ref() is not module:  # another version of the code, or imported anew
             _baseline[name] = _Code(name, module)
             return
         for patched in before.replaced(vars(module)):
@@ -118,7 +118,7 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, class
 class _Code:
     """The functions, classes and methods of one module as they were."""
 
-    __slots__ = ("classes", "module", "name", "own")
+    __slots__ = ("classes", "module_ref", "name", "own")
 
     def __init__(self, name: str, module: types.ModuleType) -> None:
         self.name = name
@@ -126,9 +126,9 @@ class _Code:
         #: whole copies: made and compared in C, since there are thousands
         self.classes: list[tuple[type, dict[str, Any]]] = []
         if not issubclass(type(module), types.ModuleType):  # some packages put other objects among the modules
-            self.module: Callable[[], Any] = lambda: module
+            self.module_ref: Callable[[], Any] = lambda: module
             return
-        self.module = weakref.ref(module)
+        self.module_ref = weakref.ref(module)
         for attribute, value in list(vars(module).items()):
             kind = type(value)  # not isinstance: a lazy proxy may raise when it is asked for its __class__
             if kind is types.FunctionType or kind is types.BuiltinFunctionType:
@@ -161,7 +161,7 @@ def _same(members: Mapping[str, Any], before: dict[str, Any]) -> bool:
         return False
 
 
-#: module -> its code as it was; the zygote takes it once and all executors share it
+#: module -> its code as it was; the zygote takes it once and all executors share it, but for those with start hooks
 _baseline: dict[str, _Code] = {}
 
 

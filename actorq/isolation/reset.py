@@ -46,8 +46,6 @@ class Isolation:
         own = own_modules(self._environment)
         self._use_state()
         self._process = ProcessState(self._scratch)
-        if self._environment.at_start:
-            take_baseline()  # what start hooks patch is meant to stay
         self._leaks = Leaks(self._report, own)
         self._loaded_modules = len(sys.modules)
         cache.during_load = self._process.keeping
@@ -80,6 +78,8 @@ class Isolation:
     def _use_state(self) -> None:
         state = self._states.get(id(self._environment))
         if state is None:
+            if self._environment.at_start:
+                take_baseline()  # what start hooks patch is meant to stay
             state = GlobalState(own_modules(self._environment), (cache.ActorCached, Environment, MapMethod))
             self._states[id(self._environment)] = state
             if state.unrestored:

@@ -1,6 +1,7 @@
 """What one server knows: environments, their queues, replicas and live maps, read in a few round trips.
 
-Nothing here writes, and nothing here is cached: what is shown is what RQ's tools would show, with inputs beside leases.
+Nothing here writes, and nothing here is cached: what a replica runs is read from the leases themselves, which is newer
+than what its record says to RQ's tools.
 """
 
 from __future__ import annotations

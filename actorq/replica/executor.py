@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
+from actorq.broker.stream import next_keys
 from actorq.broker.wire import Argument, Link, Store, evalsha
 from actorq.clock import iso_now
 from actorq.environment import ActorEnvironment
@@ -83,7 +84,7 @@ class Executor:
         self._slot = slot
         self._caches = CacheTeller(slot)
         self._mail = keys.mail(worker)
-        self._keys = [keys.queue(spec.environment), self._mail, keys.SUSPENDED, keys.failed(spec.environment)]
+        self._keys = next_keys(spec.environment, worker)
         self._environment = environment
         self._inputs_done = 0
         self._syncing = False
@@ -110,6 +111,7 @@ class Executor:
         self.start()
         done: _Done | None = None
         while True:
+            leaving = self.worn_out
             taken = self._next(done)
             done = None
             while taken is None and not self._draining:
@@ -119,8 +121,8 @@ class Executor:
                 if taken is None:
                     self._look_at_wear()
                     taken = self._next(None)
-            if self.worn_out:  # perhaps seen when the next lease was on its way: it must not run here
-                self._link.drop()
+            if self.worn_out and not leaving:  # seen when the next lease was on its way: it must not run here
+                self._link.drop()  # a wait may be sent, whose answer would be taken for that of the next call
                 self._next(None)
             if taken is None or self.worn_out:
                 return
@@ -239,8 +241,8 @@ class Executor:
         args: list[Argument] = [*keys.prefix(spec.environment), self._worker, spec.lease_seconds, iso_now()]
         want = "" if self._draining or (done is not None and self._wants_rest) else "1"
         stores: list[Store] = []
-        if done is None:
-            args += (want, "", "", "", b"", 0)
+        if done is None:  # a connection that broke long ago may have taken a mail since, as its wait is the older one
+            args += (want, "1", "", "", b"", 0)
         else:
             member, frame, payload = done
             totals = self._slot.totals

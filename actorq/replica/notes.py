@@ -31,8 +31,8 @@ _KILL_GRACE = 1.0
 #: a start that takes longer, seconds, is worth a word in the log; then one that takes twice as long, and so on
 _SLOW_START_SECONDS = 30.0
 #: an order to stop a job is kept so long, seconds, for a lane that does not run it (yet): the server knows of a lease
-#: before its executor has read it. Far longer than a stall of the machine, and a job's name never returns
-_ORDER_SECONDS = 30.0
+#: before its executor has read it. Longer than a stall of the machine; only `rq requeue` brings a job's name back
+_ORDER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +230,7 @@ class Replica:
         now = time.monotonic()
         for lane in self.lanes:
             if lane.worker == worker:
+                lane.unwanted = {name: until for name, until in lane.unwanted.items() if now < until}
                 lane.unwanted[job] = now + _ORDER_SECONDS
                 if lane.slot.running:
                     self._watch_orders(lane, now)

@@ -198,7 +198,7 @@ class Registrar(threading.Thread):
         if self._pubsub_thread is None:
             self._register()
         held = self._watched.held()
-        args: list[Argument] = [*keys.prefix(self._environment), self._lease_seconds, iso_now(), len(held), *held]
+        args: list[Argument] = [*keys.prefix(self._environment), self._lease_seconds, len(held), *held]
         stop = self._link.call(scripts.RENEW, [], [*args, *self._watched.idle_workers()])
         for member in stop:
             self._watched.cancel(member.decode())

@@ -43,7 +43,7 @@ _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
 _MOST_FAILED_STARTS = 3
 #: without a round of the main thread for so long the process is stuck, seconds
 _STALLED_SECONDS = 10.0
-#: what the registrar tells without being hurried when a replica goes from one to the other
+#: changes between these need no early renewal: `Registrar.book` tells them
 _WORKING_STATES = {"busy", "idle"}
 #: the first process of a container
 _IS_INIT = os.getpid() == 1

@@ -84,6 +84,11 @@ def test_an_argument_that_cannot_be_carried_is_named() -> None:
         list(tasks.add.starmap([(1, {"deep": [object()]})]))
 
 
+def test_an_argument_of_a_submitted_call_is_named() -> None:
+    with pytest.raises(CodecError, match="Argument 1 of"):
+        tasks.echo.submit(object())
+
+
 def test_a_map_whose_calls_would_lack_an_argument_is_refused_at_once() -> None:
     with pytest.raises(
         TypeError, match=r"uses_second\(\), mapped over 1 iterable: missing .*'model'\. .*starmap\(\)\."
@@ -99,8 +104,6 @@ def test_a_map_whose_calls_would_lack_an_argument_is_refused_at_once() -> None:
 def test_a_call_without_an_argument_names_the_task() -> None:
     with pytest.raises(TypeError, match=r"tests\.tasks\.add\(\): missing a required argument: 'a'"):
         tasks.add.remote()  # type: ignore[call-arg]  # on purpose
-    with pytest.raises(CodecError, match="Argument 1 of"):
-        tasks.echo.submit(object())
 
 
 def test_a_timeout_stops_the_body() -> None:

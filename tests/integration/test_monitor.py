@@ -155,11 +155,27 @@ def test_ping_needs_none_of_the_code(worker: Worker) -> None:
     assert (done.returncode, done.stdout) == (0, "plain: 5 of 5 inputs came back\n")
 
 
+def test_ping_waits_for_a_replica(on_server: str) -> None:
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "actorq.cli", "ping", "plain", "-u", on_server],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stderr is not None
+    assert "no replica serves it yet" in waiting.stderr.readline()
+    worker = Worker(on_server)
+    try:
+        assert waiting.communicate(timeout=30)[0] == "plain: 3 of 3 inputs came back\n"
+    finally:
+        worker.stop()
+
+
 def test_ping_of_an_environment_without_replicas_fails(on_server: str) -> None:
     done = actorq("ping", "nobody", "--timeout", "1", url=on_server)
     assert done.returncode == 1
-    assert "nobody: no replica serves it yet; waiting (with replicas: none)" in done.stderr
-    assert "nobody: no replica serves it. Environments with replicas: none." in done.stderr
+    assert "nobody: no replica serves it yet; environments with replicas: none\n" in done.stderr
+    assert done.stderr.endswith("nobody: no replica serves it.\n")
     with redis.Redis.from_url(on_server) as client:
         assert not client.keys("rq:*")  # a misspelt name is not a queue from now on
 

@@ -43,6 +43,12 @@ def test_an_answer_that_was_lost_is_given_again(asked: Asked) -> None:
     assert asked.reports() == [(first, "f", "frame")]
 
 
+def test_a_mail_that_is_not_ours_is_thrown_away(asked: Asked) -> None:
+    asked.client.rpush(keys.mail("me"), "hello")
+    lease = asked.submit()
+    assert asked.next("me") == lease
+
+
 def test_a_nudge_is_no_lease(asked: Asked) -> None:
     asked.client.rpush(keys.mail("me"), "", "")
     lease = asked.submit()
@@ -90,6 +96,15 @@ def test_results_for_a_map_that_has_ended_leave_nothing(asked: Asked) -> None:
     assert not asked.client.exists(keys.out("m"), keys.job(lease))
 
 
+def test_a_submitter_that_keeps_no_stream_hears_what_its_replicas_say(asked: Asked) -> None:
+    lease = asked.submit()
+    asked.next("me")
+    asked.client.delete(keys.out("m"))
+    asked.next("me", done=lease)
+    assert asked.reports() == [(lease, "f", "frame")]
+    assert asked.client.ttl(keys.out("m")) > 0
+
+
 def test_the_stream_of_a_map_lives_as_long_as_the_map(asked: Asked) -> None:
     lease = asked.submit()
     asked.next("me", done=lease)
@@ -115,6 +130,15 @@ def test_rq_sees_what_a_replica_has_run_for_a_moment(asked: Asked) -> None:
         assert asked.client.ttl(key) > 0, key
     asked.next("me", done=lease)
     assert not asked.client.exists("rq:worker:me:executions", f"rq:execution:{lease}:1", keys.job(lease))
+
+
+def test_a_full_server_takes_what_is_shown_of_a_replica(asked: Asked) -> None:
+    lease = asked.submit()
+    asked.next("me")
+    asked.client.config_set("maxmemory", 1)
+    asked.book("me", f"{lease}:1")
+    asked.client.config_set("maxmemory", 0)
+    assert asked.client.hget(keys.worker("me"), "state") == "busy"
 
 
 def test_what_ended_before_it_could_be_shown_is_not_shown(asked: Asked) -> None:

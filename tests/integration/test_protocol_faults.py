@@ -39,13 +39,13 @@ class Faults(RuleBasedStateMachine):
     @rule(who=REPLICAS)
     def work(self, who: str) -> None:
         """Commits what it holds, and takes the next."""
-        _, self.holds[who] = self.asked.commit(who, self.holds[who], again=self.broken[who])
+        _, self.holds[who] = self.asked.commit(who, self.holds[who], again=self._asks_again(who))
         self.broken[who] = False
         assert self.asked.idle(who) == (not self.holds[who])
 
     @rule(who=REPLICAS)
     def lose_the_reply(self, who: str) -> None:
-        self.asked.commit(who, self.holds[who], again=self.broken[who])
+        self.asked.commit(who, self.holds[who], again=self._asks_again(who))
         self.broken[who] = True
 
     @rule(who=REPLICAS)
@@ -58,6 +58,12 @@ class Faults(RuleBasedStateMachine):
         if not self.holds[who]:
             self._mail(who)
             self.broken[who] = True
+
+    @rule(who=REPLICAS)
+    def a_broken_connection_takes_the_mail(self, who: str) -> None:
+        """The server still serves its wait, which is older than that of the new one."""
+        if not self.holds[who]:
+            self._mail(who)
 
     @rule(who=REPLICAS)
     def nudge(self, who: str) -> None:
@@ -80,7 +86,7 @@ class Faults(RuleBasedStateMachine):
     @rule(who=REPLICAS)
     def leave(self, who: str) -> None:
         """Commits, gives back what it was handed meanwhile, and starts anew."""
-        self.asked.commit(who, self.holds[who], want=False, again=self.broken[who])
+        self.asked.commit(who, self.holds[who], want=False, again=self._asks_again(who))
         assert not self.asked.idle(who)
         self.holds[who], self.broken[who] = "", True
 
@@ -115,6 +121,9 @@ class Faults(RuleBasedStateMachine):
         finally:
             self.asked.client.flushall()
             self.asked.close()
+
+    def _asks_again(self, who: str) -> bool:
+        return self.broken[who] or not self.holds[who]
 
     def _mail(self, who: str) -> str:
         mail = self.asked.client.lpop(keys.mail(who))

@@ -58,6 +58,16 @@ def test_a_function_that_a_task_replaces_is_told_once(
     assert "bad" in reports[0][0]
 
 
+def test_what_a_start_hook_replaces_is_no_patch_of_a_task(library: ModuleType, reports: list[Report]) -> None:
+    leaks.take_baseline()
+    library.fetch = lambda: 3  # type: ignore[attr-defined]  # as a hook does
+    leaks.take_baseline()
+    others = [name for name in sys.modules if name != library.__name__]
+    watched = Leaks(lambda *report: reports.append(report), others)
+    watched.after_lease("good")
+    assert not reports
+
+
 def test_a_method_that_a_task_replaces_is_told(watched: Leaks, library: ModuleType, reports: list[Report]) -> None:
     library.Client.get = lambda self: 3
     watched.after_lease("bad")

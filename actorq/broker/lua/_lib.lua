@@ -19,13 +19,14 @@
 --   l <lease> x <reason> p <pos> w <w>     lost: its replica died while it ran input pos; "" unknown, "-" none
 --
 -- A call costs the server about 1 us beside its own work, 2 where it was asleep before, and two of these scripts are on
--- the path of every remote call. So they write what decides who runs what, and nothing that only people look at: what
--- RQ's tools show of a running lease, and its TTLs, are written by book.lua when it has run for longer than a moment.
+-- the path of every remote call. So they write what decides who runs what, and little that only people look at: most of
+-- what RQ's tools show of a running lease is written by book.lua, and its TTLs are set by renew.lua, when it has run for
+-- longer than a moment.
 local call = redis.call
 local RQ, AQ, ENV = ARGV[1], ARGV[2], ARGV[3]
 local WIP, IDLE = RQ .. ':wip:' .. ENV, AQ .. ':idle:' .. ENV
-local MAP_TTL = 15
-local FAILURE_TTL = 86400
+local DAY = 86400
+local FAILURE_TTL = DAY
 -- What RQ's tools unpickle to describe a job; replicas never read it. Protocol 0 of ('…run_lease', None, (), {}).
 local JOB_DATA = '(Vactorq.replica.stock.run_lease\nN(t(dt.'
 
@@ -47,7 +48,12 @@ end
 --@ emit
 -- Sends a frame to a map that still lives: its submitter keeps the stream. True when it was sent.
 local function emit(map, ...)
-  return map == '' or call('XADD', AQ .. ':out:' .. map, 'NOMKSTREAM', '*', ...) ~= false
+  local out = AQ .. ':out:' .. map
+  if map == '' or call('XADD', out, 'NOMKSTREAM', '*', ...) then return true end
+  if call('EXISTS', AQ .. ':map:' .. map) == 0 then return false end
+  call('XADD', out, '*', ...) -- of a submitter of another version, which must be told so
+  call('EXPIRE', out, 15)
+  return true
 end
 
 --@ open_stream
@@ -68,7 +74,8 @@ local function forget(j, x, w)
 end
 
 --@ owned < split
--- What worker w holds, read or not. Looks at all that runs: for when a connection or an executor was lost.
+-- What worker w holds, read or not. Looks at all that runs (1 ms for 1,000 leases): for a replica that begins or has
+-- waited in vain, and when a connection or an executor was lost.
 local function owned(w)
   local found = {}
   for _, member in ipairs(call('ZRANGE', WIP, 0, -1)) do

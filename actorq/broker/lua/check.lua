@@ -12,7 +12,7 @@ if alive == 0 then call('HSET', KEYS[1], 'serial', 0, 'owner', ARGV[5]) end
 call('EXPIRE', KEYS[1], ARGV[4])
 open_stream(KEYS[2], ARGV[4])
 reap(t)
-call('SET', AQ .. ':used:' .. ENV, t, 'EX', 86400)
+call('SET', AQ .. ':used:' .. ENV, t, 'EX', DAY)
 local fields = tonumber(ARGV[7])
 if ARGV[6] ~= '' then
   if fields > 0 then call('HSET', KEYS[1], unpack(ARGV, 8, 7 + 2 * fields)) end

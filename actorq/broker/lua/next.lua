@@ -43,7 +43,8 @@ if mail or ARGV[8] == '1' or not want then
   if ARGV[8] == '1' then
     mine = owned(w)
   elseif mail then
-    mine[1] = string.gsub(string.match(mail, '^[^%z]*%z[^%z]*'), '%z', ':')
+    local j, x = string.match(mail, '^([^%z]*)%z([^%z]*)%z')
+    if j then mine[1] = j .. ':' .. x end -- else it is not one of ours
   end
   if not want or mine[1] then call('ZREM', IDLE, w) end
   for _, own in ipairs(mine) do
@@ -61,41 +62,43 @@ if call('EXISTS', KEYS[3]) == 1 then -- it counts as idle, so that `rq resume` f
   call('ZADD', IDLE, t + ARGV[5], w)
   return {committed, '', '', ''}
 end
-while true do
-  local j = call('LPOP', KEYS[1])
-  if not j then break end
+local j = call('LPOP', KEYS[1])
+if j then
   -- uses: alive
-  if string.byte(j, -9) == 95 then -- "_": the oldest lease is for one replica
-    local f = call('HMGET', RQ .. ':job:' .. j, 'aq_for', 'aq_map')
-    if f[1] and f[1] ~= w and alive(f[2]) and call('EXISTS', RQ .. ':worker:' .. f[1]) == 1 then
-      call('LPUSH', KEYS[1], j)
-      j = false
-      local tag = '_' .. string.sub(redis.sha1hex(w), 1, 8)
-      for _, other in ipairs(call('LRANGE', KEYS[1], 0, -1)) do -- a few leases for each replica
-        if string.byte(other, -9) ~= 95 or string.sub(other, -9) == tag then
-          call('LREM', KEYS[1], 1, other)
-          j = other
-          break
+  while j do
+    if string.byte(j, -9) == 95 then -- "_": the oldest lease is for one replica
+      local f = call('HMGET', RQ .. ':job:' .. j, 'aq_for', 'aq_map')
+      if f[1] and f[1] ~= w and alive(f[2]) and call('EXISTS', RQ .. ':worker:' .. f[1]) == 1 then
+        call('LPUSH', KEYS[1], j)
+        j = false
+        local tag = '_' .. string.sub(redis.sha1hex(w), 1, 8)
+        for _, other in ipairs(call('LRANGE', KEYS[1], 0, -1)) do -- a few leases for each replica
+          if string.byte(other, -9) ~= 95 or string.sub(other, -9) == tag then
+            call('LREM', KEYS[1], 1, other)
+            j = other
+            break
+          end
         end
       end
     end
-  end
-  if not j then break end
-  local job = RQ .. ':job:' .. j
-  local f = call('HMGET', job, 'aq', 'aq_map', 'status', 'aq_attempt')
-  if not f[1] or f[1] == '' then
-    if f[3] then -- a job that plain RQ put here, or a failed input that was too large to keep: it is not ours to run, and must not vanish
-      call('HSET', job, 'status', 'failed', 'ended_at', ARGV[6])
-      call('ZADD', KEYS[4], t + FAILURE_TTL, j)
+    if not j then break end
+    local job = RQ .. ':job:' .. j
+    local f = call('HMGET', job, 'aq', 'aq_map', 'status', 'aq_attempt')
+    if not f[1] or f[1] == '' then
+      if f[3] then -- a job that plain RQ put here, or a failed input too large to keep: not ours to run, and not to vanish
+        call('HSET', job, 'status', 'failed', 'ended_at', ARGV[6])
+        call('ZADD', KEYS[4], t + FAILURE_TTL, j)
+      end
+    elseif not alive(f[2]) then
+      call('DEL', job, AQ .. ':out:' .. f[2], AQ .. ':blob:' .. j) -- its submitter is gone
+    else
+      local x = tonumber(f[4] or '0') + 1
+      call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x)
+      call('ZADD', WIP, t + ARGV[5], j .. ':' .. x)
+      call('ZREM', IDLE, w) -- it may have come here after a wait that found nothing
+      return answer(j, tostring(x), f[1])
     end
-  elseif not alive(f[2]) then
-    call('DEL', job, AQ .. ':out:' .. f[2], AQ .. ':blob:' .. j) -- its submitter is gone
-  else
-    local x = tonumber(f[4] or '0') + 1
-    call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x)
-    call('ZADD', WIP, t + ARGV[5], j .. ':' .. x)
-    call('ZREM', IDLE, w) -- it may have come here after a wait that found nothing
-    return answer(j, tostring(x), f[1])
+    j = call('LPOP', KEYS[1])
   end
 end
 call('ZADD', IDLE, t + ARGV[5], w)

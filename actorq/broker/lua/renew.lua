@@ -1,33 +1,36 @@
 -- uses: now split alive reap
 -- A supervisor says what its executors hold and which of them are idle; lapsed leases of anyone are reported as lost.
 --
--- ARGV  4 lease s   5 ISO stamp   6 count of held members, then per member "<lease>:<attempt>"   then idle workers
+-- ARGV  4 lease s   5 count of held members, then per member "<lease>:<attempt>"   then idle workers
 -- Returns the held members that should be stopped: fenced, or of a map that is gone.
 -- Leases that reached the queue while replicas were idle (`rq requeue`, `rq resume`) get a nudge: an empty mail.
-local lease_s, stamp, held = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local lease_s, held = tonumber(ARGV[4]), tonumber(ARGV[5])
 local stop = {}
 call('ZREM', WIP, '') -- a full server lets a script write whose first write takes no memory: renewals must go through
-for _, key in ipairs({WIP, IDLE, RQ .. ':queue:' .. ENV, RQ .. ':workers:' .. ENV}) do call('EXPIRE', key, 86400) end
-for i = 7, 6 + held do
+for _, key in ipairs({WIP, IDLE, RQ .. ':queue:' .. ENV, RQ .. ':workers:' .. ENV}) do call('EXPIRE', key, DAY) end
+for i = 6, 5 + held do
   local member = ARGV[i]
   local j = split(member)
   local map = call('HGET', RQ .. ':job:' .. j, 'aq_map')
   if call('ZSCORE', WIP, member) and map then
     call('ZADD', WIP, 'XX', t + lease_s, member)
-    call('HSET', RQ .. ':job:' .. j, 'last_heartbeat', stamp)
-    call('EXPIRE', RQ .. ':job:' .. j, 86400)
+    call('EXPIRE', RQ .. ':job:' .. j, DAY)
     if not alive(map) then stop[#stop + 1] = member end
   else
     stop[#stop + 1] = member
   end
 end
-for i = 7 + held, #ARGV do
+for i = 6 + held, #ARGV do
   call('ZADD', IDLE, 'XX', t + lease_s, ARGV[i])
 end
 reap(t)
 for _ = 1, call('EXISTS', RQ .. ':suspended') == 0 and call('LLEN', RQ .. ':queue:' .. ENV) or 0 do
   local idle = call('ZPOPMAX', IDLE)
-  if not idle[1] or tonumber(idle[2]) < t then break end -- what no supervisor renews is not believed
+  if not idle[1] then break end
+  if tonumber(idle[2]) < t then -- entries that no supervisor renews are not believed
+    call('DEL', IDLE)
+    break
+  end
   call('RPUSH', AQ .. ':mail:' .. idle[1], '')
   call('EXPIRE', AQ .. ':mail:' .. idle[1], math.ceil(2 * lease_s))
 end

@@ -16,12 +16,12 @@ if f[2] and f[2] ~= ARGV[10] then return {-1, 0} end
 local seen = tonumber(f[1] or '-1')
 call('HSET', map, 'owner', ARGV[10], 'serial', only_idle and math.max(seen, 0) or math.max(seen, tonumber(ARGV[#ARGV - 4])))
 if ttl ~= '' or seen < 0 then
-  ttl = ttl ~= '' and ttl or MAP_TTL
+  ttl = ttl ~= '' and ttl or 15 -- a call's first; MAP_TTL_SECONDS in keys.py
   call('EXPIRE', map, ttl)
   -- uses: open_stream
   open_stream(KEYS[2], ttl)
   call('SADD', KEYS[3], KEYS[4])
-  call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', t), 'EX', 86400)
+  call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', t), 'EX', DAY)
 end
 if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local may_hand_over = call('EXISTS', KEYS[6]) == 0
@@ -52,7 +52,7 @@ for i = 11, #ARGV, 5 do
         'description', ARGV[i + 2], 'data', JOB_DATA, 'timeout', '-1', 'result_ttl', '0', 'failure_ttl', FAILURE_TTL,
         'aq_map', ARGV[9], 'aq', payload)
       if #where > 1 then call('HSET', job, 'aq_for', where) end
-      call('EXPIRE', job, 86400)
+      call('EXPIRE', job, DAY)
       call(where == '1' and 'LPUSH' or 'RPUSH', KEYS[4], j)
     end
     if only_idle then call('HSET', map, 'serial', serial) end

@@ -275,19 +275,20 @@ class Executor:
     def _call_next(self, args: list[Argument], stores: list[Store], *, after_lease: bool) -> Any:
         """The reply of next.lua. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
         chores = [self._after_lease] if after_lease else []
-        if self._link.connected:
-            try:
-                if stores:
-                    return self._link.call_once(scripts.NEXT, self._keys, args, stores)
-                return self._send_next(args, chores)
-            except (RedisError, BrokerError):
-                self._link.drop()
-            finally:
-                while chores:
-                    chores.pop()()
-        # without the wait behind it: the server may still serve a wait of the old connection first
-        args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
-        return self._link.call(scripts.NEXT, self._keys, args, stores)
+        try:
+            if self._link.connected:
+                try:
+                    if stores:
+                        return self._link.call_once(scripts.NEXT, self._keys, args, stores)
+                    return self._send_next(args, chores)
+                except (RedisError, BrokerError):
+                    self._link.drop()
+            # without the wait behind it: the server may still serve a wait of the old connection first
+            args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
+            return self._link.call(scripts.NEXT, self._keys, args, stores)
+        finally:
+            while chores:
+                chores.pop()()
 
     def _send_next(self, args: list[Argument], chores: list[Callable[[], None]]) -> Any:
         """The reply of next.lua; the chores are done while it is on its way."""

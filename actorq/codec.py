@@ -9,6 +9,7 @@ where it was found.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import decimal
@@ -98,17 +99,22 @@ def pack_list(values: list[Any], limit: int, what: Callable[[int], str]) -> byte
 
 def where(value: Any) -> str:
     """Where in `value` the part is that cannot be carried, for a message; "" when it is the value itself."""
-    path = ""
-    for _ in range(_SHOWN_DEPTH):
-        for step, part in _parts(value):
-            try:
-                pack(part)
-            except CodecError:
-                path, value = path + step, part
-                break
-        else:
-            break
-    return f" at {path}" if path else ""
+    steps: list[str] = []
+    with contextlib.suppress(Exception):  # an object of the user's that refuses to be looked at: as far as we got
+        while len(steps) < _SHOWN_DEPTH and (found := _bad_part(value)) is not None:
+            steps.append(found[0])
+            value = found[1]
+    return f" at {''.join(steps)}" if steps else ""
+
+
+def _bad_part(value: Any) -> tuple[str, Any] | None:
+    """The first part of `value` that cannot be carried, and the step to it."""
+    for step, part in _parts(value):
+        try:
+            pack(part)
+        except CodecError:
+            return step, part
+    return None
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from actorq.errors import PoolError
 from actorq.settings import masked, settings
 
 #: seconds without a replica after which a map says so
-_LONELY_SECONDS = 5
+_LONELY_SECONDS = 10
 
 
 class Pool(Protocol):

@@ -11,6 +11,7 @@ import math
 import pathlib
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -244,3 +245,20 @@ def test_a_class_name_from_the_wire_imports_and_calls_nothing(name: tuple[str, s
 def test_an_element_above_the_limit_is_named() -> None:
     with pytest.raises(PayloadTooLargeError, match=r"item 1 is 1,00\d bytes"):
         pack_list([b"", b"x" * 1000], 500, lambda i: f"item {i}")
+
+
+class _Shy:
+    """Refuses to be looked at, as a proxy outside of its request does."""
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("not now")
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None: ...
+
+
+@pytest.mark.parametrize("wrap", [lambda shy: shy, lambda shy: [1, shy], lambda shy: {"a": [shy]}])
+def test_a_message_about_an_object_that_refuses_to_be_looked_at_is_a_message(wrap: Callable[[Any], Any]) -> None:
+    with pytest.raises(CodecError, match=r"Thing 0.* cannot be carried"):
+        pack_list([wrap(_Shy())], 1000, lambda i: f"Thing {i}")

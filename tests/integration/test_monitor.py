@@ -114,7 +114,7 @@ def test_a_replaced_executor_is_counted(watched: Worker) -> None:
 
 
 def test_status_shows_a_running_map_and_its_replicas(worker: Worker) -> None:
-    handle = tasks.sleeps.map([0.05] * 10_000, map_id="shown")
+    handle = tasks.sleeps.map([0.05] * 10_000, map_id="shown", max_outstanding=10_000)  # nobody takes the outputs
     next(handle)
 
     def look() -> list[dict[str, object]]:

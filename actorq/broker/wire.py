@@ -173,13 +173,30 @@ class Link:
 
         Raises `BrokerError` when `patience` seconds have passed or trying again cannot help.
         """
-        return self._patiently(lambda: self._call_once(script, keys, args, stores))
+        return self._patiently(lambda: self.call_once(script, keys, args, stores))
 
-    def call_once(
-        self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store] = ()
-    ) -> Any:
-        """The same, once, over a connection that is open: `drop` it after an error. Raises redis-py's errors."""
-        return self._call_once(script, keys, args, stores)
+    def call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store]) -> Any:
+        """The same, once: `drop` the connection after an error. Raises redis-py's errors."""
+        self._open()
+        packed = _packed(("EVALSHA", script.sha, len(keys), *keys, *args))
+        for store in stores:
+            self._write_store(store)
+        self._write(packed)
+        refused: RedisError | None = None
+        for _ in stores:
+            try:
+                self.read()
+            except redis.ResponseError as error:
+                refused = error
+        if refused is not None:
+            self.drop()  # the script refers to what was not stored: its reply does not matter
+            raise refused
+        try:
+            return self.read()
+        except NoScriptError:
+            self.load(script)
+            self._write(packed)
+            return self.read()
 
     def call_quickly(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store], seconds: float
@@ -188,7 +205,7 @@ class Link:
         try:
             self._open()
             self._sock.settimeout(seconds)
-            return self._call_once(script, keys, args, stores)
+            return self.call_once(script, keys, args, stores)
         except RedisError as error:
             self.drop()
             raise explain(error, self.url) from error
@@ -337,28 +354,6 @@ class Link:
         if isinstance(error, NoPermissionError):
             return False
         return self._stubborn or (isinstance(error, _TRANSIENT) and not isinstance(error, AuthenticationError))
-
-    def _call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store]) -> Any:
-        self._open()
-        packed = _packed(("EVALSHA", script.sha, len(keys), *keys, *args))
-        for store in stores:
-            self._write_store(store)
-        self._write(packed)
-        refused: RedisError | None = None
-        for _ in stores:
-            try:
-                self.read()
-            except redis.ResponseError as error:
-                refused = error
-        if refused is not None:
-            self.drop()  # the script refers to what was not stored: its reply does not matter
-            raise refused
-        try:
-            return self.read()
-        except NoScriptError:
-            self.load(script)
-            self._write(packed)
-            return self.read()
 
     def _patiently(self, attempt: Callable[[], Any]) -> Any:
         pause, started, warned = _BACKOFF_FIRST, time.monotonic(), False

@@ -144,10 +144,9 @@ def _wait_for_replica(environment: str, url: str | None, until: float) -> None:
 
 
 def _served(link: Link, environment: str) -> bool:
-    from actorq.broker import keys
+    from actorq.broker import keys, scripts
 
-    workers = link.command("SMEMBERS", keys.workers(environment))
-    return bool(workers and link.command("EXISTS", *workers))
+    return bool(link.call(scripts.REPLICAS, [], [*keys.prefix(environment), 0]))
 
 
 @click.command(short_help="Metrics of the queues, for Prometheus.")

@@ -213,11 +213,8 @@ class Affinity:
                 cold += 1
                 key.held.add(replica)
         self.waiting -= len(items)
-        if seat is self._nobody and (run := seat.run) in seat.ready:
-            assert run is not None
-            del seat.ready[run]  # another replica takes the next lease: it should not load the same
-            seat.ready[run] = None
-            seat.run = None
+        if seat is self._nobody:
+            seat.run_left = 0  # another replica takes the next lease: it should not load the same
         return items, cold
 
     def _current(self, seat: _Seat) -> _Key | None:

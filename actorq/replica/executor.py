@@ -15,7 +15,6 @@ import sys
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +97,7 @@ class Executor:
         self._run: Run | None = None
         self._lease = ""
         self._stopped_early = False  # the lease was cancelled while its code was loaded
+        self._untidy = False  # a lease has run, and `_tidy_up` has not
         self._waiting = False  # inside the wait on the mailbox, where the handler may raise
         self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
         self._waits = False  # a BLPOP is sent whose answer has not been read
@@ -251,7 +251,7 @@ class Executor:
             message, stores = blobs.send(keys.blob(f"{member}:{frame.start}"), frame.parts())
             lease, _, attempt = member.rpartition(":")
             args += (want, "", lease, attempt, message, *self._failures(lease, frame, payload))
-        reply = self._call_next(args, stores, after_lease=done is not None)
+        reply = self._call_next(args, stores)
         self._slot.release()
         self._busy = bool(reply[1])
         if not self._busy:
@@ -272,33 +272,30 @@ class Executor:
             payload = fields[2]  # `_work` tells its submitter
         return fields[0].decode(), fields[1].decode(), payload
 
-    def _call_next(self, args: list[Argument], stores: list[Store], *, after_lease: bool) -> Any:
+    def _call_next(self, args: list[Argument], stores: list[Store]) -> Any:
         """The reply of next.lua. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
-        chores = [self._after_lease] if after_lease else []
         try:
             if self._link.connected:
                 try:
                     if stores:
                         return self._link.call_once(scripts.NEXT, self._keys, args, stores)
-                    return self._send_next(args, chores)
+                    return self._send_next(args)
                 except (RedisError, BrokerError):
                     self._link.drop()
             # without the wait behind it: the server may still serve a wait of the old connection first
             args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
             return self._link.call(scripts.NEXT, self._keys, args, stores)
         finally:
-            while chores:
-                chores.pop()()
+            self._tidy_up()
 
-    def _send_next(self, args: list[Argument], chores: list[Callable[[], None]]) -> Any:
-        """The reply of next.lua; the chores are done while it is on its way."""
+    def _send_next(self, args: list[Argument]) -> Any:
+        """The reply of next.lua; while it is on its way, this process is tidied up."""
         commands: list[list[Argument]] = []
         if waits := args[_WANT] == "1" and not self._busy:
             args[_WANT] = "+"
             commands.append(["BLPOP", self._mail, _MAIL_SECONDS])
         self._link.send(evalsha(scripts.NEXT, self._keys, args), *commands)
-        while chores:
-            chores.pop()()
+        self._tidy_up()
         reply = self._link.read()
         self._waits = waits
         return reply
@@ -355,6 +352,7 @@ class Executor:
     def _work(self, member: str, payload: bytes | bytearray) -> _Done:
         """Runs one lease and returns what to commit."""
         self._slot.hold(member)
+        self._untidy = True
         self._stopped_early = False
         try:
             head, packed = unseal(self._spec.environment, payload)
@@ -383,8 +381,11 @@ class Executor:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
         return member, run.take(self._worker), payload
 
-    def _after_lease(self) -> None:
-        """What is too slow for every input, and must not keep the results from being sent."""
+    def _tidy_up(self) -> None:
+        """What is too slow for every input, and must not keep the results from being sent: once after every lease."""
+        if not self._untidy:
+            return
+        self._untidy = False
         self._tell_caches()
         if self.worn_out:
             return

@@ -36,6 +36,17 @@ _ORDER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a lane does, and has done."""
+
+    worker: str
+    #: "<lease>:<attempt>" it holds, or ""
+    held: str
+    #: leases done, leases with failures, busy seconds
+    totals: tuple[int, int, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unfinished:
     """What a lane held when its executor died."""
 
@@ -189,8 +200,9 @@ class Replica:
     def watch(self, now: float) -> None:
         """Enforces what is due. `now` is monotonic, seconds."""
         for lane in self.lanes:
-            if lane.slot.running:
+            if lane.unwanted:
                 self._watch_orders(lane, now)
+            if lane.slot.running:
                 self._watch_lease(lane, now)
                 self._watch_input(lane, now)
 
@@ -230,10 +242,8 @@ class Replica:
         now = time.monotonic()
         for lane in self.lanes:
             if lane.worker == worker:
-                lane.unwanted = {name: until for name, until in lane.unwanted.items() if now < until}
                 lane.unwanted[job] = now + _ORDER_SECONDS
-                if lane.slot.running:
-                    self._watch_orders(lane, now)
+                self._watch_orders(lane, now)
 
     def wake(self) -> None:
         if self.pid:
@@ -245,9 +255,7 @@ class Replica:
         self.ask(lane, CANCEL, lane.slot.lease)
 
     def _watch_orders(self, lane: Lane, now: float) -> None:
-        if not lane.unwanted:
-            return
-        if lane.unwanted.pop(lane.slot.held.rpartition(":")[0], None) is not None:
+        if lane.slot.running and lane.unwanted.pop(lane.slot.held.rpartition(":")[0], None) is not None:
             self._interrupt(lane)
         lane.unwanted = {job: until for job, until in lane.unwanted.items() if now < until}
 

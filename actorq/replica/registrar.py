@@ -26,7 +26,7 @@ from actorq.errors import BrokerError
 from actorq.lease import NONE_RAN
 from actorq.log import logger
 from actorq.monitor.metrics import ReplicaState
-from actorq.replica.notes import Unfinished
+from actorq.replica.notes import Unfinished, Work
 from actorq.replica.slots import REPORT_BYTES
 
 #: pause before a death that could not be told is told again, seconds
@@ -45,17 +45,6 @@ class Watched(Protocol):
     def command(self, worker: str, command: dict[str, Any]) -> None: ...
     def buried(self, replica: int) -> None: ...
     def states(self) -> list[ReplicaState]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a replica does, and has done."""
-
-    worker: str
-    #: "<lease>:<attempt>" it holds, or ""
-    held: str
-    #: leases done, leases with failures, busy seconds
-    totals: tuple[int, int, float]
 
 
 @dataclass(frozen=True, kw_only=True)

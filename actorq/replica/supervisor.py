@@ -27,7 +27,7 @@ from actorq.log import logger
 from actorq.replica import leftovers
 from actorq.replica.guard import MemoryGuard
 from actorq.replica.health import Cause
-from actorq.replica.notes import Lane, Replica, send_signal
+from actorq.replica.notes import Lane, Replica, Work, send_signal
 from actorq.replica.slots import ENDING, MAX_LANES, Slots
 from actorq.replica.spec import SERVE_FAILED, START_FAILED, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import Channel, run_zygote
@@ -35,7 +35,6 @@ from actorq.waiting import Waker, ready
 
 if TYPE_CHECKING:
     from actorq.monitor.metrics import ReplicaState
-    from actorq.replica.registrar import Work
 
 #: how often slots are looked at while any runs, and while all are idle, seconds
 _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
@@ -145,8 +144,6 @@ class Supervisor:
         return [lane.worker for r in staying for lane in r.lanes if not lane.slot.held]
 
     def work(self) -> list[Work]:
-        from actorq.replica.registrar import Work
-
         lanes = [lane for replica in self._replicas if not replica.gone for lane in replica.lanes]
         return [Work(worker=lane.worker, held=lane.slot.held, totals=lane.slot.totals.values) for lane in lanes]
 

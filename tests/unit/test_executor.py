@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,12 +45,14 @@ def test_the_state_is_restored_once_after_a_lease_whatever_the_connection_does(
 ) -> None:
     link = FakeLink(connected=connected, breaks=breaks)
     restored: list[int] = []
-    monkeypatch.setattr(Executor, "_after_lease", lambda self: restored.append(1))
+    monkeypatch.setattr(Executor, "_tell_caches", lambda self: None)
     executor: Any = Executor.__new__(Executor)
     executor._link, executor._keys, executor._mail, executor._busy = link, [], "mail", False
+    executor._isolation = SimpleNamespace(after_lease=lambda: restored.append(1))
+    executor._untidy, executor.worn_out = True, False
     args = ["rq", "aq", "e", "w", 10, "now", "1", "", "lease", "1", b"", 0]
-    assert executor._call_next(args, stores, after_lease=True) == REPLY
+    assert executor._call_next(args, stores) == REPLY
     assert restored == [1]
-    assert executor._call_next(args, stores, after_lease=False) == REPLY
+    assert executor._call_next(args, stores) == REPLY
     assert restored == [1]
     assert (args[7] == "1") == (breaks or not connected)

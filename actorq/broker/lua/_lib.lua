@@ -26,6 +26,7 @@ local call = redis.call
 local RQ, AQ, ENV = ARGV[1], ARGV[2], ARGV[3]
 local WIP, IDLE = RQ .. ':wip:' .. ENV, AQ .. ':idle:' .. ENV
 local DAY = 86400
+local MAP_TTL = 15 -- MAP_TTL_SECONDS in keys.py
 local FAILURE_TTL = DAY
 -- What RQ's tools unpickle to describe a job; replicas never read it. Protocol 0 of ('…run_lease', None, (), {}).
 local JOB_DATA = '(Vactorq.replica.stock.run_lease\nN(t(dt.'
@@ -52,7 +53,7 @@ local function emit(map, ...)
   if map == '' or call('XADD', out, 'NOMKSTREAM', '*', ...) then return true end
   if call('EXISTS', AQ .. ':map:' .. map) == 0 then return false end
   call('XADD', out, '*', ...) -- of a submitter of another version, which must be told so
-  call('EXPIRE', out, 15)
+  call('EXPIRE', out, MAP_TTL)
   return true
 end
 
@@ -116,6 +117,18 @@ local function take_away(j, x, w, t, ...)
   end
   if map then emit(map, 'l', j, ...) end
   forget(j, x, w)
+end
+
+--@ take_idle
+-- The idle replica that was seen last, or nil. Entries that no supervisor renews are not believed.
+local function take_idle(t)
+  local top = call('ZPOPMAX', IDLE)
+  if not top[1] then return nil end
+  if tonumber(top[2]) < t then
+    call('DEL', IDLE)
+    return nil
+  end
+  return top[1]
 end
 
 --@ reap < split take_away

@@ -1,4 +1,4 @@
--- uses: now split alive reap
+-- uses: now split alive take_idle reap
 -- A supervisor says what its executors hold and which of them are idle; lapsed leases of anyone are reported as lost.
 --
 -- ARGV  4 lease s   5 count of held members, then per member "<lease>:<attempt>"   then idle workers
@@ -25,13 +25,9 @@ for i = 6 + held, #ARGV do
 end
 reap(t)
 for _ = 1, call('EXISTS', RQ .. ':suspended') == 0 and call('LLEN', RQ .. ':queue:' .. ENV) or 0 do
-  local idle = call('ZPOPMAX', IDLE)
-  if not idle[1] then break end
-  if tonumber(idle[2]) < t then -- entries that no supervisor renews are not believed
-    call('DEL', IDLE)
-    break
-  end
-  call('RPUSH', AQ .. ':mail:' .. idle[1], '')
-  call('EXPIRE', AQ .. ':mail:' .. idle[1], math.ceil(2 * lease_s))
+  local w = take_idle(t)
+  if not w then break end
+  call('RPUSH', AQ .. ':mail:' .. w, '')
+  call('EXPIRE', AQ .. ':mail:' .. w, math.ceil(2 * lease_s))
 end
 return stop

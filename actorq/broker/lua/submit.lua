@@ -1,4 +1,4 @@
--- uses: now
+-- uses: now take_idle
 -- Offers leases of one map: each goes straight to an idle replica's mailbox, or waits in the queue. Keeps the map alive.
 -- Safe to send twice: a lease whose serial the map has already seen is skipped.
 --
@@ -16,7 +16,7 @@ if f[2] and f[2] ~= ARGV[10] then return {-1, 0} end
 local seen = tonumber(f[1] or '-1')
 call('HSET', map, 'owner', ARGV[10], 'serial', only_idle and math.max(seen, 0) or math.max(seen, tonumber(ARGV[#ARGV - 4])))
 if ttl ~= '' or seen < 0 then
-  ttl = ttl ~= '' and ttl or 15 -- a call's first; MAP_TTL_SECONDS in keys.py
+  ttl = ttl ~= '' and ttl or MAP_TTL
   call('EXPIRE', map, ttl)
   -- uses: open_stream
   open_stream(KEYS[2], ttl)
@@ -32,9 +32,7 @@ for i = 11, #ARGV, 5 do
     local where, w = ARGV[i + 3], false
     if may_hand_over then
       if #where < 2 then
-        w = call('ZPOPMAX', IDLE) -- the one that was seen last
-        if w[1] and tonumber(w[2]) < t then call('DEL', IDLE) end -- entries that no supervisor renews are not believed
-        w = w[1] and tonumber(w[2]) >= t and w[1]
+        w = take_idle(t)
       elseif tonumber(call('ZSCORE', IDLE, where) or 0) >= t then
         call('ZREM', IDLE, where)
         w = where

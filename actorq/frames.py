@@ -20,7 +20,7 @@ import msgpack
 from actorq.errors import CodecError, PoolError
 
 #: both sides must speak the same version; raise it with every change of the layout below, or of what `broker/lua` keeps
-PROTOCOL = 3
+PROTOCOL = 4
 
 LENGTH = struct.Struct(">I")
 #: in the length of a lease's head: a signature stands before it, see `seal`

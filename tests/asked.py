@@ -29,21 +29,41 @@ class Asked:
         self.serial = 0
 
     def submit(self, where: str = "") -> str:
-        self.serial += 1
-        lease = f"m-{self.serial}{tag(where) if len(where) > 1 else ''}"
+        return self.submit_all(where)[0]
+
+    def submit_all(self, *places: str) -> list[str]:
+        """A lease for each place, in one call."""
+        leases = []
         args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "", "m", "owner"]
-        self.link.call(scripts.SUBMIT, submit_keys("m", "e"), [*args, self.serial, lease, "d", where, b"payload"])
-        return lease
+        for where in places:
+            self.serial += 1
+            leases.append(f"m-{self.serial}{tag(where) if len(where) > 1 else ''}")
+            args += (self.serial, leases[-1], "d", where, b"payload")
+        self.link.call(scripts.SUBMIT, submit_keys("m", "e"), args)
+        return leases
 
     def next(self, name: str, *, done: str = "", want: bool = True, again: bool = False) -> str:
         """The lease that a replica gets."""
         return self.commit(name, done, want=want, again=again)[1]
 
     def commit(self, name: str, done: str, *, want: bool = True, again: bool = False) -> tuple[str, str]:
-        """What became of the results of lease `done`, and the next lease."""
-        args: list[Argument] = [*keys.prefix("e"), name, 10, STAMP, "1" if want else "", "1" if again else ""]
-        reply = self.link.call(scripts.NEXT, next_keys("e", name), [*args, done, "1" if done else "", b"frame", 0])
+        """What became of the results of lease `done`, and the next lease. Without `done` it always asks again."""
+        reply = self._next(name, "1" if want else "", "1" if again or not done else "", done)
         return str(reply[0].decode()), str(reply[1].decode())
+
+    def go_on(self, name: str, done: str, running: str, *, ahead: bool = True) -> str:
+        """Commits lease `done`, if any, while `running` runs: the lease that was claimed behind that."""
+        return str(self._next(name, "a" if ahead else "-", f"{running}:1", done)[1].decode())
+
+    def unclaim(self, name: str, running: str, *, always: bool = False) -> int:
+        """How many leases were given back that were claimed behind `running`."""
+        args = [*keys.prefix("e"), name, f"{running}:1", "1" if always else ""]
+        return int(self.link.call(scripts.UNCLAIM, [], args))
+
+    def _next(self, name: str, want: str, again: str, done: str) -> list[bytes]:
+        args: list[Argument] = [*keys.prefix("e"), name, 10, STAMP, want, again, done, "1" if done else "", b"frame", 0]
+        reply: list[bytes] = self.link.call(scripts.NEXT, next_keys("e", name), args)
+        return reply
 
     def lost(self, name: str, held: str = "") -> None:
         """The executor of a replica has died."""

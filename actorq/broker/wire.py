@@ -275,6 +275,17 @@ class Link:
             raise _typed(str(reply))
         return reply
 
+    def read_within(self, seconds: float) -> Any:
+        """The next reply, which should be here. Raises redis-py's errors."""
+        try:
+            self._sock.settimeout(seconds)
+            return self.read()
+        except AttributeError as error:  # the connection was dropped
+            raise redis.ConnectionError(str(error)) from error
+        finally:
+            if self._sock is not None:
+                self._sock.settimeout(self._reply_timeout)
+
     def has_reply(self) -> bool:
         """Whether a reply is already here, without waiting."""
         if self._early is _NOTHING:

@@ -1,7 +1,6 @@
 """The executor: one thread that takes leases, runs their inputs and commits the results.
 
-    next.lua ──lease──▶ run ──frame──▶ next.lua (commit + next lease, one round trip) ──▶ …
-        └── nothing to do: wait on the mailbox, where a submitter puts a lease it claimed for us
+    exchange ──lease──▶ run ──frame──▶ exchange (commit + next lease) ──▶ …
 
 The supervisor speaks to it through one signal and its slot. The handler runs between two bytecodes of the task, when
 our connection is idle, so it can send what is finished and hand back what has not begun while the task goes on.
@@ -10,23 +9,18 @@ our connection is idle, so it can send what is finished and hand back what has n
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 import time
-import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
-from actorq.broker.stream import next_keys
-from actorq.broker.wire import Argument, Link, Store, evalsha
-from actorq.clock import iso_now
+from actorq.broker.wire import Argument, Link, Store
 from actorq.environment import ActorEnvironment
-from actorq.errors import ActorqError, BrokerError, CodecError
+from actorq.errors import ActorqError, CodecError
 from actorq.frames import Frame, parse_head, split
 from actorq.isolation import Isolation
 from actorq.isolation.randomness import generators_of, reseed
@@ -34,33 +28,25 @@ from actorq.isolation.reset import own_modules
 from actorq.log import logger
 from actorq.ping import PING
 from actorq.replica.caches import CacheTeller
+from actorq.replica.exchange import MAIL_SECONDS, Done, Exchange, Taken
 from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.replica.versions import Versions
 from actorq.replica.wear import Wear
-from actorq.seal import seal, unseal
+from actorq.seal import unseal
 
-#: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
-#: was flushed or restarted
-_MAIL_SECONDS = 10
 #: how long a flush in the middle of a task may hold up the task, seconds
 _FLUSH_PATIENCE = 1.0
 #: seconds a draining replica tries an unreachable server
 _LAST_PATIENCE = 2.0
 #: constants of this many maps are kept unpacked
 _PREPARED_MAPS = 64
-#: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
-_RECORDED_FAILURES = 50
-#: arguments of next.lua that the state of the connection decides
-_WANT, _AGAIN = 6, 7
-
-
-#: member, its results, its payload
-_Done = tuple[str, Frame, bytes | bytearray]
-#: lease, attempt, payload
-_Taken = tuple[str, str, bytes | bytearray]
+#: nothing is claimed ahead where leases take longer than this, seconds: there the pause between two is no matter
+_QUICK_SECONDS = 0.06
+#: what was claimed ahead waits for twice as long as leases took, and this, seconds; then the server takes it back
+_PATIENCE_SECONDS = 0.01
 
 
 class _Leave(BaseException):
@@ -82,13 +68,13 @@ class Executor:
         self._worker = worker
         self._slot = slot
         self._caches = CacheTeller(slot)
-        self._mail = keys.mail(worker)
-        self._keys = next_keys(spec.environment, worker)
         self._environment = environment
         self._inputs_done = 0
+        self._lease_seconds = 1.0  # what leases took, exponential mean
         self._syncing = False
         self._missed_wake = False
         self._link = self._make_link()
+        self._exchange = Exchange(self._link, spec.environment, worker, spec.lease_seconds, slot, tidy=self._tidy_up)
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
         self._lifecycle = self._make_lifecycle()
@@ -99,8 +85,6 @@ class Executor:
         self._stopped_early = False  # the lease was cancelled while its code was loaded
         self._untidy = False  # a lease has run, and `_tidy_up` has not
         self._waiting = False  # inside the wait on the mailbox, where the handler may raise
-        self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
-        self._waits = False  # a BLPOP is sent whose answer has not been read
         self._draining = False
         #: inputs have left so much behind that the process should be replaced
         self.worn_out = False
@@ -109,26 +93,12 @@ class Executor:
         """Takes leases until drained or worn out."""
         self._draining = self._slot.draining  # asked while this process started
         self.start()
-        done: _Done | None = None
-        while True:
-            leaving = self.worn_out
-            taken = self._next(done)
-            done = None
-            while taken is None and not self._draining:
-                rested = self._rest()
-                self._tell_caches()
-                taken = None if rested else self._wait_for_mail()
-                if taken is None:
-                    self._look_at_wear()
-                    taken = self._next(None)
-            if self.worn_out and not leaving:  # seen when the next lease was on its way: it must not run here
-                self._link.drop()  # a wait may be sent, whose answer would be taken for that of the next call
-                self._next(None)
-            if taken is None or self.worn_out:
-                return
+        taken = self._take(None)
+        while taken is not None:
             lease, attempt, payload = taken
             done = self._work(f"{lease}:{attempt}", payload)
             self._look_at_wear()
+            taken = self._follow(done)
 
     def start(self) -> None:
         """What comes before the first lease. An exception is a start that failed, and no input's."""
@@ -185,12 +155,12 @@ class Executor:
         return Lifecycle(self._spec, self._event_loop, lambda: self._versions.active)
 
     def _make_link(self) -> Link:
-        return Link(self._spec.url, patience=float("inf"), reply_timeout=2 * _MAIL_SECONDS, stubborn=True)
+        return Link(self._spec.url, patience=float("inf"), reply_timeout=2 * MAIL_SECONDS, stubborn=True)
 
     def _make_versions(self) -> Versions:
-        return self._versions_by(self._link)
+        return self._versions_by(self._exchange.free_link)
 
-    def _versions_by(self, link: Link) -> Versions:
+    def _versions_by(self, link: Callable[[], Link]) -> Versions:
         bundles = Path(f"{self._spec.scratch}-code") if self._spec.bundles else None
         return Versions(self._environment, self._isolation, link, bundles, self._lifecycle.start, self._forget)
 
@@ -212,6 +182,9 @@ class Executor:
         """There is nothing to run now. Returns whether the replica has to say that it is idle, since it was not."""
         return False
 
+    #: it may hold a lease while it runs another one
+    _looks_ahead = True
+
     @property
     def _wants_rest(self) -> bool:
         """It has something to do before it may be handed a lease."""
@@ -230,126 +203,61 @@ class Executor:
         if self._isolation.worn_out or self._wear.used_up(self._inputs_done):
             self._draining = self.worn_out = True
 
-    # -- taking and committing -----------------------------------------------------------------------------------------
+    # -- taking --------------------------------------------------------------------------------------------------------
 
-    def _next(self, done: _Done | None) -> _Taken | None:
-        """Commits what is done and takes the next lease: id, attempt, payload. None when there is none.
-
-        The wait on the mailbox is sent behind it in the same write; `_waits` says that its answer is still to come.
-        """
-        spec = self._spec
-        args: list[Argument] = [*keys.prefix(spec.environment), self._worker, spec.lease_seconds, iso_now()]
-        want = "" if self._draining or (done is not None and self._wants_rest) else "1"
-        stores: list[Store] = []
-        if done is None:  # a connection that broke long ago may have taken a mail since, as its wait is the older one
-            args += (want, "1", "", "", b"", 0)
-        else:
-            member, frame, payload = done
-            totals = self._slot.totals
-            totals.add_lease(failed=bool(frame.errors))
-            totals.add_inputs(frame.count, len(frame.errors), frame.busy)
-            message, stores = blobs.send(keys.blob(f"{member}:{frame.start}"), frame.parts())
-            lease, _, attempt = member.rpartition(":")
-            args += (want, "", lease, attempt, message, *self._failures(lease, frame, payload))
-        reply = self._call_next(args, stores)
-        self._slot.release()
-        self._busy = bool(reply[1])
-        if not self._busy:
+    def _take(self, done: Done | None, *, again: bool = False) -> Taken | None:
+        """Commits what is done, and waits for a lease. None when this process is to end."""
+        leaving = self.worn_out
+        taken = self._next(done, again=again)
+        while taken is None and not self._draining:
+            rested = self._rest()
+            self._tell_caches()
+            taken = None if rested else self._wait_for_mail()
+            if taken is None:
+                self._look_at_wear()
+                taken = self._next(None)
+        if self.worn_out and not leaving:  # seen when the next lease was on its way: it must not run here
+            self._exchange.leave()
             return None
-        if self._waits:
-            self._waits = False
-            try:
-                self._link.read()  # the empty mail that answers the wait
-            except RedisError:
-                self._link.drop()
-        return self._taken(reply[1:])
+        return taken
 
-    def _taken(self, fields: list[bytes]) -> _Taken:
-        """A lease with its payload, fetched if it is large."""
-        try:
-            payload = blobs.receive(self._link, fields[2], keep=True)  # another attempt may need it
-        except CodecError:
-            payload = fields[2]  # `_work` tells its submitter
-        return fields[0].decode(), fields[1].decode(), payload
+    def _follow(self, done: Done) -> Taken | None:
+        """Commits what is done; returns what runs next, which may be here already."""
+        taken = self._exchange.settle()
+        self._lease_seconds = (self._lease_seconds + done[1].busy) / 2
+        left: Done | None = done
+        if taken is None or self._draining:
+            taken, left = self._take(done, again=taken is not None), None
+        if taken is not None:
+            ahead = self._exchange.plenty and self._looks_ahead and self._lease_seconds < _QUICK_SECONDS
+            patience = 2 * self._lease_seconds + _PATIENCE_SECONDS if ahead else 0.0
+            self._exchange.go_on(left, f"{taken[0]}:{taken[1]}", patience)
+            if self.worn_out:  # seen just now
+                self._exchange.leave()
+                return None
+        return taken
 
-    def _call_next(self, args: list[Argument], stores: list[Store]) -> Any:
-        """The reply of next.lua. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
-        try:
-            if self._link.connected:
-                try:
-                    if stores:
-                        return self._link.call_once(scripts.NEXT, self._keys, args, stores)
-                    return self._send_next(args)
-                except (RedisError, BrokerError):
-                    self._link.drop()
-            # without the wait behind it: the server may still serve a wait of the old connection first
-            args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
-            return self._link.call(scripts.NEXT, self._keys, args, stores)
-        finally:
-            self._tidy_up()
+    def _next(self, done: Done | None, *, again: bool = False) -> Taken | None:
+        want = not (self._draining or (done is not None and self._wants_rest))
+        return self._exchange.next(done, want=want, again=again)
 
-    def _send_next(self, args: list[Argument]) -> Any:
-        """The reply of next.lua; while it is on its way, this process is tidied up."""
-        commands: list[list[Argument]] = []
-        if waits := args[_WANT] == "1" and not self._busy:
-            args[_WANT] = "+"
-            commands.append(["BLPOP", self._mail, _MAIL_SECONDS])
-        self._link.send(evalsha(scripts.NEXT, self._keys, args), *commands)
-        self._tidy_up()
-        reply = self._link.read()
-        self._waits = waits
-        return reply
-
-    def _wait_for_mail(self) -> _Taken | None:
+    def _wait_for_mail(self) -> Taken | None:
         """A lease from the mailbox, or None when it is time to ask."""
+        taken = None
         try:
             self._waiting = True
             if self._draining:
                 raise _Leave
-            if not self._waits:
-                self._link.send(["BLPOP", self._mail, _MAIL_SECONDS])
-            reply = self._read_mail()
-            self._waiting = self._waits = False
+            taken = self._exchange.mail(self._read_mail)
+            self._waiting = False
         except _Leave:
-            self._waits = False
-            self._link.drop()  # a mail may be on its way: next.lua finds that lease among our own
+            self._exchange.drop()  # a mail may be on its way: the server finds that lease among our own
             return None
-        except (RedisError, BrokerError):
-            self._waiting = self._waits = False
-            self._link.drop()
-            return None
-        if not reply or not reply[1]:
-            return None
-        try:
-            return self._taken(reply[1].split(b"\0", 2))
-        except (ValueError, IndexError):  # not one of ours
-            logger().warning("mail_unreadable")
-            return None
-
-    def _failures(self, lease: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:
-        """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
-        if not frame.errors:
-            return [0]
-        try:
-            head, packed = unseal(self._spec.environment, payload)  # what is not signed must not be signed here
-            parsed, inputs = parse_head(head), codec.split_list(bytes(packed))
-        except ActorqError:  # the payload itself is what failed
-            return [0]
-        fields: list[Argument] = []
-        final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
-        chosen = final[:_RECORDED_FAILURES]
-        for at in chosen:
-            error, position = frame.errors[at], frame.start + at
-            text = error.get("traceback") or f"{error['kind']}: {error['message']}"
-            encoded = base64.b64encode(zlib.compress(text.encode(errors="replace")))
-            description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
-            again = b"".join(seal(self._spec.environment, head, codec.join_list([inputs[position]])))
-            fields += (f"{lease}-{position}", description, encoded, again if len(again) < blobs.LARGE_BYTES else b"")
-        return [len(chosen), *fields]
+        return taken
 
     # -- working -------------------------------------------------------------------------------------------------------
 
-    def _work(self, member: str, payload: bytes | bytearray) -> _Done:
+    def _work(self, member: str, payload: bytes | bytearray) -> Done:
         """Runs one lease and returns what to commit."""
         self._slot.hold(member)
         self._untidy = True
@@ -446,6 +354,8 @@ class Executor:
         frame = None
         try:
             end = run.cut()
+            if end is not None:
+                self._exchange.forgo(self._lease)  # what this lease gives back is to run before that
             frame = run.take(self._worker) if run.pending_results else None
             mine = self._send_sync(frame, end)
             frame = None
@@ -476,7 +386,7 @@ class Executor:
             message, stores = blobs.send(keys.blob(f"{self._lease}:{frame.start}"), frame.parts())
             args += (frame.start, frame.start + frame.count, message)
         args.append("" if end is None else end)
-        mine = bool(self._link.call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
+        mine = bool(self._exchange.free_link().call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
         if frame is not None:
             self._slot.totals.add_inputs(frame.count, len(frame.errors), frame.busy)
         return mine

@@ -141,6 +141,8 @@ class ForkingExecutor(Executor):
         if self._forker is not None:
             self._forker.end()
 
+    _looks_ahead = False  # between two inputs it makes the loads their children had to make
+
     def _settle_in(self) -> None:
         scratch = Path(self._spec.scratch)
         self._forker = Forker(scratch, self._own_modules, self._run_in_child, self._become_child)

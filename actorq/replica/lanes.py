@@ -119,6 +119,8 @@ class Lane(Executor):
         self._waker = Waker()
         self._retired = False
 
+    _looks_ahead = False  # the loop has other inputs to run meanwhile
+
     def start_all(self) -> None:
         """What comes before the first lease of any lane. Called for the first one, in the main thread."""
         super().start()
@@ -182,7 +184,8 @@ class Lane(Executor):
     def _make_versions(self) -> Versions:
         if self._first is not self:
             return self._first._versions
-        return self._versions_by(self._make_link())  # any lane may ask for code while the first one waits for its mail
+        link = self._make_link()  # any lane may ask for code while the first one waits for its mail
+        return self._versions_by(lambda: link)
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         return self._shared_loop

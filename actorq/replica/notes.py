@@ -75,7 +75,7 @@ class Lane:
         """A new executor is to start: its leases and inputs are numbered anew."""
         self.slot.clear()
         self.lease = -1
-        self.cancelled_lease = -1
+        self.cancelled_lease = self.unclaimed_lease = -1
         #: inputs that were asked to stop: for their timeout, and for their memory, when so many had been before
         self.timed_out_input = self.memory_input = -1
         self.memory_stops = 0
@@ -205,6 +205,18 @@ class Replica:
             if lane.slot.running:
                 self._watch_lease(lane, now)
                 self._watch_input(lane, now)
+
+    def overtaken(self, now: float) -> list[tuple[str, str]]:
+        """Replicas, and what they run, that should not keep what they claimed ahead: told once."""
+        found = []
+        for lane in self.lanes:
+            slot = lane.slot
+            late = slot.running and slot.patience and now > (slot.lease_since + slot.patience) / 1e9
+            if late and lane.unclaimed_lease != slot.lease:
+                lane.unclaimed_lease = slot.lease
+                slot.unclaim()
+                found.append((lane.worker, slot.held))
+        return found
 
     def ask(self, lane: Lane, request: int, of: int = 0) -> None:
         lane.slot.ask(request, of)

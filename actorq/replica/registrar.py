@@ -122,6 +122,10 @@ class Registrar(threading.Thread):
         self._next_renewal = 0.0
         self._inbox.put(self._nothing)
 
+    def unclaim(self, worker: str, member: str) -> None:
+        """Takes back what a replica claimed behind the lease `member`, which takes longer than was thought."""
+        self._inbox.put(partial(self._unclaim, worker, member))
+
     def book(self) -> None:
         """Looks at what the replicas do, and tells what has changed; called again while any is busy."""
         if not self._books:
@@ -261,6 +265,9 @@ class Registrar(threading.Thread):
     def _pubsub_error(self, error: BaseException, pubsub: Any, thread: Any) -> None:
         if self._stopped.wait(1.0):
             thread.stop()
+
+    def _unclaim(self, worker: str, member: str) -> None:
+        self._link.call(scripts.UNCLAIM, [], [*keys.prefix(self._environment), worker, member, ""])
 
     def _bury(self, death: Death) -> None:
         for lease in death.unfinished:

@@ -29,6 +29,8 @@ _REQUEST, _REQUEST_OF, _DRAIN = 16, 17, 18
 
 # Written by the executor, about its caches:
 _REPORT_LENGTH, _REPORT_SUM = 19, 20
+# Written by the executor while the answer to a claim ahead is not read: how long the lease before it may take, ns
+_PATIENCE = 21
 # Written by an executor with an event loop: the lane whose coroutine runs just now
 _ON_LOOP = 22
 
@@ -39,6 +41,8 @@ MAX_LANES: Final = 256
 _PHASE, _PHASE_SINCE, _STOPS = 24, 25, 28
 # Written by the supervisor, with the request MEMORY:
 _MEMORY_USED, _MEMORY_LIMIT = 26, 27
+# Written by the supervisor: the number of the lease behind which it took another back
+_UNCLAIMED = 29
 
 #: what a supervisor may ask of its executor, with the wake-up signal
 NOTHING, LATE, TIMEOUT, CANCEL, MEMORY = range(5)
@@ -168,6 +172,17 @@ class Slot:
     def leave_loop(self) -> None:
         self.cells[_ON_LOOP] = 0
 
+    def claims(self, patience: int) -> None:
+        """The executor may be given one more lease, to be taken back when the present one runs longer than `patience`
+        (ns); 0: not any more.
+        """
+        self.cells[_PATIENCE] = patience
+
+    @property
+    def unclaimed(self) -> int:
+        """The last lease behind which another was taken back."""
+        return self.cells[_UNCLAIMED]
+
     def enter(self, phase: int, since: int) -> None:
         """The executor begins another part of its life, `since` (monotonic ns)."""
         self.cells[_PHASE_SINCE] = since
@@ -208,6 +223,15 @@ class Slot:
     def lease(self) -> int:
         """A number that is new with every lease."""
         return self.cells[_LEASE]
+
+    @property
+    def patience(self) -> int:
+        """How long (ns) the present lease may run before what was claimed behind it is taken back; 0: nothing was."""
+        return self.cells[_PATIENCE]
+
+    def unclaim(self) -> None:
+        """Whatever it claimed while the present lease runs is not to be run."""
+        self.cells[_UNCLAIMED] = self.cells[_LEASE]
 
     @property
     def lease_since(self) -> int:

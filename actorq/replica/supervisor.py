@@ -353,9 +353,7 @@ class Supervisor:
                 self._fork(replica)
         for replica in self._replicas:
             if replica.pid:
-                replica.watch(now)
-                if replica.phase == ENDING and now - replica.phase_since > self._drain_seconds:
-                    replica.kill("its exit hooks took longer than drain_seconds")
+                self._watch_replica(replica, now)
         if now >= self._look_at_states:
             self._look_at_states = now + _IDLE_TICK
             self._watch_states()
@@ -363,6 +361,14 @@ class Supervisor:
         if self._stopping_since is not None and now - self._stopping_since > self._drain_seconds:
             for replica in self._replicas:
                 replica.kill("stopped before it had finished its input")
+
+    def _watch_replica(self, replica: Replica, now: float) -> None:
+        replica.watch(now)
+        for worker, member in replica.overtaken(now):
+            if self._registrar is not None:
+                self._registrar.unclaim(worker, member)
+        if replica.phase == ENDING and now - replica.phase_since > self._drain_seconds:
+            replica.kill("its exit hooks took longer than drain_seconds")
 
     def _watch_states(self) -> None:
         """Has the server told of what replicas do, and soon of one that begins or ceases to serve."""

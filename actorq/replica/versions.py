@@ -59,7 +59,7 @@ class Versions:
     Args:
         environment: what was imported when the process started.
         isolation: is told which code runs.
-        link: the executor's connection; it must not wait for a reply when `function` is called.
+        link: gives a connection that waits for no reply.
         scratch: folder for bundles; None where this replica takes none.
         start: runs the start hooks of a version.
         stop: is told of a version that will not run any more.
@@ -69,7 +69,7 @@ class Versions:
         self,
         environment: ActorEnvironment,
         isolation: Isolation,
-        link: Link,
+        link: Callable[[], Link],
         scratch: Path | None,
         start: Callable[[ActorEnvironment], None],
         stop: Callable[[ActorEnvironment], None],
@@ -151,7 +151,7 @@ class Versions:
                 "This replica runs only the code of its image, and the map sent its own: start the replica with "
                 "--bundles, or declare code='image'."
             )
-        data = self._link.fetch(keys.code(code))
+        data = self._link().fetch(keys.code(code))
         if data is None:
             raise CodecError(f"The code bundle {code[:12]} is no longer on the server.")
         unpacked = bundle.unpack(code, bytes(data), self._scratch / code[:16])

@@ -190,8 +190,8 @@ def test_a_lease_goes_to_its_replica_when_that_is_idle(asked: Asked) -> None:
 def test_a_lease_waits_for_its_replica_and_holds_up_no_other(asked: Asked) -> None:
     mine, anyones, yours = asked.submit("me"), asked.submit(), asked.submit("you")
     assert asked.next("you") == anyones
-    assert asked.next("you") == yours
-    assert asked.next("you") == ""
+    assert asked.next("you", done=anyones) == yours
+    assert asked.next("you", done=yours) == ""
     assert asked.next("me") == mine
 
 
@@ -215,7 +215,7 @@ def test_only_what_has_not_begun_can_be_taken_back(asked: Asked) -> None:
     args = [*keys.prefix("e"), runs, waits, "unknown"]
     assert asked.link.call(scripts.RECALL, [], args) == [waits.encode()]
     assert asked.client.exists(f"rq:job:{runs}", f"rq:job:{waits}") == 1
-    assert asked.next("me") == ""
+    assert asked.next("me", done=runs) == ""
 
 
 def test_only_replicas_that_are_heard_of_are_named(asked: Asked) -> None:

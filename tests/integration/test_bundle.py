@@ -222,7 +222,7 @@ MANY_VERSIONS = """
     link = Link(sys.argv[1], patience=0)
     isolation = Isolation(env, "reset", Path("scratch"))
     isolation.begin()
-    versions = Versions(env, isolation, link, Path("code").resolve(), lambda _: None, lambda _: None)
+    versions = Versions(env, isolation, lambda: link, Path("code").resolve(), lambda _: None, lambda _: None)
     declaration = "from actorq import ActorEnvironment; env = ActorEnvironment('edited-often')"
     for number in range(_KEPT_VERSIONS + 3):
         job.write_text(f"{declaration}\\n@env.task\\ndef work(): return {number}\\n")

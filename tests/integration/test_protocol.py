@@ -153,3 +153,95 @@ def test_a_worker_that_has_left_is_not_brought_back(asked: Asked) -> None:
     asked.client.delete("rq:worker:me")
     asked.book("me", "")
     assert not asked.client.exists("rq:worker:me")
+
+
+def test_a_replica_claims_a_lease_ahead_while_enough_wait_for_the_others(asked: Asked) -> None:
+    first, second, third = (asked.submit() for _ in range(3))
+    assert asked.next("me") == first
+    assert asked.go_on("me", "", first) == second
+    assert asked.go_on("me", first, second) == third  # one waits for two replicas
+    assert asked.go_on("me", second, third) == ""
+    assert not asked.idle("me")
+    assert asked.reports() == [(first, "f", "frame"), (second, "f", "frame")]
+
+
+def test_nothing_is_claimed_ahead_of_what_waits_for_one_replica(asked: Asked) -> None:
+    asked.next("you")
+    first = asked.submit()
+    assert asked.next("me", again=True) == ""
+    running = asked.submit()
+    assert asked.next("me") == running
+    addressed = [asked.submit("you") for _ in range(3)]
+    assert asked.go_on("me", "", running) == ""
+    assert asked.client.lrange(keys.queue("e"), 0, -1) == addressed
+    assert asked.next("you") == first
+
+
+def test_nothing_is_claimed_ahead_while_the_workers_are_suspended(asked: Asked) -> None:
+    running = asked.submit()
+    assert asked.next("me") == running
+    waiting = [asked.submit(), asked.submit()]
+    asked.client.set(keys.SUSPENDED, "1")
+    assert asked.go_on("me", "", running) == ""
+    assert asked.client.lrange(keys.queue("e"), 0, -1) == waiting
+
+
+def test_what_was_claimed_ahead_is_given_back_when_the_lease_before_it_takes_its_time(asked: Asked) -> None:
+    running, claimed, _ = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    assert asked.unclaim("me", running) == 1
+    assert asked.reports() == [(claimed, "c", "0")]
+    assert asked.unclaim("me", running) == 0
+    assert asked.commit("me", running)[0] == "ok"
+
+
+def test_the_only_replica_keeps_what_it_has_claimed(asked: Asked) -> None:
+    running, claimed, _ = (asked.submit() for _ in range(3))
+    asked.client.srem(keys.workers("e"), keys.worker("you"))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    assert asked.unclaim("me", running) == 0
+    assert asked.reports() == []
+    assert asked.unclaim("me", running, always=True) == 1
+    assert asked.reports() == [(claimed, "c", "0")]
+
+
+def test_what_has_begun_is_not_given_back(asked: Asked) -> None:
+    running, claimed, _ = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    asked.go_on("me", running, claimed, ahead=False)
+    assert asked.unclaim("me", running) == 0
+    assert asked.commit("me", claimed)[0] == "ok"
+
+
+def test_a_claim_that_lapsed_before_it_began_is_no_crash(asked: Asked) -> None:
+    running, claimed, _ = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    asked.lapse(claimed)
+    assert asked.reports() == [(claimed, "c", "0")]
+    asked.lapse(running)
+    assert asked.reports()[1:] == [(running, "x", "lapsed")]
+
+
+def test_a_replica_that_died_had_not_begun_what_it_had_claimed(asked: Asked) -> None:
+    running, claimed, _ = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    asked.lost("me", f"{running}:1")
+    assert sorted(asked.reports()) == sorted([(running, "x", "killed"), (claimed, "c", "0")])
+
+
+def test_a_replica_that_asks_again_is_given_what_it_claimed(asked: Asked) -> None:
+    running, claimed, _ = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    assert asked.commit("me", running, again=True) == ("ok", claimed)
+
+
+def test_what_runs_again_runs_before_the_rest_and_in_its_order(asked: Asked) -> None:
+    waits = asked.submit()
+    again = asked.submit_all("1", "1")
+    assert asked.client.lrange(keys.queue("e"), 0, -1) == [*again, waits]

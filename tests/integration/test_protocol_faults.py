@@ -28,7 +28,9 @@ class Faults(RuleBasedStateMachine):
         self.accepted: list[int] = []
         self.read = 0
         self.inputs = 0
-        self.holds: dict[str, str] = {"me": "", "you": ""}
+        self.holds: dict[str, str] = {"me": "", "you": ""}  # what each runs
+        self.ahead: dict[str, str] = {"me": "", "you": ""}  # and what it has claimed behind that
+        self.before: dict[str, str] = {"me": "", "you": ""}  # what it ran before
         self.broken = {"me": True, "you": True}  # a connection is new
 
     @rule()
@@ -38,15 +40,50 @@ class Faults(RuleBasedStateMachine):
 
     @rule(who=REPLICAS)
     def work(self, who: str) -> None:
-        """Commits what it holds, and takes the next."""
+        """Commits what it holds, and takes the next, which is what it has claimed if it has not been taken back."""
         _, self.holds[who] = self.asked.commit(who, self.holds[who], again=self._asks_again(who))
-        self.broken[who] = False
+        self.ahead[who], self.broken[who] = "", False
         assert self.asked.idle(who) == (not self.holds[who])
 
     @rule(who=REPLICAS)
     def lose_the_reply(self, who: str) -> None:
         self.asked.commit(who, self.holds[who], again=self._asks_again(who))
-        self.broken[who] = True
+        self.ahead[who], self.broken[who] = "", True
+
+    @rule(who=REPLICAS)
+    def claim(self, who: str) -> None:
+        """Claims a lease behind the one it runs."""
+        if self.holds[who] and not self.ahead[who] and not self.broken[who]:
+            self.ahead[who] = self.asked.go_on(who, "", self.holds[who])
+
+    @rule(who=REPLICAS, ahead=st.booleans(), loses_the_reply=st.booleans())
+    def go_on(self, who: str, ahead: bool, loses_the_reply: bool) -> None:
+        """Commits what it has run, and runs what it has claimed."""
+        if self.ahead[who] and not self.broken[who]:
+            self.before[who], self.holds[who] = self.holds[who], self.ahead[who]
+            self.ahead[who] = self.asked.go_on(who, self.before[who], self.holds[who], ahead=ahead)
+            if loses_the_reply:  # and commits once more
+                assert self.asked.go_on(who, self.before[who], self.holds[who], ahead=False) == ""
+                self.ahead[who], self.broken[who] = "", True
+
+    @rule(who=REPLICAS)
+    def unclaim(self, who: str) -> None:
+        """What it runs takes its time. It will ask what it still holds."""
+        if self.holds[who]:
+            assert self.asked.unclaim(who, self.holds[who]) <= 1
+            self.ahead[who], self.broken[who] = "", True
+
+    @rule(who=REPLICAS)
+    def unclaim_late(self, who: str) -> None:
+        """It runs already what would be given back."""
+        if self.before[who]:
+            assert self.asked.unclaim(who, self.before[who]) == 0
+
+    @rule(who=REPLICAS)
+    def lapse_ahead(self, who: str) -> None:
+        """What it has claimed is not renewed while it is not read."""
+        if self.ahead[who]:
+            self.asked.lapse(self.ahead[who])
 
     @rule(who=REPLICAS)
     def read_mail(self, who: str) -> None:
@@ -73,7 +110,7 @@ class Faults(RuleBasedStateMachine):
     def die(self, who: str) -> None:
         held = self.holds[who]
         self.asked.lost(who, f"{held}:1" if held else "")
-        self.holds[who], self.broken[who] = "", True
+        self.holds[who], self.ahead[who], self.before[who], self.broken[who] = "", "", "", True
         for member in self.asked.client.zrange(keys.wip("e"), 0, -1):
             assert self.asked.client.hget(keys.job(str(member).partition(":")[0]), "worker_name") != who
 
@@ -88,7 +125,7 @@ class Faults(RuleBasedStateMachine):
         """Commits, gives back what it was handed meanwhile, and starts anew."""
         self.asked.commit(who, self.holds[who], want=False, again=self._asks_again(who))
         assert not self.asked.idle(who)
-        self.holds[who], self.broken[who] = "", True
+        self.holds[who], self.ahead[who], self.broken[who] = "", "", True
 
     @rule(who=REPLICAS)
     def book(self, who: str) -> None:
@@ -123,7 +160,7 @@ class Faults(RuleBasedStateMachine):
             self.asked.close()
 
     def _asks_again(self, who: str) -> bool:
-        return self.broken[who] or not self.holds[who]
+        return self.broken[who] or not self.holds[who] or bool(self.ahead[who])
 
     def _mail(self, who: str) -> str:
         mail = self.asked.client.lpop(keys.mail(who))

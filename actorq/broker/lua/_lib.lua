@@ -135,11 +135,18 @@ end
 -- Turns leases that were not renewed into `lost` frames; their submitter decides what runs again. At most 32 a call.
 local function reap(t)
   local lapsed = call('ZRANGEBYSCORE', WIP, '-inf', t, 'LIMIT', 0, 32)
+  local gone = {}
+  for _, member in ipairs(lapsed) do gone[member] = true end
   for _, member in ipairs(lapsed) do
     local j, x = split(member)
-    local w = call('HGET', RQ .. ':job:' .. j, 'worker_name') or ''
+    local f = call('HMGET', RQ .. ':job:' .. j, 'worker_name', 'aq_behind')
+    local w, behind = f[1] or '', f[2]
     if w ~= '' then call('DEL', AQ .. ':mail:' .. w) end
-    take_away(j, x, w, t, 'x', 'lapsed', 'p', '', 'w', w)
+    if behind and (gone[behind] or call('ZSCORE', WIP, behind)) then -- that one has not ended, so this has not begun
+      take_away(j, x, w, t, 'c', '0')
+    else
+      take_away(j, x, w, t, 'x', 'lapsed', 'p', '', 'w', w)
+    end
   end
   return #lapsed
 end

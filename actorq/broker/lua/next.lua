@@ -1,17 +1,21 @@
 -- uses: now emit forget
--- A replica commits the lease it ran, if any, and gets the next one: the only round trip of a busy replica.
+-- A replica commits the lease it ran, if any, and gets the next one, or the one after that: the only call of a busy
+-- replica.
 -- Safe to send twice: a commit whose attempt is no longer in rq:wip changes nothing, and a replica that says "again" is
 -- given what it holds already, which it may not know of, before anything new.
 --
 -- KEYS  1 rq:queue:<env>   2 aq:mail:<w>   3 rq:suspended   4 rq:failed:<env>
 -- ARGV  4 worker   5 lease s   6 ISO stamp   7 take a next lease: "" no, "1" yes,
 --       "+" yes, and BLPOP on the mailbox is sent behind this call: an empty mail answers it
---       8 "1": again; this or an earlier answer may have been lost   9 lease to commit, or ""   10 its attempt   11 frame
+--       "-" no, it goes on with one that it has   "a" the same, and one to run after it, if enough wait for the others
+--       8 with "a" and "-": "<lease>:<attempt>" it goes on with; else "1": again, since it may not know all it holds
+--       9 lease to commit, or ""   10 its attempt   11 frame
 --       12 inputs that failed, for RQ's registry: count, then per input
 --          id, description, zlib+base64 traceback, payload
--- Returns {commit, lease, attempt, payload}: commit is "ok", "lost" (fenced) or ""; lease is "" when there is none,
--- and then the replica is registered as idle and should wait on its mailbox (or is suspended: same).
-local w, want = ARGV[4], ARGV[7] ~= ''
+-- Returns {commit, lease, attempt, payload, plenty}: commit is "ok", "lost" (fenced) or ""; lease is "" when there is
+-- none, and then the replica, unless it goes on, is registered as idle and should wait on its mailbox (or is suspended:
+-- same); plenty is "1" while enough wait for the other replicas.
+local w, want, ahead = ARGV[4], ARGV[7] ~= '', ARGV[7] == 'a'
 local committed = ''
 if ARGV[9] ~= '' then
   local j, x = ARGV[9], ARGV[10]
@@ -29,44 +33,56 @@ if ARGV[9] ~= '' then
   end
 end
 
-local function answer(j, x, payload)
-  if ARGV[7] == '+' then call('RPUSH', KEYS[2], '') end
-  return {committed, j, x, payload}
+if ARGV[7] == '-' then return {committed, '', '', '', ''} end
+
+local function plenty() -- half a lease for every replica
+  return 2 * call('LLEN', KEYS[1]) >= call('SCARD', RQ .. ':workers:' .. ENV) and '1' or ''
 end
 
--- What it was handed while it did not look: by mail, unread, or read by a connection that broke.
-local mail = call('LPOP', KEYS[2])
-while mail == '' do mail = call('LPOP', KEYS[2]) end -- nudges
-if mail or ARGV[8] == '1' or not want then
+local function answer(j, x, payload, more)
+  if ARGV[7] == '+' then call('RPUSH', KEYS[2], '') end
+  return {committed, j, x, payload, more}
+end
+
+local function nothing()
+  if not ahead then call('ZADD', IDLE, t + ARGV[5], w) end
+  return {committed, '', '', '', ''}
+end
+
+-- What it was handed while it did not look: by mail, unread, or read by a connection that broke. A replica that has
+-- just run a lease on a connection that holds was not idle since.
+if ARGV[8] == '1' or not want then
   -- uses: take_away owned
-  local mine = {}
-  if ARGV[8] == '1' then
-    mine = owned(w)
-  elseif mail then
-    local j, x = string.match(mail, '^([^%z]*)%z([^%z]*)%z')
-    if j then mine[1] = j .. ':' .. x end -- else it is not one of ours
-  end
-  if not want or mine[1] then call('ZREM', IDLE, w) end
-  for _, own in ipairs(mine) do
+  local found
+  call('DEL', KEYS[2])
+  call('ZREM', IDLE, w)
+  for _, own in ipairs(ARGV[8] == '1' and owned(w) or {}) do
     local j, x = split(own)
     local payload = call('HGET', RQ .. ':job:' .. j, 'aq')
-    if payload and call('ZSCORE', WIP, own) then
-      if want then return answer(j, x, payload) end
-      take_away(j, x, w, t, 'c', '0') -- handed over while this replica was leaving: nothing of it has begun
+    if payload and want and not found then
+      found = {j, x, payload}
+    else
+      take_away(j, x, w, t, 'c', '0') -- nothing of it has begun
     end
   end
+  if not want then return {committed, '', '', '', ''} end
+  if found then return answer(found[1], found[2], found[3], '') end
 end
 
-if not want then return {committed, '', '', ''} end
-if call('EXISTS', KEYS[3]) == 1 then -- it counts as idle, so that `rq resume` finds it; nothing is handed over meanwhile
-  call('ZADD', IDLE, t + ARGV[5], w)
-  return {committed, '', '', ''}
-end
+if ahead and plenty() == '' then return nothing() end
 local j = call('LPOP', KEYS[1])
+if j and call('EXISTS', KEYS[3]) == 1 then -- suspended: it counts as idle, so that `rq resume` finds it
+  call('LPUSH', KEYS[1], j)
+  j = false
+end
 if j then
   -- uses: alive
   while j do
     if string.byte(j, -9) == 95 then -- "_": the oldest lease is for one replica
+      if ahead then
+        call('LPUSH', KEYS[1], j)
+        break
+      end
       local f = call('HMGET', RQ .. ':job:' .. j, 'aq_for', 'aq_map')
       if f[1] and f[1] ~= w and alive(f[2]) and call('EXISTS', RQ .. ':worker:' .. f[1]) == 1 then
         call('LPUSH', KEYS[1], j)
@@ -95,11 +111,10 @@ if j then
       local x = tonumber(f[4] or '0') + 1
       call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x)
       call('ZADD', WIP, t + ARGV[5], j .. ':' .. x)
-      call('ZREM', IDLE, w) -- it may have come here after a wait that found nothing
-      return answer(j, tostring(x), f[1])
+      if ahead then call('HSET', job, 'aq_behind', ARGV[8]) end
+      return answer(j, tostring(x), f[1], plenty())
     end
     j = call('LPOP', KEYS[1])
   end
 end
-call('ZADD', IDLE, t + ARGV[5], w)
-return {committed, '', '', ''}
+return nothing()

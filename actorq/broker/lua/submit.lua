@@ -25,7 +25,9 @@ if ttl ~= '' or seen < 0 then
 end
 if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local may_hand_over = call('EXISTS', KEYS[6]) == 0
-local accepted = 0
+local accepted, front = 0, {}
+local plenty = '' -- more than the replicas can begin: see next.lua
+if #ARGV > 15 and (#ARGV - 10) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[5]) / 2 then plenty = '1' end
 for i = 11, #ARGV, 5 do
   local serial, j, payload = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 4]
   if serial > seen then
@@ -44,17 +46,18 @@ for i = 11, #ARGV, 5 do
       call('HSET', job, 'created_at', stamp, 'origin', ENV, 'status', 'started', 'worker_name', w,
         'description', ARGV[i + 2], 'data', JOB_DATA, 'aq_attempt', 1, 'aq_map', ARGV[9], 'aq', payload)
       call('ZADD', WIP, t + lease_s, j .. ':1')
-      call('RPUSH', AQ .. ':mail:' .. w, j .. '\0001\0' .. payload)
+      call('RPUSH', AQ .. ':mail:' .. w, j .. '\0001\000' .. plenty .. '\0' .. payload)
     else
       call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'origin', ENV, 'status', 'queued',
         'description', ARGV[i + 2], 'data', JOB_DATA, 'timeout', '-1', 'result_ttl', '0', 'failure_ttl', FAILURE_TTL,
         'aq_map', ARGV[9], 'aq', payload)
       if #where > 1 then call('HSET', job, 'aq_for', where) end
       call('EXPIRE', job, DAY)
-      call(where == '1' and 'LPUSH' or 'RPUSH', KEYS[4], j)
+      if where == '1' then front[#front + 1] = j else call('RPUSH', KEYS[4], j) end
     end
     if only_idle then call('HSET', map, 'serial', serial) end
   end
   accepted = accepted + 1
 end
+for i = #front, 1, -1 do call('LPUSH', KEYS[4], front[i]) end -- the first of them is in front
 return {call('SCARD', KEYS[5]), accepted}

@@ -1,0 +1,281 @@
+"""What an executor says to the server: it commits what is done and takes the next lease.
+
+    ── commit + next ──▶  lease, or nothing: then wait on the mailbox, where a submitter puts a lease it claimed for us
+    ── commit + ahead ─▶  go on at once with the lease in hand; the answer, read after it, holds the one behind it
+
+The second way is taken while more waits than the replicas can begin: there is no pause between two leases then. A lease
+that is claimed ahead waits for the one before it, and not for long: a supervisor that sees that one take its time has
+the server take the other back (`unclaim.lua`), and tells so in the slot.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from actorq import codec
+from actorq.broker import blobs, keys, scripts
+from actorq.broker.stream import next_keys
+from actorq.broker.wire import Argument, Link, Store, evalsha
+from actorq.clock import iso_now
+from actorq.errors import ActorqError, BrokerError, CodecError
+from actorq.frames import Frame, parse_head
+from actorq.log import logger
+from actorq.replica.slots import Slot
+from actorq.seal import seal, unseal
+
+#: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
+#: was flushed or restarted
+MAIL_SECONDS = 10
+#: how long an answer that is needed before its time, and should be here, is waited for, seconds
+_EARLY_SECONDS = 1.0
+#: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
+_RECORDED_FAILURES = 50
+#: arguments of next.lua that the state of the connection decides
+_WANT, _AGAIN = 6, 7
+
+#: member, its results, its payload
+Done = tuple[str, Frame, bytes | bytearray]
+#: lease, attempt, payload
+Taken = tuple[str, str, bytes | bytearray]
+
+
+class Exchange:
+    """One executor's, or one lane's.
+
+    Args:
+        link: its connection.
+        environment: name of what it serves.
+        worker: its name as an RQ worker.
+        lease_seconds: how long a lease lives unless it is renewed.
+        slot: its page.
+        tidy: called after every lease, while its results are on their way.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        environment: str,
+        worker: str,
+        lease_seconds: float,
+        slot: Slot,
+        tidy: Callable[[], None],
+    ) -> None:
+        self._link = link
+        self._environment = environment
+        self._slot = slot
+        self._tidy = tidy
+        self._mail = keys.mail(worker)
+        self._keys = next_keys(environment, worker)
+        self._who: tuple[Argument, ...] = (*keys.prefix(environment), worker, lease_seconds)
+        self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
+        self._waits = False  # a BLPOP is sent whose answer has not been read
+        self._unsure = False  # it may hold what it does not know of
+        #: more leases wait than the replicas are about to take
+        self.plenty = False
+        self._sent: list[Argument] | None = None  # by `go_on`, and not settled
+        self._answer: Any = None  # to that, if it was read before its time
+        self._answer_lost = False
+        self._claimed_after = 0  # the lease that had run when one was claimed ahead
+
+    def next(self, done: Done | None, *, want: bool, again: bool = False) -> Taken | None:
+        """Commits what is done and takes the next lease, if one is wanted. None when there is none.
+
+        The wait on the mailbox is sent behind it in the same write; `_waits` says that its answer is still to come.
+
+        Args:
+            again: it holds leases that it does not know of, or will not run.
+        """
+        # with nothing done: a connection that broke long ago may have taken a mail since, as its wait is the older one
+        again = again or self._unsure or done is None
+        reply = self._call(*self._arguments(done, "1" if want else "", "1" if again else ""))
+        self._unsure = False
+        self._slot.release()
+        self._busy, self.plenty = bool(reply[1]), bool(reply[4])
+        if not self._busy:
+            return None
+        if self._waits:
+            self._waits = False
+            try:
+                self._link.read()  # the empty mail that answers the wait
+            except RedisError:
+                self._link.drop()
+        return self._taken(reply[1:4])
+
+    def mail(self, read: Callable[[], Any]) -> Taken | None:
+        """A lease from the mailbox, or None when it is time to ask. `read` gives the answer to the wait."""
+        try:
+            if not self._waits:
+                self._link.send(["BLPOP", self._mail, MAIL_SECONDS])
+            reply = read()
+            self._waits = False
+        except (RedisError, BrokerError):
+            self.drop()
+            return None
+        if not reply or not reply[1]:
+            return None
+        try:
+            lease, attempt, plenty, payload = reply[1].split(b"\0", 3)
+            self.plenty = bool(plenty)
+            return self._taken([lease, attempt, payload])
+        except (ValueError, IndexError):  # not one of ours
+            logger().warning("mail_unreadable")
+            return None
+
+    def drop(self) -> None:
+        """Closes the connection. What its answers would have brought is asked for again."""
+        self._waits = False
+        self._link.drop()
+
+    def leave(self) -> None:
+        """Gives back whatever it holds: none of it has begun, and none may run here."""
+        self.settle()
+        if self._waits:
+            self.drop()  # the wait's answer would be taken for that of the next call
+        self.next(None, want=False)
+
+    # -- ahead ---------------------------------------------------------------------------------------------------------
+
+    def go_on(self, done: Done | None, member: str, patience: float) -> None:
+        """Commits what is done, and does not wait: `member` runs now. Claims a lease behind it, if that can be patient.
+
+        Args:
+            patience: how long it may wait, seconds; 0 claims none.
+        """
+        if done is None and not patience:
+            return
+        args, stores = self._arguments(done, "a" if patience else "-", member)
+        if stores or not self._link.connected:
+            self._unsure = self._unsure or not self._link.connected
+            args[_WANT] = "-"
+            self._link.call(scripts.NEXT, self._keys, args, stores)
+        else:
+            self._sent, self._answer, self._answer_lost = args, None, False
+            self._claimed_after = self._slot.lease
+            self._slot.claims(int(patience * 1e9))
+            try:
+                self._link.send(evalsha(scripts.NEXT, self._keys, args))
+            except BrokerError:
+                self._answer_lost = True
+        self._tidy()
+
+    def settle(self) -> Taken | None:
+        """The lease that `go_on` has claimed; None when there was none, or it may have been taken back."""
+        if self._sent is None:
+            return None
+        self._read_answer(self._link.read)
+        self._slot.claims(0)
+        sent, self._sent = self._sent, None
+        if self._answer_lost:  # what was committed with it is committed once more
+            self._unsure = True
+            sent[_WANT] = "-"
+            self._link.call(scripts.NEXT, self._keys, sent)
+            return None
+        self.plenty = bool(self._answer[4])
+        if not self._answer[1]:
+            return None
+        if self._slot.unclaimed > self._claimed_after:
+            self._unsure = True
+            return None
+        return self._taken(self._answer[1:4])
+
+    def forgo(self, running: str) -> None:
+        """Gives back what was claimed behind the lease `running`. Raises `BrokerError`."""
+        link = self.free_link()
+        if self._answer is not None and self._answer[1]:
+            self._answer[1], self._unsure = b"", True
+            args: list[Argument] = [*self._who[:-1], running, "1"]
+            link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS)
+
+    def free_link(self) -> Link:
+        """The connection, which waits for no answer. May be called while a lease runs."""
+        if self._sent is not None:
+            self._read_answer(lambda: self._link.read_within(_EARLY_SECONDS))
+        return self._link
+
+    def _read_answer(self, read: Callable[[], Any]) -> None:
+        if self._answer is not None or self._answer_lost:
+            return
+        try:
+            self._answer = read()
+        except RedisError:
+            self._answer_lost = True
+            self._link.drop()
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _arguments(self, done: Done | None, want: str, again: str) -> tuple[list[Argument], list[Store]]:
+        """The arguments of next.lua, and what is to be stored in front of it."""
+        args: list[Argument] = [*self._who, iso_now(), want, again]
+        if done is None:
+            args += ("", "", b"", 0)
+            return args, []
+        member, frame, payload = done
+        totals = self._slot.totals
+        totals.add_lease(failed=bool(frame.errors))
+        totals.add_inputs(frame.count, len(frame.errors), frame.busy)
+        message, stores = blobs.send(keys.blob(f"{member}:{frame.start}"), frame.parts())
+        lease, _, attempt = member.rpartition(":")
+        args += (lease, attempt, message)
+        args += _failures(self._environment, lease, frame, payload) if frame.errors else (0,)
+        return args, stores
+
+    def _call(self, args: list[Argument], stores: list[Store]) -> Any:
+        """The reply of next.lua. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
+        try:
+            if self._link.connected:
+                try:
+                    if stores:
+                        return self._link.call_once(scripts.NEXT, self._keys, args, stores)
+                    return self._send(args)
+                except (RedisError, BrokerError):
+                    self._link.drop()
+            # without the wait behind it: the server may still serve a wait of the old connection first
+            args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
+            return self._link.call(scripts.NEXT, self._keys, args, stores)
+        finally:
+            self._tidy()
+
+    def _send(self, args: list[Argument]) -> Any:
+        """The reply of next.lua; while it is on its way, the process is tidied up."""
+        commands: list[list[Argument]] = []
+        if waits := args[_WANT] == "1" and not self._busy:
+            args[_WANT] = "+"
+            commands.append(["BLPOP", self._mail, MAIL_SECONDS])
+        self._link.send(evalsha(scripts.NEXT, self._keys, args), *commands)
+        self._tidy()
+        reply = self._link.read()
+        self._waits = waits
+        return reply
+
+    def _taken(self, fields: list[bytes]) -> Taken:
+        """A lease with its payload, fetched if it is large."""
+        try:
+            payload = blobs.receive(self._link, fields[2], keep=True)  # another attempt may need it
+        except CodecError:
+            payload = fields[2]  # running it tells its submitter
+        return fields[0].decode(), fields[1].decode(), payload
+
+
+def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:
+    """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
+    try:
+        head, packed = unseal(environment, payload)  # what is not signed must not be signed here
+        parsed, inputs = parse_head(head), codec.split_list(bytes(packed))
+    except ActorqError:  # the payload itself is what failed
+        return [0]
+    fields: list[Argument] = []
+    final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
+    chosen = final[:_RECORDED_FAILURES]
+    for at in chosen:
+        error, position = frame.errors[at], frame.start + at
+        text = error.get("traceback") or f"{error['kind']}: {error['message']}"
+        encoded = base64.b64encode(zlib.compress(text.encode(errors="replace")))
+        description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
+        again = b"".join(seal(environment, head, codec.join_list([inputs[position]])))
+        fields += (f"{lease}-{position}", description, encoded, again if len(again) < blobs.LARGE_BYTES else b"")
+    return [len(chosen), *fields]

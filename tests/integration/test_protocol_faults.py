@@ -30,41 +30,39 @@ class Faults(RuleBasedStateMachine):
         self.inputs = 0
         self.holds: dict[str, str] = {"me": "", "you": ""}  # what each runs
         self.ahead: dict[str, str] = {"me": "", "you": ""}  # and what it has claimed behind that
-        self.before: dict[str, str] = {"me": "", "you": ""}  # what it ran before
         self.broken = {"me": True, "you": True}  # a connection is new
 
-    @rule()
-    def submit(self) -> None:
-        self.open[self.asked.submit()] = self.inputs
-        self.inputs += 1
+    @rule(count=st.integers(1, 4))
+    def submit(self, count: int) -> None:
+        for lease in self.asked.submit_all(*[""] * count):
+            self.open[lease] = self.inputs
+            self.inputs += 1
 
-    @rule(who=REPLICAS)
-    def work(self, who: str) -> None:
+    @rule(who=REPLICAS, claims=st.booleans())
+    def work(self, who: str, claims: bool = False) -> None:
         """Commits what it holds, and takes the next, which is what it has claimed if it has not been taken back."""
         _, self.holds[who] = self.asked.commit(who, self.holds[who], again=self._asks_again(who))
         self.ahead[who], self.broken[who] = "", False
         assert self.asked.idle(who) == (not self.holds[who])
+        if claims and self.holds[who]:
+            self.ahead[who] = self.asked.go_on(who, "", self.holds[who])
 
     @rule(who=REPLICAS)
     def lose_the_reply(self, who: str) -> None:
         self.asked.commit(who, self.holds[who], again=self._asks_again(who))
         self.ahead[who], self.broken[who] = "", True
 
-    @rule(who=REPLICAS)
-    def claim(self, who: str) -> None:
-        """Claims a lease behind the one it runs."""
-        if self.holds[who] and not self.ahead[who] and not self.broken[who]:
-            self.ahead[who] = self.asked.go_on(who, "", self.holds[who])
-
-    @rule(who=REPLICAS, ahead=st.booleans(), loses_the_reply=st.booleans())
-    def go_on(self, who: str, ahead: bool, loses_the_reply: bool) -> None:
+    @rule(who=REPLICAS, ahead=st.booleans(), loses_the_reply=st.booleans(), unclaimed=st.booleans())
+    def go_on(self, who: str, ahead: bool, loses_the_reply: bool, unclaimed: bool) -> None:
         """Commits what it has run, and runs what it has claimed."""
         if self.ahead[who] and not self.broken[who]:
-            self.before[who], self.holds[who] = self.holds[who], self.ahead[who]
-            self.ahead[who] = self.asked.go_on(who, self.before[who], self.holds[who], ahead=ahead)
+            before, self.holds[who] = self.holds[who], self.ahead[who]
+            self.ahead[who] = self.asked.go_on(who, before, self.holds[who], ahead=ahead)
             if loses_the_reply:  # and commits once more
-                assert self.asked.go_on(who, self.before[who], self.holds[who], ahead=False) == ""
+                assert self.asked.go_on(who, before, self.holds[who], ahead=False) == ""
                 self.ahead[who], self.broken[who] = "", True
+            if unclaimed:  # too late: it runs already what would be given back
+                assert self.asked.unclaim(who, before) == 0
 
     @rule(who=REPLICAS)
     def unclaim(self, who: str) -> None:
@@ -72,12 +70,6 @@ class Faults(RuleBasedStateMachine):
         if self.holds[who]:
             assert self.asked.unclaim(who, self.holds[who]) <= 1
             self.ahead[who], self.broken[who] = "", True
-
-    @rule(who=REPLICAS)
-    def unclaim_late(self, who: str) -> None:
-        """It runs already what would be given back."""
-        if self.before[who]:
-            assert self.asked.unclaim(who, self.before[who]) == 0
 
     @rule(who=REPLICAS)
     def lapse_ahead(self, who: str) -> None:
@@ -110,7 +102,7 @@ class Faults(RuleBasedStateMachine):
     def die(self, who: str) -> None:
         held = self.holds[who]
         self.asked.lost(who, f"{held}:1" if held else "")
-        self.holds[who], self.ahead[who], self.before[who], self.broken[who] = "", "", "", True
+        self.holds[who], self.ahead[who], self.broken[who] = "", "", True
         for member in self.asked.client.zrange(keys.wip("e"), 0, -1):
             assert self.asked.client.hget(keys.job(str(member).partition(":")[0]), "worker_name") != who
 

@@ -16,6 +16,7 @@ from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
+from actorq.broker.linger import Linger
 from actorq.broker.stream import after, parse_reports, submit_keys
 from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
 from actorq.bundle import Courier
@@ -42,6 +43,7 @@ class _Lane:
 
     def __init__(self, link: Link, environment: str) -> None:
         self.link = link
+        self.linger = Linger(link)
         self.id = f"call-{new_id()}"
         self.serial = 0
         self.last = "0-0"
@@ -90,6 +92,7 @@ class Caller:
         head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
         self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
         self._lanes: list[_Lane] = []
+        self._busy: set[_Lane] = set()
         self._code = Courier(bundle)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -99,12 +102,15 @@ class Caller:
             lane = self._lanes.pop()
         except IndexError:
             lane = _Lane(self._client.borrow(), self._environment.name)
+        self._busy.add(lane)
         try:
             self._code.bring(lane.link)
             outcome = self._attempts(lane, inputs)
         except BaseException:
             self._abandon(lane)
             raise
+        finally:
+            self._busy.discard(lane)
         self._lanes.append(lane)
         if isinstance(outcome, _Raised):
             raise outcome.error
@@ -192,7 +198,7 @@ class Caller:
 
     def _receive(self, lane: _Lane) -> list[Report]:
         try:
-            reply = lane.link.read()
+            reply = lane.linger.read(awake=len(self._busy) == 1)  # threads that stay awake take turns
         except RedisError:  # `_vanished` connects again, with patience
             lane.link.drop()
             return []

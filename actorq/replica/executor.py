@@ -18,6 +18,7 @@ from typing import Any
 
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
+from actorq.broker.linger import Linger
 from actorq.broker.wire import Argument, Link, Store
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, CodecError
@@ -74,6 +75,7 @@ class Executor:
         self._syncing = False
         self._missed_wake = False
         self._link = self._make_link()
+        self._linger = Linger(self._link)
         self._exchange = Exchange(self._link, spec.environment, worker, spec.lease_seconds, slot, tidy=self._tidy_up)
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
@@ -176,7 +178,11 @@ class Executor:
 
     def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
         """A lease, ready to run."""
-        return Run(prepared, codec.unpack_each(packed), self._slot, self._isolation.after_input)
+        try:
+            inputs, whole = codec.unpack_list(packed), True
+        except CodecError:  # of one of them: it fails alone
+            inputs, whole = codec.unpack_each(packed), False
+        return Run(prepared, inputs, self._slot, self._isolation.after_input, whole=whole)
 
     def _rest(self) -> bool:
         """There is nothing to run now. Returns whether the replica has to say that it is idle, since it was not."""
@@ -196,7 +202,7 @@ class Executor:
 
     def _read_mail(self) -> Any:
         """The answer to the wait on the mailbox. `on_wake` raises out of it when the replica drains."""
-        return self._link.read()
+        return self._linger.read()
 
     def _look_at_wear(self) -> None:
         """Leaves for a new process where this one has lived long enough."""

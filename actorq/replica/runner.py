@@ -81,12 +81,21 @@ class Run:
     #: stands for the output of an input that failed
     _nothing: Any = None
 
-    def __init__(self, prepared: Prepared, inputs: list[Any], slot: Slot, reset: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        inputs: list[Any],
+        slot: Slot,
+        reset: Callable[[], None] | None,
+        *,
+        whole: bool = False,
+    ) -> None:
         self.prepared = prepared
         self._inputs = inputs
         self._iterator: Any = iter(inputs)  # a list iterator: it knows how many are left
         self._slot = slot
         self._reset = reset
+        self._whole = whole  # all inputs could be decoded
         self._outputs: list[Any] = []
         self._errors: dict[int, dict[str, Any]] = {}
         self._flushed = 0
@@ -125,7 +134,7 @@ class Run:
         """Runs what is left. Returns early only after `Stop("cancelled")`."""
         prepared = self.prepared
         tight = prepared.tight and self._reset is None and prepared.head.timeout is None and not prepared.is_async
-        if tight and prepared.head.mode != CALL and not self._undecoded():
+        if tight and prepared.head.mode != CALL and self._whole:
             self._run_tight()
         elif prepared.is_async:
             self._run_published(partial(_run_coroutine, event_loop(), prepared.call))
@@ -156,9 +165,6 @@ class Run:
         for position in range(len(self._outputs), len(self._inputs)):
             self._errors[position] = failure.described(failure.CANCELLED, why, final=True)
             self._outputs.append(self._nothing)
-
-    def _undecoded(self) -> bool:
-        return CodecError in map(type, self._inputs)
 
     # -- loops ---------------------------------------------------------------------------------------------------------
 

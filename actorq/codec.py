@@ -18,7 +18,7 @@ import pathlib
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgpack
@@ -31,15 +31,21 @@ __all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list"]
 #: nesting of extension types (a set in a tuple in a set…); msgpack itself stops at 511 plain levels
 _MAX_DEPTH = 100
 
+#: a packed list may be a range, which is no larger for having many elements: more than these are none of ours
+_LONGEST_RANGE = 1 << 20
+
 #: steps into a value that a message shows
 _SHOWN_DEPTH = 20
+
+#: first bytes of an extension type in msgpack
+_EXTENSIONS = frozenset(bytes([byte]) for byte in (0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8))
 
 # Extension codes are part of the wire format: never reuse one.
 _TUPLE, _SET, _FROZENSET = 1, 2, 3
 _DATETIME, _DATE, _TIME, _TIMEDELTA = 4, 5, 6, 7
 _DECIMAL, _UUID, _PATH, _COMPLEX, _BIGINT = 8, 9, 10, 11, 12
 _ENUM, _DATACLASS, _NDARRAY, _NPSCALAR, _PYDANTIC = 13, 14, 15, 16, 17
-_ZONED = 18
+_ZONED, _RANGE = 18, 19
 
 
 def pack(value: Any) -> bytes:
@@ -76,8 +82,11 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
         raise CodecError(f"The data is not a value of actorq: {type(error).__name__}: {error}") from error
 
 
-def pack_list(values: list[Any], limit: int, what: Callable[[int], str]) -> bytes:
-    """A list as msgpack; an element that cannot be carried, or is above `limit` bytes, is named by `what(position)`."""
+def pack_list(values: Sequence[Any], limit: int, what: Callable[[int], str]) -> bytes:
+    """A list, or a range as one, as msgpack.
+
+    An element that cannot be carried, or is above `limit` bytes, is named by `what(position)`.
+    """
     try:
         data = pack(values)
     except CodecError:
@@ -130,6 +139,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
     """The list in `data`. Raises `CodecError` for anything else."""
     values = unpack(data)
+    if isinstance(values, range) and values[:_LONGEST_RANGE] == values:
+        return list(values)
     if not isinstance(values, list):
         raise CodecError("The data is not a list.")
     return values
@@ -152,6 +163,8 @@ def _value_or_error(part: bytes) -> Any:
 
 def split_list(data: bytes) -> list[bytes]:
     """The elements of a packed list, still packed: nothing of the user's is decoded."""
+    if data[:1] in _EXTENSIONS:
+        return [pack(value) for value in unpack_list(data)]
     unpacker = msgpack.Unpacker(None, max_buffer_size=max(len(data), 1))
     unpacker.feed(data)
     parts, start = [], 0
@@ -222,6 +235,7 @@ _ENCODERS: dict[type, Callable[[Any], msgpack.ExtType]] = {
     decimal.Decimal: lambda v: _ext(_DECIMAL, str(v)),
     uuid.UUID: lambda v: msgpack.ExtType(_UUID, v.bytes),
     complex: lambda v: _ext(_COMPLEX, [v.real, v.imag]),
+    range: lambda v: _ext(_RANGE, [v.start, v.stop, v.step]),
     int: lambda v: msgpack.ExtType(_BIGINT, v.to_bytes(v.bit_length() // 8 + 1, "big", signed=True)),
 }
 
@@ -385,6 +399,7 @@ _DECODERS: dict[int, Callable[[Any], Any]] = {
     _DECIMAL: decimal.Decimal,
     _PATH: pathlib.Path,
     _COMPLEX: lambda v: complex(v[0], v[1]),
+    _RANGE: lambda v: range(v[0], v[1], v[2]),
     _ENUM: _decode_enum,
     _DATACLASS: _decode_dataclass,
     _PYDANTIC: _decode_pydantic,

@@ -10,9 +10,11 @@ under a key of its own, in the same write, and the script is given a reference.
 
 from __future__ import annotations
 
+import contextlib
+
 from actorq.broker import keys
-from actorq.broker.wire import Link, Store
-from actorq.errors import CodecError
+from actorq.broker.wire import NO_REPLY, Link, Store
+from actorq.errors import BrokerError, CodecError
 
 #: above this the extra command costs less than the copies
 LARGE_BYTES = 32 * 1024
@@ -45,5 +47,6 @@ def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytear
     if data is None:
         raise CodecError("The message has expired on the server before it was read.")
     if not keep:
-        link.command("UNLINK", key)
+        with contextlib.suppress(BrokerError):  # it expires by itself
+            link.send(NO_REPLY, ("UNLINK", key))
     return data

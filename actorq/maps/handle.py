@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, Generic, TypeVar, cast
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
 from actorq import codec
 from actorq.errors import CodecError
@@ -28,8 +30,11 @@ class MapHandle(Iterator[R], Generic[R]):
         self._pump = pump
         self._ledger: Ledger = pump.ledger
         self._on_progress = on_progress
-        self._outputs = self._generate()
-        next(self._outputs)  # runs to its first yield: from now on its `finally` runs however it is dropped
+        self._batch: list[Iterator[Any]] = [iter(())]  # the outputs that are handed out just now
+        # Must not hold `self`: the loop `for x in task.map(xs)` drops the handle and keeps only its iterator.
+        self._batches = _batches(pump, pump.ledger, on_progress, self._batch)
+        next(self._batches)  # runs to its first yield: from now on its `finally` runs however it is dropped
+        self._outputs = chain.from_iterable(self._batches)
 
     @property
     def map_id(self) -> str:
@@ -52,8 +57,9 @@ class MapHandle(Iterator[R], Generic[R]):
     def close(self) -> None:
         """Cancels what has not finished; returns when nothing of the map is left."""
         self._pump.close()
+        deque(self._batch[0], maxlen=0)
         with contextlib.suppress(ValueError):  # another thread waits in it: it is told that the map was closed
-            self._outputs.close()
+            self._batches.close()
 
     cancel = close
 
@@ -63,11 +69,12 @@ class MapHandle(Iterator[R], Generic[R]):
         done = counters.succeeded + counters.failed
         return f"<map {self.map_id} of {self._ledger.options.head.task}: {done}/{total} done, {counters.failed} failed>"
 
-    def __iter__(self) -> Iterator[R]:  # noqa: PYI034 - the generator is what a for loop must hold, alone
-        return cast("Iterator[R]", self._outputs)
+    def __iter__(self) -> Iterator[R]:  # noqa: PYI034 - the iterator is what a for loop must hold, alone
+        return self._outputs
 
     def __next__(self) -> R:
-        return cast("R", next(self._outputs))
+        output: R = next(self._outputs)
+        return output
 
     def __enter__(self) -> MapHandle[R]:
         return self
@@ -75,18 +82,24 @@ class MapHandle(Iterator[R], Generic[R]):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _generate(self) -> Generator[Any, None, None]:
-        # Must not hold `self`: the loop `for x in task.map(xs)` drops the handle and keeps only this generator.
-        return _outputs(self._pump, self._ledger, self._on_progress)
 
-
-def _outputs(
-    pump: Pump, ledger: Ledger, on_progress: Callable[[Counters, bool], None] | None
-) -> Generator[Any, None, None]:
+def _batches(
+    pump: Pump,
+    ledger: Ledger,
+    on_progress: Callable[[Counters, bool], None] | None,
+    current: list[Iterator[Any]],
+) -> Generator[Iterable[Any], None, None]:
+    """The outputs, in batches that are iterated in C: a generator that yields each costs twice as much."""
     try:
-        yield None
+        yield ()
         while (segment := pump.take()) is not None:
-            yield from values_of(segment, ledger.options)
+            values = values_of(segment, ledger.options)
+            if isinstance(values, list):
+                current[0] = iter(values)
+                yield current[0]
+            else:
+                for value in values:
+                    yield (value,)
             if on_progress is not None:
                 on_progress(ledger.counters, False)
     finally:

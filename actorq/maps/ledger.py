@@ -175,11 +175,11 @@ class Ledger:
         lo = self._drawn
         return self._lease(range(lo, lo + len(values)), self._packed(values), front=False)
 
-    def _packed(self, values: list[Any]) -> bytes:
+    def _packed(self, values: Sequence[Any]) -> bytes:
         """The inputs that were just drawn, packed."""
         lo = self._drawn
         if self._source.packed:
-            inputs = codec.join_list(values)
+            inputs = codec.join_list(list(values))
         else:
             inputs = codec.pack_list(
                 values, settings().max_payload_bytes, lambda i: f"Input {lo + i} of {self.options.head.task}"

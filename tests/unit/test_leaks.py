@@ -30,6 +30,7 @@ def module() -> ModuleType:
 def library(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module that is there before anything runs; nothing else is looked at."""
     monkeypatch.setattr(leaks, "_baseline", {})
+    monkeypatch.setattr(leaks, "_LOOK_SECONDS", 10.0)  # every module after every lease
     made = module()
     monkeypatch.setitem(sys.modules, made.__name__, made)
     return made

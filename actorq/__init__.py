@@ -40,6 +40,7 @@ from actorq.task import map_ as map
 def _runtime() -> _engine.Engine:
     from actorq.runtime import runtime
 
+    _engine.install(runtime)
     return runtime()
 
 

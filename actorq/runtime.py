@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -27,8 +28,10 @@ from actorq.pool.pools import Place, Pools
 if TYPE_CHECKING:
     from actorq.maps.calls import Caller
     from actorq.maps.futures import Submitter
-    from actorq.maps.pools import Pool
     from actorq.task import Task
+
+#: a local pool is asked whether it lives no more often than this, seconds: asking takes a hundredth of a call
+_USABLE_SECONDS = 0.02
 
 
 class Runtime:
@@ -143,7 +146,7 @@ class Runtime:
 
     def _caller(self, task: Task[Any, Any, Any]) -> Caller:
         generation, caller = self._callers.get((task.environment.name, task.name), (0, None))
-        if caller is None or generation != self.pools.generation or not self._usable(caller.pool, task):
+        if caller is None or generation != self.pools.generation or not self._usable(caller, task):
             from actorq.maps.calls import Caller
 
             environment = task.environment
@@ -156,12 +159,17 @@ class Runtime:
                 self._callers[environment.name, task.name] = (self.pools.generation, caller)
         return caller
 
-    def _usable(self, pool: Pool, task: Task[Any, Any, Any]) -> bool:
+    def _usable(self, caller: Caller, task: Task[Any, Any, Any]) -> bool:
+        now = time.monotonic()
+        if now < caller.usable_until:
+            return True
         from actorq.pool.local import LocalPool
 
-        if not isinstance(pool, LocalPool):
-            return True
-        return pool.alive and task.function.__module__ in pool.modules
+        pool = caller.pool
+        if isinstance(pool, LocalPool) and not (pool.alive and task.function.__module__ in pool.modules):
+            return False
+        caller.usable_until = now + _USABLE_SECONDS
+        return True
 
 
 _current: Runtime | None = None

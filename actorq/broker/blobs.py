@@ -26,10 +26,11 @@ _REFERENCE = b"\xff\xff\xff\xff"
 Parts = tuple[bytes | bytearray | memoryview, ...]
 
 
-def send(key: str, parts: Parts, *, lives: int = _TTL_SECONDS) -> tuple[bytes, list[Store]]:
-    """What to give to a script for a message in `parts`, and what to store in the same write."""
+def send(name: str, parts: Parts, *, lives: int = _TTL_SECONDS) -> tuple[bytes, list[Store]]:
+    """What to give to a script for a message in `parts`, and what to store in the same write, as the blob `name`."""
     if sum(map(len, parts)) < LARGE_BYTES:
         return b"".join(parts), []
+    key = keys.blob(name)
     return _REFERENCE + key.encode(), [Store(key=key, parts=parts, seconds=lives)]
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _BLOCK_SECONDS = 1.0
 #: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
 _TRIM_FRAMES = 32
+#: an argument of submit.lua: "" for a lease that is sent for the first time
+_OWNER = 9
 
 
 class _Lane:
@@ -87,6 +89,8 @@ class Caller:
     ) -> None:
         self._client = client
         self.pool = pool
+        #: until then (monotonic seconds) the pool is taken for one that lives
+        self.usable_until = 0.0
         self._task = task
         self._environment = environment
         head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
@@ -172,13 +176,15 @@ class Caller:
         env = self._environment
         nested = "1" if self.pool.is_own else ""
         args: list[Argument] = [*keys.prefix(env.name), lane.ttl(), env.lease_seconds, iso_now(), lane.trim(), nested]
-        payload, stores = blobs.send(keys.blob(lease), parts, lives=keys.LEASE_TTL_SECONDS)
+        payload, stores = blobs.send(lease, parts, lives=keys.LEASE_TTL_SECONDS)
         args += [lane.id, lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
         if lane.link.connected and not (nested or with_reply or stores):
+            args[_OWNER] = ""
             try:
                 lane.link.send(NO_REPLY, evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
                 return
             except BrokerError:
+                args[_OWNER] = lane.id
                 lane.link.drop()
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
         if not lane.link.call(scripts.SUBMIT, lane.keys, args, stores)[1]:

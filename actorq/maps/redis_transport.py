@@ -80,7 +80,7 @@ class RedisTransport:
         stores: list[Store] = []
         for lease in leases:
             parts = seal(self._env, self._heads[lease.last_try], lease.inputs)
-            payload, store = blobs.send(keys.blob(lease.id), parts, lives=keys.LEASE_TTL_SECONDS)
+            payload, store = blobs.send(lease.id, parts, lives=keys.LEASE_TTL_SECONDS)
             stores += store
             args += (lease.serial, lease.id, describe_lease(self._task, lease))
             args += (lease.replica or ("1" if lease.front else ""), payload)

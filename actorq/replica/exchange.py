@@ -72,6 +72,7 @@ class Exchange:
         self._mail = keys.mail(worker)
         self._keys = next_keys(environment, worker)
         self._who: tuple[Argument, ...] = (*keys.prefix(environment), worker, lease_seconds)
+        self._uncounted: Frame | None = None  # its results are committed, and not in the totals
         self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
         self._waits = False  # a BLPOP is sent whose answer has not been read
         self._unsure = False  # it may hold what it does not know of
@@ -161,7 +162,7 @@ class Exchange:
                 self._link.send(evalsha(scripts.NEXT, self._keys, args))
             except BrokerError:
                 self._answer_lost = True
-        self._tidy()
+        self._meanwhile()
 
     def settle(self) -> Taken | None:
         """The lease that `go_on` has claimed; None when there was none, or it may have been taken back."""
@@ -215,10 +216,8 @@ class Exchange:
             args += ("", "", b"", 0)
             return args, []
         member, frame, payload = done
-        totals = self._slot.totals
-        totals.add_lease(failed=bool(frame.errors))
-        totals.add_inputs(frame.count, len(frame.errors), frame.busy)
-        message, stores = blobs.send(keys.blob(f"{member}:{frame.start}"), frame.parts())
+        self._uncounted = frame
+        message, stores = blobs.send(f"{member}:{frame.start}", frame.parts())
         lease, _, attempt = member.rpartition(":")
         args += (lease, attempt, message)
         args += _failures(self._environment, lease, frame, payload) if frame.errors else (0,)
@@ -238,7 +237,7 @@ class Exchange:
             args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
             return self._link.call(scripts.NEXT, self._keys, args, stores)
         finally:
-            self._tidy()
+            self._meanwhile()
 
     def _send(self, args: list[Argument]) -> Any:
         """The reply of next.lua; while it is on its way, the process is tidied up."""
@@ -247,10 +246,19 @@ class Exchange:
             args[_WANT] = "+"
             commands.append(["BLPOP", self._mail, MAIL_SECONDS])
         self._link.send(evalsha(scripts.NEXT, self._keys, args), *commands)
-        self._tidy()
+        self._meanwhile()
         reply = self._link.read()
         self._waits = waits
         return reply
+
+    def _meanwhile(self) -> None:
+        """What can be done while the results are on their way."""
+        frame, self._uncounted = self._uncounted, None
+        if frame is not None:
+            totals = self._slot.totals
+            totals.add_lease(failed=bool(frame.errors))
+            totals.add_inputs(frame.count, len(frame.errors), frame.busy)
+        self._tidy()
 
     def _taken(self, fields: list[bytes]) -> Taken:
         """A lease with its payload, fetched if it is large."""

@@ -389,7 +389,7 @@ class Executor:
         if frame is None:
             args += (0, 0, b"")
         else:
-            message, stores = blobs.send(keys.blob(f"{self._lease}:{frame.start}"), frame.parts())
+            message, stores = blobs.send(f"{self._lease}:{frame.start}", frame.parts())
             args += (frame.start, frame.start + frame.count, message)
         args.append("" if end is None else end)
         mine = bool(self._exchange.free_link().call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))

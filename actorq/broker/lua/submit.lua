@@ -1,21 +1,29 @@
 -- uses: now take_idle
 -- Offers leases of one map: each goes straight to an idle replica's mailbox, or waits in the queue. Keeps the map alive.
--- Safe to send twice: a lease whose serial the map has already seen is skipped.
+-- Safe to send twice: a lease whose serial the map has already seen is skipped, unless it is said to be new.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>   3 rq:queues   4 rq:queue:<env>   5 rq:workers:<env>   6 rq:suspended
 -- ARGV  4 map TTL s ("" = not now)   5 lease s   6 ISO stamp   7 drop frames before this id ("" = none)
---       8 "1": only to idle replicas   9 map id   10 owner of the map: who made it, a random word
+--       8 "1": only to idle replicas   9 map id   10 owner of the map: who made it, a random word;
+--       "" for a lane of single calls, which is its own owner, and sends this lease for the first time
 --       then per lease: serial, id, description, where, payload
 --       where: "" at the end of the queue, "1" at its front; longer: only for the replica of this name, which the id
 --       tells too, by its end: see next.lua
--- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else
+-- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else. A lane does not look at it.
 -- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
 local map, ttl, lease_s, stamp, only_idle = KEYS[1], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[8] == '1'
-local f = call('HMGET', map, 'serial', 'owner')
-if f[2] and f[2] ~= ARGV[10] then return {-1, 0} end
-local seen = tonumber(f[1] or '-1')
-call('HSET', map, 'owner', ARGV[10], 'serial', only_idle and math.max(seen, 0) or math.max(seen, tonumber(ARGV[#ARGV - 4])))
-if ttl ~= '' or seen < 0 then
+local seen, new, lane = -1, false, ARGV[10] == ''
+if lane then
+  new = call('HSET', map, 'serial', ARGV[11]) == 1
+  if new then call('HSET', map, 'owner', ARGV[9]) end
+else
+  local f = call('HMGET', map, 'serial', 'owner')
+  if f[2] and f[2] ~= ARGV[10] then return {-1, 0} end
+  seen, new = tonumber(f[1] or '-1'), not f[1]
+  local last = only_idle and 0 or tonumber(ARGV[#ARGV - 4])
+  call('HSET', map, 'owner', ARGV[10], 'serial', math.max(seen, last))
+end
+if ttl ~= '' or new then
   ttl = ttl ~= '' and ttl or MAP_TTL
   call('EXPIRE', map, ttl)
   -- uses: open_stream
@@ -60,4 +68,4 @@ for i = 11, #ARGV, 5 do
   accepted = accepted + 1
 end
 for i = #front, 1, -1 do call('LPUSH', KEYS[4], front[i]) end -- the first of them is in front
-return {call('SCARD', KEYS[5]), accepted}
+return {lane and 0 or call('SCARD', KEYS[5]), accepted}

@@ -55,10 +55,14 @@ class Asked:
         """Commits lease `done`, if any, while `running` runs: the lease that was claimed behind that."""
         return str(self._next(name, "a" if ahead else "-", f"{running}:1", done)[1].decode())
 
-    def unclaim(self, name: str, running: str, *, always: bool = False) -> int:
+    def unclaim(self, name: str, running: str) -> int:
         """How many leases were given back that were claimed behind `running`."""
-        args = [*keys.prefix("e"), name, f"{running}:1", "1" if always else ""]
-        return int(self.link.call(scripts.UNCLAIM, [], args))
+        return int(self.link.call(scripts.UNCLAIM, [], [*keys.prefix("e"), name, f"{running}:1"]))
+
+    def sync(self, running: str, end: int, *, must: bool = False) -> int:
+        """A replica gives back the rest of what it runs."""
+        args = [*keys.prefix("e"), f"{running}:1", 0, 0, b"", end, "1" if must else ""]
+        return int(self.link.call(scripts.SYNC, [], args))
 
     def _next(self, name: str, want: str, again: str, done: str) -> list[bytes]:
         args: list[Argument] = [*keys.prefix("e"), name, 10, STAMP, want, again, done, "1" if done else "", b"frame", 0]

@@ -188,9 +188,10 @@ class Exchange:
         """Gives back what was claimed behind the lease `running`. Raises `BrokerError`."""
         link = self.free_link()
         if self._answer is not None and self._answer[1]:
-            self._answer[1], self._unsure = b"", True
-            args: list[Argument] = [*self._who[:-1], running, "1"]
-            link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS)
+            args: list[Argument] = [*self._who[:-1], running]
+            claimed, self._answer[1], self._unsure = self._answer[1], b"", True
+            if not link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS):
+                self._answer[1], self._unsure = claimed, False  # there is nobody else to run it
 
     def free_link(self) -> Link:
         """The connection, which waits for no answer. May be called while a lease runs."""

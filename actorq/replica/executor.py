@@ -48,6 +48,8 @@ _PREPARED_MAPS = 64
 _QUICK_SECONDS = 0.06
 #: what was claimed ahead waits for twice as long as leases took, and this, seconds; then the server takes it back
 _PATIENCE_SECONDS = 0.01
+#: answers of sync.lua
+_NOT_OURS, _OURS, _KEEP = range(3)
 
 
 class _Leave(BaseException):
@@ -357,17 +359,18 @@ class Executor:
     def _sync(self, run: Run) -> None:
         """In the middle of a lease: sends what is finished, hands back what has not begun."""
         self._syncing = True
-        frame = None
+        frame, mine = None, True
         try:
             end = run.cut()
             if end is not None:
                 self._exchange.forgo(self._lease)  # what this lease gives back is to run before that
             frame = run.take(self._worker) if run.pending_results else None
-            mine = self._send_sync(frame, end)
-            frame = None
+            answer = self._send_sync(frame, end)
+            frame, mine = None, answer != _NOT_OURS
+            if answer == _KEEP:
+                run.uncut()
         except ActorqError as error:
             logger().warning("flush_failed", error=str(error))
-            mine = True
         finally:
             if frame is not None:
                 run.untake(frame)  # goes with the next one; the ledger knows what it has seen
@@ -380,10 +383,10 @@ class Executor:
             run.armed = False
             raise Stop(failure.CANCELLED)
 
-    def _send_sync(self, frame: Frame | None, end: int | None) -> bool:
-        """False when the lease is not ours any more."""
+    def _send_sync(self, frame: Frame | None, end: int | None) -> int:
+        """What sync.lua says."""
         if frame is None and end is None:
-            return True
+            return _OURS
         args: list[Argument] = [*keys.prefix(self._spec.environment), self._lease]
         stores: list[Store] = []
         if frame is None:
@@ -391,11 +394,12 @@ class Executor:
         else:
             message, stores = blobs.send(f"{self._lease}:{frame.start}", frame.parts())
             args += (frame.start, frame.start + frame.count, message)
-        args.append("" if end is None else end)
-        mine = bool(self._exchange.free_link().call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
+        must = self._draining or self.worn_out or self._wear.stopped_for_memory
+        args += ("" if end is None else end, "1" if must else "")
+        answer = int(self._exchange.free_link().call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
         if frame is not None:
             self._slot.totals.add_inputs(frame.count, len(frame.errors), frame.busy)
-        return mine
+        return answer
 
 
 def flush_streams() -> None:

@@ -267,7 +267,7 @@ class Registrar(threading.Thread):
             thread.stop()
 
     def _unclaim(self, worker: str, member: str) -> None:
-        self._link.call(scripts.UNCLAIM, [], [*keys.prefix(self._environment), worker, member, ""])
+        self._link.call(scripts.UNCLAIM, [], [*keys.prefix(self._environment), worker, member])
 
     def _bury(self, death: Death) -> None:
         for lease in death.unfinished:

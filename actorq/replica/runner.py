@@ -96,6 +96,7 @@ class Run:
         self._slot = slot
         self._reset = reset
         self._whole = whole  # all inputs could be decoded
+        self._rest: list[Any] = []
         self._outputs: list[Any] = []
         self._errors: dict[int, dict[str, Any]] = {}
         self._flushed = 0
@@ -126,9 +127,16 @@ class Run:
         end = self.fetched
         if end == len(self._inputs):
             return None
+        self._rest = self._inputs[end:]
         del self._inputs[end:]
         self._slot.shorten(end)
         return end
+
+    def uncut(self) -> None:
+        """Takes back what the last `cut` has dropped. No input may have ended since."""
+        self._inputs += self._rest
+        self._rest = []
+        self._slot.shorten(len(self._inputs))
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after `Stop("cancelled")`."""

@@ -145,7 +145,7 @@ class Slot:
         self.cells[_INPUT_SINCE] = 0
 
     def shorten(self, count: int) -> None:
-        """The lease was handed back from position `count` on."""
+        """The lease has `count` inputs: it was handed back from there on, or not after all."""
         self.cells[_COUNT] = count
 
     def report(self, data: bytes) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from actorq import ActorEnvironment
 
+alone = ActorEnvironment("ahead-alone", replica_count=1, isolation="none")
 pair = ActorEnvironment("ahead-pair", replica_count=2, isolation="none")
+
+
+@alone.task
+def begin(seconds: float) -> float:
+    begun = time.monotonic()
+    time.sleep(seconds)
+    return begun
 
 
 @pair.task
@@ -31,6 +39,11 @@ def dies_once(path: str) -> int:
         Path(path).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return os.getpid()
+
+
+def test_one_replica_runs_its_inputs_in_their_order_however_long_they_take() -> None:
+    begun = list(begin.map([0.0001] * 30 + [0.005, 0.002, 0.09, 0.005] * 8 + [0.001] * 40))
+    assert begun == sorted(begun)
 
 
 def test_nothing_waits_behind_an_input_that_blocks_its_replica() -> None:

@@ -203,8 +203,17 @@ def test_the_only_replica_keeps_what_it_has_claimed(asked: Asked) -> None:
     asked.go_on("me", "", running)
     assert asked.unclaim("me", running) == 0
     assert asked.reports() == []
-    assert asked.unclaim("me", running, always=True) == 1
-    assert asked.reports() == [(claimed, "c", "0")]
+    assert asked.commit("me", running, again=True) == ("ok", claimed)
+
+
+def test_the_only_replica_keeps_the_rest_of_a_late_lease(asked: Asked) -> None:
+    running = asked.submit()
+    asked.next("me")
+    asked.client.srem(keys.workers("e"), keys.worker("you"))
+    assert asked.sync(running, 3) == 2
+    assert asked.reports() == []
+    assert asked.sync(running, 3, must=True) == 1
+    assert asked.reports() == [(running, "c", "3")]
 
 
 def test_what_has_begun_is_not_given_back(asked: Asked) -> None:

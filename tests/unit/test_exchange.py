@@ -29,6 +29,7 @@ class FakeLink:
         #: want, again, the lease that is committed
         self.asked: list[tuple[Any, Any, Any]] = []
         self.given_back: list[Any] = []
+        self.takes_back = 1
 
     def send(self, *commands: list[Any]) -> None:
         head = 3 + commands[0][2]
@@ -54,7 +55,7 @@ class FakeLink:
 
     def call_quickly(self, script: Any, keys: Any, args: list[Any], stores: Any, seconds: float) -> Any:
         self.given_back = args[3:]
-        return 1
+        return self.takes_back
 
     def drop(self) -> None:
         self.connected = False
@@ -173,10 +174,17 @@ def test_what_was_claimed_is_given_back_with_the_rest_of_the_lease_before_it(tal
     talk.exchange.go_on(None, "m-1:1", PATIENCE)
     talk.link.answers = [list(LEASE), NOTHING]
     talk.exchange.forgo("m-1:1")
-    assert talk.link.given_back == ["w", "m-1:1", "1"]
+    assert talk.link.given_back == ["w", "m-1:1"]
     assert talk.exchange.settle() is None
     assert talk.exchange.next(done(), want=True) is None
     assert talk.link.asked[1:] == [("+", "1", "m-1")]
+
+
+def test_what_was_claimed_is_kept_when_there_is_nobody_else(talk: Talk) -> None:
+    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.link.answers, talk.link.takes_back = [list(LEASE)], 0
+    talk.exchange.forgo("m-1:1")
+    assert talk.exchange.settle() == TAKEN
 
 
 def test_nothing_is_given_back_when_nothing_was_claimed(talk: Talk) -> None:

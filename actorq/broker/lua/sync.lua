@@ -4,7 +4,9 @@
 -- the submitter takes no input twice.
 --
 -- ARGV  4 "<lease>:<attempt>"   5 from   6 to   7 frame ("" = none)   8 new end of the lease ("" = unchanged)
--- Returns 1, or 0 when the lease is no longer this replica's or its map is gone: stop working on it.
+--       9 "1": it cannot run the rest itself
+-- Returns 1; 2 when it keeps the rest, since there is no other replica, where it would only lose its turn; 0 when the
+-- lease is no longer this replica's or its map is gone: stop working on it.
 local member = ARGV[4]
 if not call('ZSCORE', WIP, member) then return 0 end
 local j = split(member)
@@ -17,8 +19,10 @@ if ARGV[7] ~= '' and tonumber(ARGV[5]) <= done and done < tonumber(ARGV[6]) then
   if not emit(f[1], 'l', j, 'f', ARGV[7]) then return 0 end
   call('HSET', job, 'aq_done', ARGV[6])
 end
+if not alive(f[1]) then return 0 end
 if ARGV[8] ~= '' and f[3] ~= ARGV[8] then
+  if ARGV[9] ~= '1' and call('SCARD', RQ .. ':workers:' .. ENV) < 2 then return 2 end
   if not emit(f[1], 'l', j, 'c', ARGV[8]) then return 0 end
   call('HSET', job, 'aq_end', ARGV[8])
 end
-return alive(f[1]) and 1 or 0
+return 1

@@ -181,7 +181,7 @@ def split_list(data: bytes) -> list[bytes]:
     return parts
 
 
-def join_list(parts: list[bytes]) -> bytes:
+def join_list(parts: Sequence[bytes]) -> bytes:
     """The inverse of `split_list`."""
     return bytes(msgpack.Packer().pack_array_header(len(parts))) + b"".join(parts)
 

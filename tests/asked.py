@@ -27,6 +27,7 @@ class Asked:
             self.client.expire(keys.worker(name), 40)
             self.client.sadd(keys.workers("e"), keys.worker(name))
         self.serial = 0
+        self.attempts: dict[str, str] = {}  # lease -> its last attempt, where it is not the first
 
     def submit(self, where: str = "") -> str:
         return self.submit_all(where)[0]
@@ -53,29 +54,35 @@ class Asked:
 
     def go_on(self, name: str, done: str, running: str, *, ahead: bool = True) -> str:
         """Commits lease `done`, if any, while `running` runs: the lease that was claimed behind that."""
-        return str(self._next(name, "a" if ahead else "-", f"{running}:1", done)[1].decode())
+        return str(self._next(name, "a" if ahead else "-", self.member(running), done)[1].decode())
 
     def unclaim(self, name: str, running: str) -> int:
         """How many leases were given back that were claimed behind `running`."""
-        return int(self.link.call(scripts.UNCLAIM, [], [*keys.prefix("e"), name, f"{running}:1"]))
+        return int(self.link.call(scripts.UNCLAIM, [], [*keys.prefix("e"), name, self.member(running)]))
 
     def sync(self, running: str, end: int, *, must: bool = False) -> int:
         """A replica gives back the rest of what it runs."""
-        args = [*keys.prefix("e"), f"{running}:1", 0, 0, b"", end, "1" if must else ""]
+        args = [*keys.prefix("e"), self.member(running), 0, 0, b"", end, "1" if must else ""]
         return int(self.link.call(scripts.SYNC, [], args))
 
     def _next(self, name: str, want: str, again: str, done: str) -> list[bytes]:
-        args: list[Argument] = [*keys.prefix("e"), name, 10, STAMP, want, again, done, "1" if done else "", b"frame", 0]
+        attempt = self.attempts.get(done, "1") if done else ""
+        args: list[Argument] = [*keys.prefix("e"), name, 10, STAMP, want, again, done, attempt, b"frame", 0]
         reply: list[bytes] = self.link.call(scripts.NEXT, next_keys("e", name), args)
+        self.attempts[reply[1].decode()] = reply[2].decode()
         return reply
 
     def lost(self, name: str, held: str = "") -> None:
         """The executor of a replica has died."""
-        self.link.call(scripts.LOST, [], [*keys.prefix("e"), name, "killed", held, ""])
+        self.link.call(scripts.LOST, [], [*keys.prefix("e"), name, "killed", held and self.member(held), ""])
+
+    def member(self, lease: str) -> str:
+        """The attempt at a lease that runs now."""
+        return f"{lease}:{self.attempts.get(lease, '1')}"
 
     def lapse(self, lease: str) -> None:
         """The lease is not renewed, and somebody notices."""
-        self.client.zadd(keys.wip("e"), {f"{lease}:1": 1}, xx=True)
+        self.client.zadd(keys.wip("e"), {self.member(lease): 1}, xx=True)
         args: list[Argument] = [*keys.prefix("e"), keys.MAP_TTL_SECONDS, "owner", "", 0]
         self.link.call(scripts.CHECK, [keys.map_("m"), keys.out("m")], args)
 
@@ -85,7 +92,8 @@ class Asked:
 
     def book(self, name: str, held: str) -> None:
         state = "busy" if held else "idle"
-        self.link.call(scripts.BOOK, [], [*keys.prefix("e"), 10, STAMP, name, state, held, 7, 1, 2.5])
+        shown = held and self.member(held)
+        self.link.call(scripts.BOOK, [], [*keys.prefix("e"), 10, STAMP, name, state, shown, 7, 1, 2.5])
 
     def reports(self) -> list[tuple[str, str, str]]:
         """What the submitter has been told: lease, kind, value."""
@@ -95,6 +103,10 @@ class Asked:
             (_, lease), (kind, value), *_ = fields.items()
             told.append((lease, kind, value))
         return told
+
+    def queue(self) -> list[str]:
+        waiting: Any = self.client.lrange(keys.queue("e"), 0, -1)
+        return list(waiting)
 
     def mail(self, name: str) -> int:
         return int(self.client.llen(keys.mail(name)))

@@ -18,7 +18,7 @@ from actorq.broker.wire import Link
 #: a call of an idle pool, there and back, takes 0.2 to 0.4 ms
 LINGER_SECONDS = 0.0005
 #: with one core, staying awake only keeps it from those that are to answer
-_WORTH_IT = (os.cpu_count() or 1) > 1
+_WORTH_IT = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) > 1
 
 
 class Linger:

@@ -69,6 +69,10 @@ class _Lane:
         return after(self.last)
 
 
+#: lanes of this process that wait for a result
+_busy: set[_Lane] = set()
+
+
 class _Raised:
     """The outcome of a call whose task raised: the lane is as good as new."""
 
@@ -96,7 +100,6 @@ class Caller:
         head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
         self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
         self._lanes: list[_Lane] = []
-        self._busy: set[_Lane] = set()
         self._code = Courier(bundle)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -106,7 +109,7 @@ class Caller:
             lane = self._lanes.pop()
         except IndexError:
             lane = _Lane(self._client.borrow(), self._environment.name)
-        self._busy.add(lane)
+        _busy.add(lane)
         try:
             self._code.bring(lane.link)
             outcome = self._attempts(lane, inputs)
@@ -114,7 +117,7 @@ class Caller:
             self._abandon(lane)
             raise
         finally:
-            self._busy.discard(lane)
+            _busy.discard(lane)
         self._lanes.append(lane)
         if isinstance(outcome, _Raised):
             raise outcome.error
@@ -204,7 +207,7 @@ class Caller:
 
     def _receive(self, lane: _Lane) -> list[Report]:
         try:
-            reply = lane.linger.read(awake=len(self._busy) == 1)  # threads that stay awake take turns
+            reply = lane.linger.read(awake=len(_busy) == 1)  # or threads would keep each other from running
         except RedisError:  # `_vanished` connects again, with patience
             lane.link.drop()
             return []

@@ -30,11 +30,9 @@ class MapHandle(Iterator[R], Generic[R]):
         self._pump = pump
         self._ledger: Ledger = pump.ledger
         self._on_progress = on_progress
-        self._batch: list[Iterator[Any]] = [iter(())]  # the outputs that are handed out just now
-        # Must not hold `self`: the loop `for x in task.map(xs)` drops the handle and keeps only its iterator.
-        self._batches = _batches(pump, pump.ledger, on_progress, self._batch)
-        next(self._batches)  # runs to its first yield: from now on its `finally` runs however it is dropped
-        self._outputs = chain.from_iterable(self._batches)
+        # These must not hold `self`: the loop `for x in task.map(xs)` drops the handle and keeps only its iterator.
+        self._batches = _Batches(pump, on_progress)
+        self._outputs = chain.from_iterable(self._batches)  # in C: a generator of outputs costs twice as much for each
 
     @property
     def map_id(self) -> str:
@@ -57,9 +55,7 @@ class MapHandle(Iterator[R], Generic[R]):
     def close(self) -> None:
         """Cancels what has not finished; returns when nothing of the map is left."""
         self._pump.close()
-        deque(self._batch[0], maxlen=0)
-        with contextlib.suppress(ValueError):  # another thread waits in it: it is told that the map was closed
-            self._batches.close()
+        self._batches.close()
 
     cancel = close
 
@@ -83,20 +79,47 @@ class MapHandle(Iterator[R], Generic[R]):
         self.close()
 
 
-def _batches(
-    pump: Pump,
-    ledger: Ledger,
-    on_progress: Callable[[Counters, bool], None] | None,
-    current: list[Iterator[Any]],
+class _Batches(Iterator[Iterator[Any]]):
+    """The outputs of a map, a batch at a time. It ends the map when it is dropped, or an output raises."""
+
+    def __init__(self, pump: Pump, on_progress: Callable[[Counters, bool], None] | None) -> None:
+        self._lists = _lists(pump, pump.ledger, on_progress)
+        next(self._lists)  # runs to its first yield: from now on its `finally` runs however it is dropped
+        self._current: Iterator[Any] = iter(())
+        self._waiting = self._shared = False
+
+    def __next__(self) -> Iterator[Any]:
+        if self._waiting:
+            self._shared = True
+            raise ValueError(_SHARED)
+        self._waiting = True
+        try:
+            self._current = iter(next(self._lists))
+        finally:
+            self._waiting = False
+        if self._shared:  # the other thread's error has ended the iteration, which must not look like its end
+            raise ValueError(_SHARED)
+        return self._current
+
+    def close(self) -> None:
+        """Nothing more is handed out."""
+        deque(self._current, maxlen=0)
+        with contextlib.suppress(ValueError):  # another thread waits in it: it is told that the map was closed
+            self._lists.close()
+
+
+_SHARED = "Two threads wait for the next output of one map: let one iterate, and pass the outputs on by a queue."
+
+
+def _lists(
+    pump: Pump, ledger: Ledger, on_progress: Callable[[Counters, bool], None] | None
 ) -> Generator[Iterable[Any], None, None]:
-    """The outputs, in batches that are iterated in C: a generator that yields each costs twice as much."""
     try:
         yield ()
         while (segment := pump.take()) is not None:
             values = values_of(segment, ledger.options)
             if isinstance(values, list):
-                current[0] = iter(values)
-                yield current[0]
+                yield values
             else:
                 for value in values:
                     yield (value,)

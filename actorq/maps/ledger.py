@@ -33,8 +33,8 @@ from actorq.settings import settings
 #: a lease whose replica vanished without saying at which input is split into this many, again and again, until the
 #: input that kills is alone
 _SPLIT = 16
-#: leases in flight per replica: one that runs and two that wait, so that no replica waits for a round trip, nor for a
-#: pump that waits for the interpreter's lock (up to 5 ms, as long as a lease of tiny inputs takes)
+#: leases in flight per replica: one that runs and two that wait, queued or claimed ahead, so that no replica waits for
+#: a round trip, nor for a pump that waits for the interpreter's lock (up to 5 ms: as long as a lease of tiny inputs)
 LEASES_PER_REPLICA = 3
 #: exceptions kept for `failures`
 _KEPT_FAILURES = 10_000
@@ -179,7 +179,7 @@ class Ledger:
         """The inputs that were just drawn, packed."""
         lo = self._drawn
         if self._source.packed:
-            inputs = codec.join_list(list(values))
+            inputs = codec.join_list(values)
         else:
             inputs = codec.pack_list(
                 values, settings().max_payload_bytes, lambda i: f"Input {lo + i} of {self.options.head.task}"

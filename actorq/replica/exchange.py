@@ -3,9 +3,10 @@
     ── commit + next ──▶  lease, or nothing: then wait on the mailbox, where a submitter puts a lease it claimed for us
     ── commit + ahead ─▶  go on at once with the lease in hand; the answer, read after it, holds the one behind it
 
-The second way is taken while more waits than the replicas can begin: there is no pause between two leases then. A lease
+The second way is taken while enough waits for the other replicas: there is no pause between two leases then. A lease
 that is claimed ahead waits for the one before it, and not for long: a supervisor that sees that one take its time has
-the server take the other back (`unclaim.lua`), and tells so in the slot.
+the server give the other back (`unclaim.lua`), and tells so in the slot. What is committed is not known to be until
+that answer is read: so long the supervisor renews it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from actorq.seal import seal, unseal
 #: was flushed or restarted
 MAIL_SECONDS = 10
 #: how long an answer that is needed before its time, and should be here, is waited for, seconds
-_EARLY_SECONDS = 1.0
+_EARLY_SECONDS = 0.3
 #: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
 _RECORDED_FAILURES = 50
 #: arguments of next.lua that the state of the connection decides
@@ -76,17 +77,19 @@ class Exchange:
         self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
         self._waits = False  # a BLPOP is sent whose answer has not been read
         self._unsure = False  # it may hold what it does not know of
-        #: more leases wait than the replicas are about to take
+        #: enough leases wait for the other replicas
         self.plenty = False
         self._sent: list[Argument] | None = None  # by `go_on`, and not settled
         self._answer: Any = None  # to that, if it was read before its time
         self._answer_lost = False
+        self._forgone = False  # what that answer gave was given back
         self._claimed_after = 0  # the lease that had run when one was claimed ahead
 
     def next(self, done: Done | None, *, want: bool, again: bool = False) -> Taken | None:
         """Commits what is done and takes the next lease, if one is wanted. None when there is none.
 
-        The wait on the mailbox is sent behind it in the same write; `_waits` says that its answer is still to come.
+        If there was none the last time, the wait on the mailbox is sent behind it in the same write; `_waits` says that
+        its answer is still to come.
 
         Args:
             again: it holds leases that it does not know of, or will not run.
@@ -155,8 +158,9 @@ class Exchange:
             args[_WANT] = "-"
             self._link.call(scripts.NEXT, self._keys, args, stores)
         else:
-            self._sent, self._answer, self._answer_lost = args, None, False
+            self._sent, self._answer, self._answer_lost, self._forgone = args, None, False, False
             self._claimed_after = self._slot.lease
+            self._slot.sent("" if done is None else done[0])
             self._slot.claims(int(patience * 1e9))
             try:
                 self._link.send(evalsha(scripts.NEXT, self._keys, args))
@@ -170,6 +174,7 @@ class Exchange:
             return None
         self._read_answer(self._link.read)
         self._slot.claims(0)
+        self._slot.sent("")
         sent, self._sent = self._sent, None
         if self._answer_lost:  # what was committed with it is committed once more
             self._unsure = True
@@ -179,19 +184,21 @@ class Exchange:
         self.plenty = bool(self._answer[4])
         if not self._answer[1]:
             return None
-        if self._slot.unclaimed > self._claimed_after:
+        if self._forgone or self._slot.unclaimed > self._claimed_after:
             self._unsure = True
             return None
         return self._taken(self._answer[1:4])
 
     def forgo(self, running: str) -> None:
-        """Gives back what was claimed behind the lease `running`. Raises `BrokerError`."""
+        """Gives back what was claimed behind `running`, if there is another replica. Called while it runs."""
         link = self.free_link()
-        if self._answer is not None and self._answer[1]:
-            args: list[Argument] = [*self._who[:-1], running]
-            claimed, self._answer[1], self._unsure = self._answer[1], b"", True
-            if not link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS):
-                self._answer[1], self._unsure = claimed, False  # there is nobody else to run it
+        if self._answer is None or not self._answer[1]:
+            return
+        args: list[Argument] = [*self._who[:-1], running]
+        try:
+            self._forgone = bool(link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS))
+        except BrokerError:
+            self._forgone = True  # perhaps
 
     def free_link(self) -> Link:
         """The connection, which waits for no answer. May be called while a lease runs."""

@@ -3,7 +3,7 @@
     exchange ──lease──▶ run ──frame──▶ exchange (commit + next lease) ──▶ …
 
 The supervisor speaks to it through one signal and its slot. The handler runs between two bytecodes of the task, when
-our connection is idle, so it can send what is finished and hand back what has not begun while the task goes on.
+nothing else uses our connection, so it can send what is finished and hand back what has not begun while the task runs.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ class Executor:
         slot: its page.
     """
 
+    #: it may hold a lease while it runs another one
+    _looks_ahead = True
+
     def __init__(self, spec: ExecutorSpec, worker: str, slot: Slot) -> None:
         environment = ActorEnvironment.declared(spec.environment)
         self._spec = spec
@@ -73,7 +76,7 @@ class Executor:
         self._caches = CacheTeller(slot)
         self._environment = environment
         self._inputs_done = 0
-        self._lease_seconds = 1.0  # what leases took, exponential mean
+        self._usual_seconds = 1.0  # what leases took, exponential mean
         self._syncing = False
         self._missed_wake = False
         self._link = self._make_link()
@@ -190,9 +193,6 @@ class Executor:
         """There is nothing to run now. Returns whether the replica has to say that it is idle, since it was not."""
         return False
 
-    #: it may hold a lease while it runs another one
-    _looks_ahead = True
-
     @property
     def _wants_rest(self) -> bool:
         """It has something to do before it may be handed a lease."""
@@ -232,13 +232,13 @@ class Executor:
     def _follow(self, done: Done) -> Taken | None:
         """Commits what is done; returns what runs next, which may be here already."""
         taken = self._exchange.settle()
-        self._lease_seconds = (self._lease_seconds + done[1].busy) / 2
+        self._usual_seconds = (self._usual_seconds + (time.monotonic_ns() - self._slot.lease_since) / 1e9) / 2
         left: Done | None = done
         if taken is None or self._draining:
             taken, left = self._take(done, again=taken is not None), None
         if taken is not None:
-            ahead = self._exchange.plenty and self._looks_ahead and self._lease_seconds < _QUICK_SECONDS
-            patience = 2 * self._lease_seconds + _PATIENCE_SECONDS if ahead else 0.0
+            ahead = self._exchange.plenty and self._looks_ahead and self._usual_seconds < _QUICK_SECONDS
+            patience = 2 * self._usual_seconds + _PATIENCE_SECONDS if ahead else 0.0
             self._exchange.go_on(left, f"{taken[0]}:{taken[1]}", patience)
             if self.worn_out:  # seen just now
                 self._exchange.leave()
@@ -362,8 +362,8 @@ class Executor:
         frame, mine = None, True
         try:
             end = run.cut()
-            if end is not None:
-                self._exchange.forgo(self._lease)  # what this lease gives back is to run before that
+            if end is not None or self._draining:
+                self._exchange.forgo(self._lease)  # first: what this lease gives back is to run before that
             frame = run.take(self._worker) if run.pending_results else None
             answer = self._send_sync(frame, end)
             frame, mine = None, answer != _NOT_OURS

@@ -130,6 +130,8 @@ class ForkRun(Run):
 class ForkingExecutor(Executor):
     """An executor that itself never runs a task."""
 
+    _looks_ahead = False  # between two inputs it makes the loads their children had to make
+
     def __init__(self, spec: ExecutorSpec, worker: str, slot: Slot) -> None:
         super().__init__(spec, worker, slot)
         self._child_slot = Slot(memoryview(bytearray(SLOT_BYTES)))
@@ -140,8 +142,6 @@ class ForkingExecutor(Executor):
         super().end()
         if self._forker is not None:
             self._forker.end()
-
-    _looks_ahead = False  # between two inputs it makes the loads their children had to make
 
     def _settle_in(self) -> None:
         scratch = Path(self._spec.scratch)

@@ -106,6 +106,8 @@ class Lane(Executor):
         first: the lane whose code and counts this one shares; None for the first.
     """
 
+    _looks_ahead = False  # the loop has other inputs to run meanwhile
+
     def __init__(
         self, spec: ExecutorSpec, worker: str, slot: Slot, loop: asyncio.AbstractEventLoop, first: Lane | None = None
     ) -> None:
@@ -118,8 +120,6 @@ class Lane(Executor):
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._waker = Waker()
         self._retired = False
-
-    _looks_ahead = False  # the loop has other inputs to run meanwhile
 
     def start_all(self) -> None:
         """What comes before the first lease of any lane. Called for the first one, in the main thread."""

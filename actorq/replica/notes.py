@@ -1,6 +1,6 @@
 """What a supervisor knows of one replica, and what it does to its executor.
 
-An executor has one lane, or as many as its environment has `concurrency`: a lane takes a lease at a time, and is a
+An executor has one lane, or as many as its environment has `concurrency`: a lane runs a lease at a time, and is a
 worker of its own to RQ. What concerns a lease is asked of its lane, through the lane's slot; signals and death are the
 executor's.
 """
@@ -154,6 +154,11 @@ class Replica:
         return [held for lane in self.lanes if (held := lane.slot.held)]
 
     @property
+    def renewed(self) -> list[str]:
+        """The leases to renew: those it holds, and those whose results are on their way."""
+        return self.held + [sent for lane in self.lanes if (sent := lane.slot.unsettled)]
+
+    @property
     def leases(self) -> int:
         """Leases done by all its executors."""
         return sum(sum(lane.slot.totals.values[:2]) for lane in self.lanes)
@@ -211,11 +216,13 @@ class Replica:
         found = []
         for lane in self.lanes:
             slot = lane.slot
+            lease, held = slot.lease, slot.held
             late = slot.running and slot.patience and now > (slot.lease_since + slot.patience) / 1e9
-            if late and lane.unclaimed_lease != slot.lease:
-                lane.unclaimed_lease = slot.lease
-                slot.unclaim()
-                found.append((lane.worker, slot.held))
+            if late and lane.unclaimed_lease != lease:
+                lane.unclaimed_lease = lease
+                slot.unclaim(lease)
+                if slot.running and slot.lease == lease:  # else it has begun what it claimed
+                    found.append((lane.worker, held))
         return found
 
     def ask(self, lane: Lane, request: int, of: int = 0) -> None:
@@ -255,6 +262,7 @@ class Replica:
         for lane in self.lanes:
             if lane.worker == worker:
                 lane.unwanted[job] = now + _ORDER_SECONDS
+                lane.slot.unclaim(lane.slot.lease)  # it may be the one that it claimed: it is to ask again
                 self._watch_orders(lane, now)
 
     def wake(self) -> None:
@@ -264,6 +272,7 @@ class Replica:
     def _interrupt(self, lane: Lane) -> None:
         """Stops what a lane runs: by an exception, and by SIGKILL if that does not help."""
         lane.cancelled_lease, lane.cancel_kill_at = lane.slot.lease, time.monotonic() + _KILL_GRACE
+        lane.slot.unclaim(lane.slot.lease)  # what it claimed is likely of the same map
         self.ask(lane, CANCEL, lane.slot.lease)
 
     def _watch_orders(self, lane: Lane, now: float) -> None:

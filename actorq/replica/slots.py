@@ -14,6 +14,7 @@ import zlib
 from typing import Final
 
 _NAME_AT: Final = 256
+_SENT_AT: Final = 640
 _REPORT_AT: Final = 1024
 #: the report on the caches: some forty functions and twenty values
 REPORT_BYTES: Final = 15 * 1024
@@ -29,8 +30,9 @@ _REQUEST, _REQUEST_OF, _DRAIN = 16, 17, 18
 
 # Written by the executor, about its caches:
 _REPORT_LENGTH, _REPORT_SUM = 19, 20
-# Written by the executor while the answer to a claim ahead is not read: how long the lease before it may take, ns
+# Written by the executor while it may hold a lease it does not know of: how long the one before it may take, ns
 _PATIENCE = 21
+_SENT_LENGTH = 30
 # Written by an executor with an event loop: the lane whose coroutine runs just now
 _ON_LOOP = 22
 
@@ -135,6 +137,14 @@ class Slot:
         """The lease is no longer held."""
         self.cells[_NAME_LENGTH] = 0
 
+    def sent(self, name: str) -> None:
+        """The results of lease `name` are sent, and not known to have arrived; "": they have."""
+        cells, data = self.cells, name.encode()
+        cells[_SENT_LENGTH] = 0
+        if data:
+            self._page[_SENT_AT : _SENT_AT + len(data)] = data
+            cells[_SENT_LENGTH] = len(data)
+
     def begin_input(self, position: int, since: int) -> None:
         cells = self.cells
         cells[_POSITION] = position
@@ -205,6 +215,12 @@ class Slot:
         return bytes(self._page[_NAME_AT : _NAME_AT + length]).decode(errors="replace")
 
     @property
+    def unsettled(self) -> str:
+        """The lease whose results are on their way, "" for none."""
+        length = self.cells[_SENT_LENGTH]
+        return bytes(self._page[_SENT_AT : _SENT_AT + length]).decode(errors="replace")
+
+    @property
     def phase(self) -> int:
         """STARTING, SERVING or ENDING."""
         return self.cells[_PHASE]
@@ -226,12 +242,12 @@ class Slot:
 
     @property
     def patience(self) -> int:
-        """How long (ns) the present lease may run before what was claimed behind it is taken back; 0: nothing was."""
+        """How long (ns) the present lease may run before what may be claimed behind it is taken back; 0: nothing is."""
         return self.cells[_PATIENCE]
 
-    def unclaim(self) -> None:
-        """Whatever it claimed while the present lease runs is not to be run."""
-        self.cells[_UNCLAIMED] = self.cells[_LEASE]
+    def unclaim(self, lease: int) -> None:
+        """Whatever it claimed while that lease runs is not to be run."""
+        self.cells[_UNCLAIMED] = lease
 
     @property
     def lease_since(self) -> int:

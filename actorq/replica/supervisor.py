@@ -137,7 +137,7 @@ class Supervisor:
     # -- what the registrar's thread calls -----------------------------------------------------------------------------
 
     def held(self) -> list[str]:
-        return [held for replica in self._replicas for held in replica.held]
+        return [held for replica in self._replicas for held in replica.renewed]
 
     def idle_workers(self) -> list[str]:
         staying = [r for r in self._replicas if not r.gone and not r.draining]

@@ -8,10 +8,16 @@ import signal
 import time
 from pathlib import Path
 
-from actorq import ActorEnvironment
+import redis
+
+from actorq import ActorEnvironment, ReplicaLostError
+from actorq.broker import keys
+from actorq.runtime import runtime
+from tests.conftest import eventually
 
 alone = ActorEnvironment("ahead-alone", replica_count=1, isolation="none")
 pair = ActorEnvironment("ahead-pair", replica_count=2, isolation="none")
+strict = ActorEnvironment("ahead-strict", replica_count=2, isolation="none", max_crashes=0)
 
 
 @alone.task
@@ -32,13 +38,15 @@ def span(seconds: float) -> tuple[float, float]:
     return begun, time.monotonic()
 
 
-@pair.task
-def dies_once(path: str) -> int:
-    time.sleep(0.005)
-    if path and not Path(path).exists():
-        Path(path).touch()
+@strict.task
+def dies_at(index: int, folder: str, at: int) -> int:
+    """Notes that it ran, and dies if it is the one."""
+    with (Path(folder) / str(index)).open("a") as file:
+        file.write("x")
+    if index == at:
         os.kill(os.getpid(), signal.SIGKILL)
-    return os.getpid()
+    time.sleep(0.005)
+    return index
 
 
 def test_one_replica_runs_its_inputs_in_their_order_however_long_they_take() -> None:
@@ -53,6 +61,17 @@ def test_nothing_waits_behind_an_input_that_blocks_its_replica() -> None:
 
 
 def test_what_a_dead_executor_had_claimed_runs_once_and_is_not_charged(tmp_path: Path) -> None:
-    outputs = dies_once.map([""] * 30 + [str(tmp_path / "died")] + [""] * 60)
-    assert len(list(outputs)) == 91
-    assert outputs.stats().recovered <= 2  # the input that died, and the one behind it
+    outputs = list(dies_at.map(range(100), kwargs={"folder": str(tmp_path), "at": 40}, return_exceptions=True))
+    lost = outputs.pop(40)
+    assert isinstance(lost, ReplicaLostError)
+    assert outputs == [*range(40), *range(41, 100)]
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
+
+
+def test_replicas_hold_more_than_they_run() -> None:
+    outputs = span.map([0.01] * 200)
+    client = runtime().pools.client
+    assert client is not None
+    with redis.Redis.from_url(client.url) as server:
+        assert eventually(lambda: server.zcard(keys.wip(pair.name)) > pair.replica_count)
+    assert len(list(outputs)) == 200

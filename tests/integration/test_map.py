@@ -122,6 +122,35 @@ def test_closing_a_map_stops_the_inputs_that_run() -> None:
     assert time.monotonic() - started < 10
 
 
+def test_a_loop_ends_when_its_map_is_closed_in_it() -> None:
+    outputs = tasks.double.map(range(100_000))
+    seen = 0
+    for seen, _ in enumerate(outputs, 1):
+        if seen == 10:
+            outputs.close()
+    assert seen == 10
+
+
+def test_two_threads_that_wait_for_one_map_are_both_told() -> None:
+    outputs = tasks.wait.map([0.0, 0.5, 0.0])
+    assert next(outputs) == 0.0
+    errors: list[ValueError] = []
+
+    def read() -> None:
+        try:
+            next(outputs)
+        except ValueError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    outputs.close()
+    assert len(errors) == 2
+
+
 def test_the_error_of_the_users_iterator_comes_after_the_outputs_before_it() -> None:
     def broken() -> Iterator[int]:
         yield 1

@@ -60,7 +60,7 @@ def test_a_replica_that_leaves_gives_back_what_it_was_handed(asked: Asked) -> No
     asked.next("me")
     handed = asked.submit()
     assert asked.next("me", want=False) == ""
-    assert asked.reports() == [(handed, "c", "0")]
+    assert asked.queue() == [handed]
     asked.submit()
     assert asked.mail("me") == 0  # it is not idle any more
 
@@ -69,21 +69,21 @@ def test_a_dead_replica_had_not_begun_what_it_had_not_read(asked: Asked) -> None
     asked.next("me")
     handed = asked.submit()
     asked.lost("me")
-    assert asked.reports() == [(handed, "c", "0")]
+    assert (asked.queue(), asked.reports()) == ([handed], [])
     assert asked.client.zcard(keys.wip("e")) == asked.mail("me") == 0
 
 
 def test_a_dead_replica_lost_what_it_ran(asked: Asked) -> None:
     lease = asked.submit()
     asked.next("me")
-    asked.lost("me", f"{lease}:1")
+    asked.lost("me", lease)
     assert asked.reports() == [(lease, "x", "killed")]
 
 
 def test_results_of_a_lease_that_was_taken_away_are_dropped(asked: Asked) -> None:
     lease = asked.submit()
     asked.next("me")
-    asked.lost("me", f"{lease}:1")
+    asked.lost("me", lease)
     assert asked.commit("me", lease) == ("lost", "")
     assert [kind for _, kind, _ in asked.reports()] == ["x"]
 
@@ -120,7 +120,7 @@ def test_rq_can_read_a_lease_as_soon_as_it_is_handed_over(asked: Asked) -> None:
 def test_rq_sees_what_a_replica_has_run_for_a_moment(asked: Asked) -> None:
     lease = asked.submit()
     asked.next("me")
-    asked.book("me", f"{lease}:1")
+    asked.book("me", lease)
     worker = StockWorker.find_by_key("rq:worker:me", connection=asked.binary)
     assert worker is not None
     assert worker.get_current_job_id() == lease
@@ -136,7 +136,7 @@ def test_a_full_server_takes_what_is_shown_of_a_replica(asked: Asked) -> None:
     lease = asked.submit()
     asked.next("me")
     asked.client.config_set("maxmemory", 1)
-    asked.book("me", f"{lease}:1")
+    asked.book("me", lease)
     asked.client.config_set("maxmemory", 0)
     assert asked.client.hget(keys.worker("me"), "state") == "busy"
 
@@ -145,7 +145,7 @@ def test_what_ended_before_it_could_be_shown_is_not_shown(asked: Asked) -> None:
     lease = asked.submit()
     asked.next("me")
     asked.next("me", done=lease)
-    asked.book("me", f"{lease}:1")
+    asked.book("me", lease)
     assert not asked.client.exists("rq:worker:me:executions", f"rq:execution:{lease}:1", keys.job(lease))
 
 
@@ -173,7 +173,7 @@ def test_nothing_is_claimed_ahead_of_what_waits_for_one_replica(asked: Asked) ->
     assert asked.next("me") == running
     addressed = [asked.submit("you") for _ in range(3)]
     assert asked.go_on("me", "", running) == ""
-    assert asked.client.lrange(keys.queue("e"), 0, -1) == addressed
+    assert asked.queue() == addressed
     assert asked.next("you") == first
 
 
@@ -183,17 +183,61 @@ def test_nothing_is_claimed_ahead_while_the_workers_are_suspended(asked: Asked) 
     waiting = [asked.submit(), asked.submit()]
     asked.client.set(keys.SUSPENDED, "1")
     assert asked.go_on("me", "", running) == ""
-    assert asked.client.lrange(keys.queue("e"), 0, -1) == waiting
+    assert asked.queue() == waiting
 
 
 def test_what_was_claimed_ahead_is_given_back_when_the_lease_before_it_takes_its_time(asked: Asked) -> None:
-    running, claimed, _ = (asked.submit() for _ in range(3))
+    running, claimed, waiting = (asked.submit() for _ in range(3))
     asked.next("me")
     asked.go_on("me", "", running)
     assert asked.unclaim("me", running) == 1
-    assert asked.reports() == [(claimed, "c", "0")]
+    assert asked.queue() == [claimed, waiting]
+    assert asked.client.hget(keys.job(claimed), "status") == "queued"
+    assert asked.client.ttl(keys.job(claimed)) > 0
     assert asked.unclaim("me", running) == 0
-    assert asked.commit("me", running)[0] == "ok"
+    assert asked.next("you") == claimed
+    assert asked.commit("me", running) == ("ok", waiting)
+    assert asked.commit("you", claimed) == ("ok", "")
+
+
+def test_an_idle_replica_is_told_of_what_is_given_back(asked: Asked) -> None:
+    running, claimed, waiting = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    asked.next("you", done=asked.next("you"))
+    assert (asked.mail("you"), asked.idle("you")) == (0, True)
+    asked.unclaim("me", running)
+    assert (asked.mail("you"), asked.idle("you")) == (1, False)
+    assert asked.next("you") == claimed
+    assert asked.reports() == [(waiting, "f", "frame")]
+
+
+def test_what_is_given_back_leaves_the_record_of_what_runs(asked: Asked) -> None:
+    running, *_ = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    asked.book("me", running)
+    asked.unclaim("me", running)
+    assert asked.client.smembers("rq:worker:me:executions") == {asked.member(running)}
+
+
+def test_a_requeued_job_that_is_given_back_is_still_queued(asked: Asked) -> None:
+    running, requeued, _ = (asked.submit() for _ in range(3))
+    asked.client.hset(keys.job(requeued), "aq_map", "")
+    asked.next("me")
+    asked.go_on("me", "", running)
+    asked.unclaim("me", running)
+    assert asked.queue()[0] == requeued
+
+
+def test_what_is_given_back_of_a_map_that_has_ended_is_dropped(asked: Asked) -> None:
+    running, claimed, _ = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    asked.client.delete(keys.map_("m"), keys.out("m"))
+    asked.unclaim("me", running)
+    assert not asked.client.exists(keys.job(claimed))
+    assert claimed not in asked.queue()
 
 
 def test_the_only_replica_keeps_what_it_has_claimed(asked: Asked) -> None:
@@ -226,21 +270,31 @@ def test_what_has_begun_is_not_given_back(asked: Asked) -> None:
 
 
 def test_a_claim_that_lapsed_before_it_began_is_no_crash(asked: Asked) -> None:
-    running, claimed, _ = (asked.submit() for _ in range(3))
+    running, claimed, waiting = (asked.submit() for _ in range(3))
     asked.next("me")
     asked.go_on("me", "", running)
     asked.lapse(claimed)
-    assert asked.reports() == [(claimed, "c", "0")]
+    assert (asked.queue(), asked.reports()) == ([claimed, waiting], [])
     asked.lapse(running)
-    assert asked.reports()[1:] == [(running, "x", "lapsed")]
+    assert asked.reports() == [(running, "x", "lapsed")]
+
+
+def test_a_claim_whose_replica_vanished_is_no_crash(asked: Asked) -> None:
+    running, claimed, waiting = (asked.submit() for _ in range(3))
+    asked.next("me")
+    asked.go_on("me", "", running)
+    asked.lapse(running)
+    assert (asked.queue(), asked.reports()) == ([claimed, waiting], [(running, "x", "lapsed")])
+    asked.lapse(claimed)
+    assert len(asked.reports()) == 1
 
 
 def test_a_replica_that_died_had_not_begun_what_it_had_claimed(asked: Asked) -> None:
-    running, claimed, _ = (asked.submit() for _ in range(3))
+    running, claimed, waiting = (asked.submit() for _ in range(3))
     asked.next("me")
     asked.go_on("me", "", running)
-    asked.lost("me", f"{running}:1")
-    assert sorted(asked.reports()) == sorted([(running, "x", "killed"), (claimed, "c", "0")])
+    asked.lost("me", running)
+    assert (asked.queue(), asked.reports()) == ([claimed, waiting], [(running, "x", "killed")])
 
 
 def test_a_replica_that_asks_again_is_given_what_it_claimed(asked: Asked) -> None:
@@ -253,4 +307,4 @@ def test_a_replica_that_asks_again_is_given_what_it_claimed(asked: Asked) -> Non
 def test_what_runs_again_runs_before_the_rest_and_in_its_order(asked: Asked) -> None:
     waits = asked.submit()
     again = asked.submit_all("1", "1")
-    assert asked.client.lrange(keys.queue("e"), 0, -1) == [*again, waits]
+    assert asked.queue() == [*again, waits]

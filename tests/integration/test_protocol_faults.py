@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from actorq.broker import keys
 from actorq.broker.embedded import EmbeddedServer
@@ -29,6 +29,7 @@ class Faults(RuleBasedStateMachine):
         self.read = 0
         self.inputs = 0
         self.holds: dict[str, str] = {"me": "", "you": ""}  # what each runs
+        self.ran: set[str] = set()
         self.ahead: dict[str, str] = {"me": "", "you": ""}  # and what it has claimed behind that
         self.broken = {"me": True, "you": True}  # a connection is new
 
@@ -101,7 +102,7 @@ class Faults(RuleBasedStateMachine):
     @rule(who=REPLICAS)
     def die(self, who: str) -> None:
         held = self.holds[who]
-        self.asked.lost(who, f"{held}:1" if held else "")
+        self.asked.lost(who, held)
         self.holds[who], self.ahead[who], self.broken[who] = "", "", True
         for member in self.asked.client.zrange(keys.wip("e"), 0, -1):
             assert self.asked.client.hget(keys.job(str(member).partition(":")[0]), "worker_name") != who
@@ -122,7 +123,7 @@ class Faults(RuleBasedStateMachine):
     @rule(who=REPLICAS)
     def book(self, who: str) -> None:
         held = self.holds[who]
-        self.asked.book(who, f"{held}:1" if held else "")
+        self.asked.book(who, held)
 
     @rule()
     def hear(self) -> None:
@@ -130,6 +131,7 @@ class Faults(RuleBasedStateMachine):
         told = self.asked.reports()
         for lease, kind, _ in told[self.read :]:
             number = self.open.pop(lease)  # nothing is told twice of a lease that has ended
+            assert kind != "x" or lease in self.ran  # what has not begun is not charged
             if kind == "f":
                 self.accepted.append(number)
             else:
@@ -150,6 +152,10 @@ class Faults(RuleBasedStateMachine):
         finally:
             self.asked.client.flushall()
             self.asked.close()
+
+    @invariant()
+    def note_what_runs(self) -> None:
+        self.ran.update(self.holds.values())
 
     def _asks_again(self, who: str) -> bool:
         return self.broken[who] or not self.holds[who] or bool(self.ahead[who])

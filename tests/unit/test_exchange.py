@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from actorq.broker.blobs import LARGE_BYTES
+from actorq.errors import BrokerError
 from actorq.frames import Frame
 from actorq.replica.exchange import Done, Exchange
 from actorq.replica.slots import SLOT_BYTES, Slot
@@ -24,7 +25,7 @@ class FakeLink:
 
     def __init__(self) -> None:
         self.connected = True
-        self.breaks = False
+        self.breaks = self.refuses = False
         self.answers: list[list[bytes]] = []
         #: want, again, the lease that is committed
         self.asked: list[tuple[Any, Any, Any]] = []
@@ -32,6 +33,11 @@ class FakeLink:
         self.takes_back = 1
 
     def send(self, *commands: list[Any]) -> None:
+        if self.refuses:
+            self.refuses = False
+            raise BrokerError
+        if commands[0][0] == "BLPOP":
+            return
         head = 3 + commands[0][2]
         self._note(commands[0][head:])
 
@@ -55,6 +61,8 @@ class FakeLink:
 
     def call_quickly(self, script: Any, keys: Any, args: list[Any], stores: Any, seconds: float) -> Any:
         self.given_back = args[3:]
+        if self.refuses:
+            raise BrokerError
         return self.takes_back
 
     def drop(self) -> None:
@@ -146,7 +154,7 @@ def test_results_that_could_not_be_sent_are_sent_when_the_lease_behind_them_ends
 def test_what_the_supervisor_took_back_is_not_run(talk: Talk) -> None:
     talk.exchange.go_on(None, "m-1:1", PATIENCE)
     talk.slot.begin_lease(1, 0, None)
-    talk.slot.unclaim()
+    talk.slot.unclaim(talk.slot.lease)
     talk.link.answers = [LEASE, NOTHING]
     assert talk.exchange.settle() is None
     assert talk.exchange.next(done(), want=True) is None
@@ -155,7 +163,7 @@ def test_what_the_supervisor_took_back_is_not_run(talk: Talk) -> None:
 
 def test_what_was_taken_back_behind_an_earlier_lease_does_not_matter(talk: Talk) -> None:
     talk.slot.begin_lease(1, 0, None)
-    talk.slot.unclaim()
+    talk.slot.unclaim(talk.slot.lease)
     talk.exchange.go_on(None, "m-1:1", PATIENCE)
     talk.slot.begin_lease(1, 0, None)
     talk.link.answers = [LEASE]
@@ -172,7 +180,7 @@ def test_an_answer_that_was_read_early_is_kept(talk: Talk) -> None:
 
 def test_what_was_claimed_is_given_back_with_the_rest_of_the_lease_before_it(talk: Talk) -> None:
     talk.exchange.go_on(None, "m-1:1", PATIENCE)
-    talk.link.answers = [list(LEASE), NOTHING]
+    talk.link.answers = [LEASE, NOTHING]
     talk.exchange.forgo("m-1:1")
     assert talk.link.given_back == ["w", "m-1:1"]
     assert talk.exchange.settle() is None
@@ -182,7 +190,7 @@ def test_what_was_claimed_is_given_back_with_the_rest_of_the_lease_before_it(tal
 
 def test_what_was_claimed_is_kept_when_there_is_nobody_else(talk: Talk) -> None:
     talk.exchange.go_on(None, "m-1:1", PATIENCE)
-    talk.link.answers, talk.link.takes_back = [list(LEASE)], 0
+    talk.link.answers, talk.link.takes_back = [LEASE], 0
     talk.exchange.forgo("m-1:1")
     assert talk.exchange.settle() == TAKEN
 
@@ -208,3 +216,42 @@ def test_a_replica_that_leaves_gives_back_what_it_claimed(talk: Talk) -> None:
     talk.link.answers = [LEASE, NOTHING]
     talk.exchange.leave()
     assert talk.link.asked[1:] == [("", "1", "")]
+
+
+def test_a_lease_comes_by_mail(talk: Talk) -> None:
+    assert talk.exchange.mail(lambda: [b"mailbox", b"m-2\0001\0001\0payload"]) == TAKEN
+    assert talk.exchange.plenty
+
+
+@pytest.mark.parametrize("mail", [None, [b"mailbox", b""], [b"mailbox", b"hello"]])
+def test_what_is_no_lease_is_a_reason_to_ask(talk: Talk, mail: Any) -> None:
+    assert talk.exchange.mail(lambda: mail) is None
+
+
+def test_a_commit_that_could_not_be_sent_is_made_after_the_next_lease(talk: Talk) -> None:
+    talk.link.refuses = True
+    talk.exchange.go_on(done(), "m-2:1", PATIENCE)
+    assert talk.slot.unsettled == "m-1:1"  # the supervisor renews it
+    talk.link.answers = [NOTHING]
+    assert talk.exchange.settle() is None
+    assert talk.link.asked == [("-", "m-2:1", "m-1")]
+    assert talk.slot.unsettled == ""
+
+
+def test_an_answer_that_was_lost_early_is_not_waited_for(talk: Talk) -> None:
+    talk.exchange.go_on(done(), "m-2:1", PATIENCE)
+    talk.link.breaks = True
+    talk.exchange.free_link()
+    talk.link.answers = [NOTHING]
+    assert talk.exchange.settle() is None
+    assert talk.link.answers == []
+
+
+def test_what_may_have_been_given_back_is_not_run(talk: Talk) -> None:
+    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.link.answers, talk.link.refuses = [LEASE, NOTHING], True
+    talk.exchange.forgo("m-1:1")
+    talk.link.refuses = False
+    assert talk.exchange.settle() is None
+    assert talk.exchange.next(done(), want=True) is None
+    assert talk.link.asked[1:] == [("+", "1", "m-1")]

@@ -68,15 +68,15 @@ local function open_stream(out, ttl)
 end
 
 --@ forget
--- Forgets a lease that is no longer run by worker w, who has one at most.
+-- Forgets a lease that is no longer run by worker w, who runs one at a time.
 local function forget(j, x, w)
   call('DEL', RQ .. ':job:' .. j, RQ .. ':execution:' .. j .. ':' .. x, AQ .. ':blob:' .. j,
     RQ .. ':worker:' .. w .. ':executions')
 end
 
 --@ owned < split
--- What worker w holds, read or not. Looks at all that runs (1 ms for 1,000 leases): for a replica that begins or has
--- waited in vain, and when a connection or an executor was lost.
+-- What worker w holds, read or not. Looks at all that runs (1 ms for 1,000 leases): for a replica that begins, has
+-- waited in vain or had a lease taken back, and when a connection or an executor was lost.
 local function owned(w)
   local found = {}
   for _, member in ipairs(call('ZRANGE', WIP, 0, -1)) do
@@ -131,21 +131,50 @@ local function take_idle(t)
   return top[1]
 end
 
---@ reap < split take_away
+--@ nudge < take_idle
+-- Has an idle replica look at the queue, if there is one: an empty mail.
+local function nudge(t)
+  if call('EXISTS', RQ .. ':suspended') == 1 then return false end
+  local w = take_idle(t)
+  if not w then return false end
+  call('RPUSH', AQ .. ':mail:' .. w, '')
+  call('EXPIRE', AQ .. ':mail:' .. w, 60)
+  return true
+end
+
+--@ give_back < take_away nudge alive
+-- A lease that has not begun returns to the head of the queue; one for a certain replica to its submitter, who chose it.
+local function give_back(j, x, w, t)
+  local job = RQ .. ':job:' .. j
+  local f = call('HMGET', job, 'created_at', 'aq_map')
+  if string.byte(j, -9) == 95 or not f[1] or not alive(f[2]) then return take_away(j, x, w, t, 'c', '0') end
+  call('ZREM', WIP, j .. ':' .. x)
+  call('HSET', job, 'status', 'queued', 'enqueued_at', f[1])
+  call('HDEL', job, 'worker_name', 'aq_behind', 'aq_ahead')
+  call('EXPIRE', job, DAY)
+  call('LPUSH', RQ .. ':queue:' .. ENV, j)
+  nudge(t)
+end
+
+--@ reap < split take_away give_back
 -- Turns leases that were not renewed into `lost` frames; their submitter decides what runs again. At most 32 a call.
 local function reap(t)
   local lapsed = call('ZRANGEBYSCORE', WIP, '-inf', t, 'LIMIT', 0, 32)
-  local gone = {}
-  for _, member in ipairs(lapsed) do gone[member] = true end
   for _, member in ipairs(lapsed) do
-    local j, x = split(member)
-    local f = call('HMGET', RQ .. ':job:' .. j, 'worker_name', 'aq_behind')
-    local w, behind = f[1] or '', f[2]
-    if w ~= '' then call('DEL', AQ .. ':mail:' .. w) end
-    if behind and (gone[behind] or call('ZSCORE', WIP, behind)) then -- that one has not ended, so this has not begun
-      take_away(j, x, w, t, 'c', '0')
-    else
-      take_away(j, x, w, t, 'x', 'lapsed', 'p', '', 'w', w)
+    if call('ZSCORE', WIP, member) then -- else it was given back with the one before it
+      local j, x = split(member)
+      local f = call('HMGET', RQ .. ':job:' .. j, 'worker_name', 'aq_behind', 'aq_ahead')
+      local w = f[1] or ''
+      if w ~= '' then call('DEL', AQ .. ':mail:' .. w) end
+      if f[2] and call('ZSCORE', WIP, f[2]) then -- the one before it has not ended
+        give_back(j, x, w, t)
+      else
+        if f[3] and call('ZSCORE', WIP, f[3]) then
+          local k, y = split(f[3])
+          give_back(k, y, w, t)
+        end
+        take_away(j, x, w, t, 'x', 'lapsed', 'p', '', 'w', w)
+      end
     end
   end
   return #lapsed

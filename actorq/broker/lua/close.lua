@@ -15,7 +15,7 @@ for i = 6, #ARGV do
     running = running + 1
     call('ZREM', WIP, j .. ':' .. f[3])
     forget(j, f[3], f[2])
-    call('DEL', AQ .. ':mail:' .. f[2]) -- a replica has one lease at most: if there is a mail, it is this one
+    call('DEL', AQ .. ':mail:' .. f[2]) -- who has a mail was idle, and holds no other lease
     call('PUBLISH', RQ .. ':pubsub:' .. f[2], cjson.encode({command = 'stop-job', job_id = j}))
   elseif f[1] then
     call('LREM', RQ .. ':queue:' .. ENV, 1, j)

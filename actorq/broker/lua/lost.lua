@@ -1,4 +1,4 @@
--- uses: now split take_away owned
+-- uses: now split take_away give_back owned
 -- A supervisor reports that its executor ended: what that executor held goes back to its submitter at once.
 --
 -- ARGV  4 worker   5 reason   6 "<lease>:<attempt>" it held, or ""   7 position of the running input, "" unknown, "-" none
@@ -11,8 +11,8 @@ for _, member in ipairs(members) do
   local j, x = split(member)
   if member == running then
     take_away(j, x, w, t, 'x', reason, 'p', pos, 'w', w)
-  else -- it was handed over and never began
-    take_away(j, x, w, t, 'c', '0')
+  else -- it was handed over or claimed, and never began; or it has run, and its results were lost
+    give_back(j, x, w, t)
   end
 end
 call('DEL', RQ .. ':worker:' .. w .. ':executions')

@@ -1,6 +1,5 @@
 -- uses: now emit forget
--- A replica commits the lease it ran, if any, and gets the next one, or the one after that: the only call of a busy
--- replica.
+-- A replica commits the lease it ran, if any, and gets the next one, or the one after that.
 -- Safe to send twice: a commit whose attempt is no longer in rq:wip changes nothing, and a replica that says "again" is
 -- given what it holds already, which it may not know of, before anything new.
 --
@@ -35,7 +34,9 @@ end
 
 if ARGV[7] == '-' then return {committed, '', '', '', ''} end
 
-local function plenty() -- half a lease for every replica
+local function plenty() -- half a lease for every replica, and the first of them for anyone
+  local first = call('LINDEX', KEYS[1], 0)
+  if not first or string.byte(first, -9) == 95 then return '' end
   return 2 * call('LLEN', KEYS[1]) >= call('SCARD', RQ .. ':workers:' .. ENV) and '1' or ''
 end
 
@@ -52,17 +53,18 @@ end
 -- What it was handed while it did not look: by mail, unread, or read by a connection that broke. A replica that has
 -- just run a lease on a connection that holds was not idle since.
 if ARGV[8] == '1' or not want then
-  -- uses: take_away owned
+  -- uses: give_back owned
   local found
   call('DEL', KEYS[2])
   call('ZREM', IDLE, w)
-  for _, own in ipairs(ARGV[8] == '1' and owned(w) or {}) do
-    local j, x = split(own)
+  local mine = ARGV[8] == '1' and owned(w) or {}
+  for i = #mine, 1, -1 do -- nothing of it has begun; the oldest comes to be first
+    local j, x = split(mine[i])
     local payload = call('HGET', RQ .. ':job:' .. j, 'aq')
-    if payload and want and not found then
+    if payload and want and i == 1 then
       found = {j, x, payload}
     else
-      take_away(j, x, w, t, 'c', '0') -- nothing of it has begun
+      give_back(j, x, w, t)
     end
   end
   if not want then return {committed, '', '', '', ''} end
@@ -79,7 +81,7 @@ if j then
   -- uses: alive
   while j do
     if string.byte(j, -9) == 95 then -- "_": the oldest lease is for one replica
-      if ahead then
+      if ahead then -- behind one that was dropped
         call('LPUSH', KEYS[1], j)
         break
       end
@@ -111,7 +113,10 @@ if j then
       local x = tonumber(f[4] or '0') + 1
       call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x)
       call('ZADD', WIP, t + ARGV[5], j .. ':' .. x)
-      if ahead then call('HSET', job, 'aq_behind', ARGV[8]) end
+      if ahead then
+        call('HSET', job, 'aq_behind', ARGV[8])
+        call('HSET', RQ .. ':job:' .. string.match(ARGV[8], '^(.*):'), 'aq_ahead', j .. ':' .. x)
+      end
       return answer(j, tostring(x), f[1], plenty())
     end
     j = call('LPOP', KEYS[1])

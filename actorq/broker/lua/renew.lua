@@ -1,9 +1,9 @@
--- uses: now split alive take_idle reap
+-- uses: now split alive nudge reap
 -- A supervisor says what its executors hold and which of them are idle; lapsed leases of anyone are reported as lost.
 --
 -- ARGV  4 lease s   5 count of held members, then per member "<lease>:<attempt>"   then idle workers
 -- Returns the held members that should be stopped: fenced, or of a map that is gone.
--- Leases that reached the queue while replicas were idle (`rq requeue`, `rq resume`) get a nudge: an empty mail.
+-- For leases that reached the queue while replicas were idle (`rq requeue`, `rq resume`), those are nudged.
 local lease_s, held = tonumber(ARGV[4]), tonumber(ARGV[5])
 local stop = {}
 call('ZREM', WIP, '') -- a full server lets a script write whose first write takes no memory: renewals must go through
@@ -24,10 +24,7 @@ for i = 6 + held, #ARGV do
   call('ZADD', IDLE, 'XX', t + lease_s, ARGV[i])
 end
 reap(t)
-for _ = 1, call('EXISTS', RQ .. ':suspended') == 0 and call('LLEN', RQ .. ':queue:' .. ENV) or 0 do
-  local w = take_idle(t)
-  if not w then break end
-  call('RPUSH', AQ .. ':mail:' .. w, '')
-  call('EXPIRE', AQ .. ':mail:' .. w, math.ceil(2 * lease_s))
+for _ = 1, call('LLEN', RQ .. ':queue:' .. ENV) do
+  if not nudge(t) then break end
 end
 return stop

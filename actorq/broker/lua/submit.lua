@@ -34,8 +34,10 @@ end
 if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local may_hand_over = call('EXISTS', KEYS[6]) == 0
 local accepted, front = 0, {}
-local plenty = '' -- more than the replicas can begin: see next.lua
-if #ARGV > 15 and (#ARGV - 10) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[5]) / 2 then plenty = '1' end
+local plenty = '' -- as in next.lua
+if #ARGV > 15 and #ARGV[14] < 2 and (#ARGV - 10) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[5]) / 2 then
+  plenty = '1'
+end
 for i = 11, #ARGV, 5 do
   local serial, j, payload = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 4]
   if serial > seen then

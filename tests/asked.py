@@ -52,6 +52,11 @@ class Asked:
         reply = self._next(name, "1" if want else "", "1" if again or not done else "", done)
         return str(reply[0].decode()), str(reply[1].decode())
 
+    def ask(self, name: str, done: str = "") -> tuple[str, bool]:
+        """The lease that a replica gets, and whether there is enough to claim one ahead."""
+        reply = self._next(name, "1", "" if done else "1", done)
+        return reply[1].decode(), bool(reply[4])
+
     def go_on(self, name: str, done: str, running: str, *, ahead: bool = True) -> str:
         """Commits lease `done`, if any, while `running` runs: the lease that was claimed behind that."""
         return str(self._next(name, "a" if ahead else "-", self.member(running), done)[1].decode())

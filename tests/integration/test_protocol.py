@@ -165,16 +165,27 @@ def test_a_replica_claims_a_lease_ahead_while_enough_wait_for_the_others(asked: 
     assert asked.reports() == [(first, "f", "frame"), (second, "f", "frame")]
 
 
-def test_nothing_is_claimed_ahead_of_what_waits_for_one_replica(asked: Asked) -> None:
-    asked.next("you")
-    first = asked.submit()
-    assert asked.next("me", again=True) == ""
+def test_a_replica_claims_ahead_what_waits_for_it_and_for_nobody_else(asked: Asked) -> None:
     running = asked.submit()
     assert asked.next("me") == running
-    addressed = [asked.submit("you") for _ in range(3)]
-    assert asked.go_on("me", "", running) == ""
-    assert asked.queue() == addressed
-    assert asked.next("you") == first
+    yours, mine, anyones = asked.submit("you"), asked.submit("me"), asked.submit()
+    assert asked.go_on("me", "", running) == mine
+    assert asked.go_on("me", running, mine) == ""
+    assert asked.queue() == [yours, anyones]
+
+
+def test_there_may_be_more_behind_a_lease_for_one_replica_while_something_waits(asked: Asked) -> None:
+    first, second, yours = asked.submit("me"), asked.submit("me"), asked.submit("you")
+    assert asked.ask("me") == (first, True)
+    assert asked.ask("me", done=first) == (second, True)
+    assert asked.ask("you") == (yours, False)
+
+
+def test_what_waits_for_others_is_not_plenty(asked: Asked) -> None:
+    anyones = asked.submit()
+    for _ in range(3):
+        asked.submit("you")
+    assert asked.ask("me") == (anyones, False)
 
 
 def test_nothing_is_claimed_ahead_while_the_workers_are_suspended(asked: Asked) -> None:
@@ -308,3 +319,12 @@ def test_what_runs_again_runs_before_the_rest_and_in_its_order(asked: Asked) -> 
     waits = asked.submit()
     again = asked.submit_all("1", "1")
     assert asked.queue() == [*again, waits]
+
+
+def test_nothing_is_claimed_behind_a_lease_that_was_taken_away(asked: Asked) -> None:
+    running, *waiting = (asked.submit() for _ in range(4))
+    asked.next("me")
+    asked.lost("me", running)
+    assert asked.go_on("me", "", running) == ""
+    assert asked.queue() == waiting
+    assert not asked.client.exists(keys.job(running))

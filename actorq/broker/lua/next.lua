@@ -34,20 +34,9 @@ end
 
 if ARGV[7] == '-' then return {committed, '', '', '', ''} end
 
-local function plenty() -- half a lease for every replica, and the first of them for anyone
-  local first = call('LINDEX', KEYS[1], 0)
-  if not first or string.byte(first, -9) == 95 then return '' end
-  return 2 * call('LLEN', KEYS[1]) >= call('SCARD', RQ .. ':workers:' .. ENV) and '1' or ''
-end
-
 local function answer(j, x, payload, more)
   if ARGV[7] == '+' then call('RPUSH', KEYS[2], '') end
   return {committed, j, x, payload, more}
-end
-
-local function nothing()
-  if not ahead then call('ZADD', IDLE, t + ARGV[5], w) end
-  return {committed, '', '', '', ''}
 end
 
 -- What it was handed while it did not look: by mail, unread, or read by a connection that broke. A replica that has
@@ -71,32 +60,48 @@ if ARGV[8] == '1' or not want then
   if found then return answer(found[1], found[2], found[3], '') end
 end
 
-if ahead and plenty() == '' then return nothing() end
-local j = call('LPOP', KEYS[1])
-if j and call('EXISTS', KEYS[3]) == 1 then -- suspended: it counts as idle, so that `rq resume` finds it
-  call('LPUSH', KEYS[1], j)
-  j = false
+local nothing = {committed, '', '', '', ''}
+local j
+if not ahead then
+  j = call('LPOP', KEYS[1])
+elseif not call('ZSCORE', WIP, ARGV[8]) then
+  return nothing -- it goes on with a lease that was taken away
 end
-if j then
+if j or ahead then
+  local function addressed(j) -- "_": it is for one replica
+    return string.byte(j, -9) == 95
+  end
+
+  local function plenty(j) -- there may be more behind one of its own; else half a lease for every replica, of anyone's
+    local first = call('LINDEX', KEYS[1], 0)
+    if not first or addressed(first) then return first and j and addressed(j) and '1' or '' end
+    return 2 * call('LLEN', KEYS[1]) >= call('SCARD', RQ .. ':workers:' .. ENV) and '1' or ''
+  end
+
+  local function take_own(or_anyones) -- the first in the queue that is for this replica; a few wait for each
+    local tag = '_' .. string.sub(redis.sha1hex(w), 1, 8)
+    for _, j in ipairs(call('LRANGE', KEYS[1], 0, -1)) do
+      if string.sub(j, -9) == tag or (or_anyones and not addressed(j)) then
+        call('LREM', KEYS[1], 1, j)
+        return j
+      end
+    end
+  end
+
+  if ahead then
+    if plenty() ~= '' then j = call('LPOP', KEYS[1]) else j = take_own() end
+  end
+  if j and call('EXISTS', KEYS[3]) == 1 then -- suspended: it counts as idle, so that `rq resume` finds it
+    call('LPUSH', KEYS[1], j)
+    j = false
+  end
   -- uses: alive
   while j do
-    if string.byte(j, -9) == 95 then -- "_": the oldest lease is for one replica
-      if ahead then -- behind one that was dropped
-        call('LPUSH', KEYS[1], j)
-        break
-      end
+    if not ahead and addressed(j) then
       local f = call('HMGET', RQ .. ':job:' .. j, 'aq_for', 'aq_map')
       if f[1] and f[1] ~= w and alive(f[2]) and call('EXISTS', RQ .. ':worker:' .. f[1]) == 1 then
         call('LPUSH', KEYS[1], j)
-        j = false
-        local tag = '_' .. string.sub(redis.sha1hex(w), 1, 8)
-        for _, other in ipairs(call('LRANGE', KEYS[1], 0, -1)) do -- a few leases for each replica
-          if string.byte(other, -9) ~= 95 or string.sub(other, -9) == tag then
-            call('LREM', KEYS[1], 1, other)
-            j = other
-            break
-          end
-        end
+        j = take_own(true)
       end
     end
     if not j then break end
@@ -117,9 +122,10 @@ if j then
         call('HSET', job, 'aq_behind', ARGV[8])
         call('HSET', RQ .. ':job:' .. string.match(ARGV[8], '^(.*):'), 'aq_ahead', j .. ':' .. x)
       end
-      return answer(j, tostring(x), f[1], plenty())
+      return answer(j, tostring(x), f[1], plenty(j))
     end
-    j = call('LPOP', KEYS[1])
+    j = not ahead and call('LPOP', KEYS[1])
   end
 end
-return nothing()
+if not ahead then call('ZADD', IDLE, t + ARGV[5], w) end
+return nothing

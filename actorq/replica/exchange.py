@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -38,11 +39,28 @@ _EARLY_SECONDS = 0.3
 _RECORDED_FAILURES = 50
 #: arguments of next.lua that the state of the connection decides
 _WANT, _AGAIN = 6, 7
+#: the lease that it commits, "" for none
+_COMMITS = 8
 
 #: member, its results, its payload
 Done = tuple[str, Frame, bytes | bytearray]
 #: lease, attempt, payload
 Taken = tuple[str, str, bytes | bytearray]
+
+
+@dataclass(kw_only=True)
+class _Sent:
+    """A call that is not waited for."""
+
+    args: list[Argument]
+    #: the number of the lease that had run
+    after: int
+    #: if it was read before its time
+    answer: Any = None
+    #: there will be no answer
+    lost: bool = False
+    #: what was claimed was given back, or may have been
+    forgone: bool = False
 
 
 class Exchange:
@@ -79,11 +97,7 @@ class Exchange:
         self._unsure = False  # it may hold what it does not know of
         #: enough leases wait for the other replicas
         self.plenty = False
-        self._sent: list[Argument] | None = None  # by `go_on`, and not settled
-        self._answer: Any = None  # to that, if it was read before its time
-        self._answer_lost = False
-        self._forgone = False  # what that answer gave was given back
-        self._claimed_after = 0  # the lease that had run when one was claimed ahead
+        self._sent: _Sent | None = None  # by `go_on`, and not settled
 
     def next(self, done: Done | None, *, want: bool, again: bool = False) -> Taken | None:
         """Commits what is done and takes the next lease, if one is wanted. None when there is none.
@@ -158,61 +172,61 @@ class Exchange:
             args[_WANT] = "-"
             self._link.call(scripts.NEXT, self._keys, args, stores)
         else:
-            self._sent, self._answer, self._answer_lost, self._forgone = args, None, False, False
-            self._claimed_after = self._slot.lease
+            self._sent = _Sent(args=args, after=self._slot.lease)
             self._slot.sent("" if done is None else done[0])
             self._slot.claims(int(patience * 1e9))
             try:
                 self._link.send(evalsha(scripts.NEXT, self._keys, args))
             except BrokerError:
-                self._answer_lost = True
+                self._sent.lost = True
         self._meanwhile()
 
     def settle(self) -> Taken | None:
         """The lease that `go_on` has claimed; None when there was none, or it may have been taken back."""
-        if self._sent is None:
-            return None
-        self._read_answer(self._link.read)
-        self._slot.claims(0)
-        self._slot.sent("")
         sent, self._sent = self._sent, None
-        if self._answer_lost:  # what was committed with it is committed once more
+        if sent is None:
+            return None
+        self._read_answer(sent, self._link.read)
+        self._slot.claims(0)
+        if sent.lost and sent.args[_COMMITS]:  # once more
+            sent.args[_WANT] = "-"
+            self._link.call(scripts.NEXT, self._keys, sent.args)
+        self._slot.sent("")
+        if sent.lost:
             self._unsure = True
-            sent[_WANT] = "-"
-            self._link.call(scripts.NEXT, self._keys, sent)
             return None
-        self.plenty = bool(self._answer[4])
-        if not self._answer[1]:
+        self.plenty = bool(sent.answer[4])
+        if not sent.answer[1]:
             return None
-        if self._forgone or self._slot.unclaimed > self._claimed_after:
+        if sent.forgone or self._slot.unclaimed > sent.after:
             self._unsure = True
             return None
-        return self._taken(self._answer[1:4])
+        return self._taken(sent.answer[1:4])
 
     def forgo(self, running: str) -> None:
         """Gives back what was claimed behind `running`, if there is another replica. Called while it runs."""
-        link = self.free_link()
-        if self._answer is None or not self._answer[1]:
+        link, sent = self.free_link(), self._sent
+        if sent is None or sent.answer is None or not sent.answer[1]:
             return
         args: list[Argument] = [*self._who[:-1], running]
         try:
-            self._forgone = bool(link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS))
+            sent.forgone = bool(link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS))
         except BrokerError:
-            self._forgone = True  # perhaps
+            sent.forgone = True  # perhaps
 
     def free_link(self) -> Link:
         """The connection, which waits for no answer. May be called while a lease runs."""
         if self._sent is not None:
-            self._read_answer(lambda: self._link.read_within(_EARLY_SECONDS))
+            self._read_answer(self._sent, lambda: self._link.read_within(_EARLY_SECONDS))
         return self._link
 
-    def _read_answer(self, read: Callable[[], Any]) -> None:
-        if self._answer is not None or self._answer_lost:
+    def _read_answer(self, sent: _Sent, read: Callable[[], Any]) -> None:
+        if sent.answer is not None or sent.lost:
             return
         try:
-            self._answer = read()
+            sent.answer = read()
         except RedisError:
-            self._answer_lost = True
+            sent.lost = True
             self._link.drop()
 
     # -- parts ---------------------------------------------------------------------------------------------------------

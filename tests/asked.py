@@ -32,10 +32,10 @@ class Asked:
     def submit(self, where: str = "") -> str:
         return self.submit_all(where)[0]
 
-    def submit_all(self, *places: str) -> list[str]:
+    def submit_all(self, *places: str, only_idle: bool = False) -> list[str]:
         """A lease for each place, in one call."""
         leases = []
-        args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "", "m", "owner"]
+        args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "1" if only_idle else "", "m", "owner"]
         for where in places:
             self.serial += 1
             leases.append(f"m-{self.serial}{tag(where) if len(where) > 1 else ''}")

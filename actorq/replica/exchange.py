@@ -206,7 +206,7 @@ class Exchange:
     def forgo(self, running: str) -> None:
         """Gives back what was claimed behind `running`, if there is another replica. Called while it runs."""
         link, sent = self.free_link(), self._sent
-        if sent is None or sent.answer is None or not sent.answer[1]:
+        if sent is None or sent.answer is None or not sent.answer[1] or sent.forgone:
             return
         args: list[Argument] = [*self._who[:-1], running]
         try:

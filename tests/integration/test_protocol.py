@@ -328,3 +328,11 @@ def test_nothing_is_claimed_behind_a_lease_that_was_taken_away(asked: Asked) -> 
     assert asked.go_on("me", "", running) == ""
     assert asked.queue() == waiting
     assert not asked.client.exists(keys.job(running))
+
+
+def test_a_call_to_its_own_environment_never_waits_in_the_queue(asked: Asked) -> None:
+    asked.next("me")
+    (inner,) = asked.submit_all("", only_idle=True)
+    asked.lost("me")
+    assert asked.queue() == []
+    assert asked.reports() == [(inner, "c", "0")]  # and its caller is told, when nobody is free

@@ -183,6 +183,8 @@ def test_what_was_claimed_is_given_back_with_the_rest_of_the_lease_before_it(tal
     talk.link.answers = [LEASE, NOTHING]
     talk.exchange.forgo("m-1:1")
     assert talk.link.given_back == ["w", "m-1:1"]
+    talk.link.takes_back = 0
+    talk.exchange.forgo("m-1:1")  # asked twice, it has none left to give back
     assert talk.exchange.settle() is None
     assert talk.exchange.next(done(), want=True) is None
     assert talk.link.asked[1:] == [("+", "1", "m-1")]

@@ -143,11 +143,12 @@ local function nudge(t)
 end
 
 --@ give_back < take_away nudge alive
--- A lease that has not begun returns to the head of the queue; one for a certain replica to its submitter, who chose it.
+-- A lease that has not begun returns to the head of the queue; one that not just any replica may run, whenever it may be
+-- free, to its submitter.
 local function give_back(j, x, w, t)
   local job = RQ .. ':job:' .. j
-  local f = call('HMGET', job, 'created_at', 'aq_map')
-  if string.byte(j, -9) == 95 or not f[1] or not alive(f[2]) then return take_away(j, x, w, t, 'c', '0') end
+  local f = call('HMGET', job, 'created_at', 'aq_map', 'aq_idle')
+  if string.byte(j, -9) == 95 or f[3] or not f[1] or not alive(f[2]) then return take_away(j, x, w, t, 'c', '0') end
   call('ZREM', WIP, j .. ':' .. x)
   call('HSET', job, 'status', 'queued', 'enqueued_at', f[1])
   call('HDEL', job, 'worker_name', 'aq_behind', 'aq_ahead')

@@ -55,6 +55,7 @@ for i = 11, #ARGV, 5 do
     if w then
       call('HSET', job, 'created_at', stamp, 'origin', ENV, 'status', 'started', 'worker_name', w,
         'description', ARGV[i + 2], 'data', JOB_DATA, 'aq_attempt', 1, 'aq_map', ARGV[9], 'aq', payload)
+      if only_idle then call('HSET', job, 'aq_idle', 1) end -- it must not wait in the queue later, either
       call('ZADD', WIP, t + lease_s, j .. ':1')
       call('RPUSH', AQ .. ':mail:' .. w, j .. '\0001\000' .. plenty .. '\0' .. payload)
     else

@@ -13,6 +13,11 @@
 --   aq:mail:<w>             LIST  hand-off     aq:idle:<env>            ZSET   idle replicas
 --   aq:blob:<j>             STRING a payload too large for the job's hash
 --
+-- In a lease's job are ours   aq payload   aq_map   aq_attempt   aq_done, aq_end what sync.lua has told
+--   aq_for   the only replica that may run it      aq_idle   1: only a replica that is idle when it is offered
+--   aq_behind, aq_ahead   "<j>:<x>" of the lease that a claim waits for, and of the claim that waits for a lease
+-- A mail is "" (a nudge: look at the queue) or   <lease> 0 <attempt> 0 <plenty: see next.lua> 0 <payload>
+--
 -- A frame on aq:out is one of
 --   l <lease> f <bytes>                    results (a final or a partial frame)
 --   l <lease> c <n>                        handed back: the lease now ends before its input n

@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -204,14 +205,21 @@ class Link:
         """The same, once, and within `seconds`. Raises `BrokerError`."""
         try:
             self._open()
-            self._sock.settimeout(seconds)
-            return self.call_once(script, keys, args, stores)
+            with self._within(seconds):
+                return self.call_once(script, keys, args, stores)
         except RedisError as error:
             self.drop()
             raise explain(error, self.url) from error
         except BaseException:
             self.drop()
             raise
+
+    @contextmanager
+    def _within(self, seconds: float) -> Iterator[None]:
+        """Replies are waited for so long meanwhile."""
+        self._sock.settimeout(seconds)
+        try:
+            yield
         finally:
             if self._sock is not None:
                 self._sock.settimeout(self._reply_timeout)
@@ -277,14 +285,10 @@ class Link:
 
     def read_within(self, seconds: float) -> Any:
         """The next reply, which should be here. Raises redis-py's errors."""
-        try:
-            self._sock.settimeout(seconds)
+        if self._sock is None:
+            raise redis.ConnectionError("the connection was dropped")
+        with self._within(seconds):
             return self.read()
-        except AttributeError as error:  # the connection was dropped
-            raise redis.ConnectionError(str(error)) from error
-        finally:
-            if self._sock is not None:
-                self._sock.settimeout(self._reply_timeout)
 
     def has_reply(self) -> bool:
         """Whether a reply is already here, without waiting."""

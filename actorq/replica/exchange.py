@@ -140,7 +140,7 @@ class Exchange:
             lease, attempt, plenty, payload = reply[1].split(b"\0", 3)
             self.plenty = bool(plenty)
             return self._taken([lease, attempt, payload])
-        except (ValueError, IndexError):  # not one of ours
+        except ValueError:  # not one of ours
             logger().warning("mail_unreadable")
             return None
 

@@ -251,7 +251,6 @@ class Executor:
 
     def _wait_for_mail(self) -> Taken | None:
         """A lease from the mailbox, or None when it is time to ask."""
-        taken = None
         try:
             self._waiting = True
             if self._draining:

@@ -112,10 +112,7 @@ class Slot:
 
     def hold(self, name: str) -> None:
         """The executor holds lease `name`, "<lease>:<attempt>"."""
-        cells, data = self.cells, name.encode()
-        cells[_NAME_LENGTH] = 0
-        self._page[_NAME_AT : _NAME_AT + len(data)] = data
-        cells[_NAME_LENGTH] = len(data)
+        self._put(_NAME_AT, _NAME_LENGTH, name)
 
     def begin_lease(self, count: int, since: int, timeout: float | None) -> None:
         """The inputs of the lease it holds run, since `since` (monotonic ns)."""
@@ -139,11 +136,13 @@ class Slot:
 
     def sent(self, name: str) -> None:
         """The results of lease `name` are sent, and not known to have arrived; "": they have."""
+        self._put(_SENT_AT, _SENT_LENGTH, name)
+
+    def _put(self, at: int, length: int, name: str) -> None:
         cells, data = self.cells, name.encode()
-        cells[_SENT_LENGTH] = 0
-        if data:
-            self._page[_SENT_AT : _SENT_AT + len(data)] = data
-            cells[_SENT_LENGTH] = len(data)
+        cells[length] = 0
+        self._page[at : at + len(data)] = data
+        cells[length] = len(data)
 
     def begin_input(self, position: int, since: int) -> None:
         cells = self.cells
@@ -211,14 +210,15 @@ class Slot:
     @property
     def held(self) -> str:
         """The lease the executor holds, "" for none."""
-        length = self.cells[_NAME_LENGTH]
-        return bytes(self._page[_NAME_AT : _NAME_AT + length]).decode(errors="replace")
+        return self._get(_NAME_AT, _NAME_LENGTH)
 
     @property
     def unsettled(self) -> str:
         """The lease whose results are on their way, "" for none."""
-        length = self.cells[_SENT_LENGTH]
-        return bytes(self._page[_SENT_AT : _SENT_AT + length]).decode(errors="replace")
+        return self._get(_SENT_AT, _SENT_LENGTH)
+
+    def _get(self, at: int, length: int) -> str:
+        return bytes(self._page[at : at + self.cells[length]]).decode(errors="replace")
 
     @property
     def phase(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
@@ -13,6 +12,7 @@ import redis
 from actorq import ActorEnvironment, ReplicaLostError
 from actorq.broker import keys
 from actorq.runtime import runtime
+from tests import tasks
 from tests.conftest import eventually
 
 alone = ActorEnvironment("ahead-alone", replica_count=1, isolation="none")
@@ -32,7 +32,7 @@ def span(seconds: float) -> tuple[float, float]:
     """When it began and ended. A negative one holds the interpreter's lock in C: no signal handler runs."""
     begun = time.monotonic()
     if seconds < 0:
-        ctypes.PyDLL(None).usleep(ctypes.c_uint(int(-seconds * 1e6)))
+        tasks.stuck_in_c(-seconds)
     else:
         time.sleep(seconds)
     return begun, time.monotonic()

@@ -140,9 +140,7 @@ def test_what_was_committed_with_a_lost_answer_is_committed_again_and_the_claim_
     assert talk.link.asked[1:] == [("-", "m-2:1", "m-1"), ("+", "1", "m-2")]
 
 
-def test_results_that_could_not_be_sent_are_sent_when_the_lease_behind_them_ends(
-    talk: Talk,
-) -> None:
+def test_results_that_could_not_be_sent_are_sent_when_the_lease_behind_them_ends(talk: Talk) -> None:
     talk.link.connected = False
     talk.link.answers = [NOTHING, LEASE, EMPTY_MAIL]
     talk.exchange.go_on(done(), "m-2:1", PATIENCE)

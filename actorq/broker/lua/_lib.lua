@@ -51,6 +51,18 @@ local function alive(map)
   return map == '' or call('EXISTS', AQ .. ':map:' .. map) == 1
 end
 
+--@ addressed
+-- Whether a lease is for one replica, whose tag its id ends with: "_" and eight digits.
+local function addressed(j)
+  return string.byte(j, -9) == 95
+end
+
+--@ replicas
+-- How many are registered.
+local function replicas()
+  return call('SCARD', RQ .. ':workers:' .. ENV)
+end
+
 --@ emit
 -- Sends a frame to a map that still lives: its submitter keeps the stream. True when it was sent.
 local function emit(map, ...)
@@ -147,13 +159,13 @@ local function nudge(t)
   return true
 end
 
---@ give_back < take_away nudge alive
+--@ give_back < take_away nudge alive addressed
 -- A lease that has not begun returns to the head of the queue; one that not just any replica may run, whenever it may be
 -- free, to its submitter.
 local function give_back(j, x, w, t)
   local job = RQ .. ':job:' .. j
   local f = call('HMGET', job, 'created_at', 'aq_map', 'aq_idle')
-  if string.byte(j, -9) == 95 or f[3] or not f[1] or not alive(f[2]) then return take_away(j, x, w, t, 'c', '0') end
+  if addressed(j) or f[3] or not f[1] or not alive(f[2]) then return take_away(j, x, w, t, 'c', '0') end
   call('ZREM', WIP, j .. ':' .. x)
   call('HSET', job, 'status', 'queued', 'enqueued_at', f[1])
   call('HDEL', job, 'worker_name', 'aq_behind', 'aq_ahead')

@@ -32,7 +32,8 @@ if ARGV[9] ~= '' then
   end
 end
 
-if ARGV[7] == '-' then return {committed, '', '', '', ''} end
+local nothing = {committed, '', '', '', ''}
+if ARGV[7] == '-' then return nothing end
 
 local function answer(j, x, payload, more)
   if ARGV[7] == '+' then call('RPUSH', KEYS[2], '') end
@@ -56,11 +57,10 @@ if ARGV[8] == '1' or not want then
       give_back(j, x, w, t)
     end
   end
-  if not want then return {committed, '', '', '', ''} end
+  if not want then return nothing end
   if found then return answer(found[1], found[2], found[3], '') end
 end
 
-local nothing = {committed, '', '', '', ''}
 local j
 if not ahead then
   j = call('LPOP', KEYS[1])
@@ -68,14 +68,11 @@ elseif not call('ZSCORE', WIP, ARGV[8]) then
   return nothing -- it goes on with a lease that was taken away
 end
 if j or ahead then
-  local function addressed(j) -- "_": it is for one replica
-    return string.byte(j, -9) == 95
-  end
-
+  -- uses: alive addressed replicas split
   local function plenty(j) -- there may be more behind one of its own; else half a lease for every replica, of anyone's
     local first = call('LINDEX', KEYS[1], 0)
     if not first or addressed(first) then return first and j and addressed(j) and '1' or '' end
-    return 2 * call('LLEN', KEYS[1]) >= call('SCARD', RQ .. ':workers:' .. ENV) and '1' or ''
+    return 2 * call('LLEN', KEYS[1]) >= replicas() and '1' or ''
   end
 
   local function take_own(or_anyones) -- the first in the queue that is for this replica; a few wait for each
@@ -95,7 +92,6 @@ if j or ahead then
     call('LPUSH', KEYS[1], j)
     j = false
   end
-  -- uses: alive
   while j do
     if not ahead and addressed(j) then
       local f = call('HMGET', RQ .. ':job:' .. j, 'aq_for', 'aq_map')
@@ -120,7 +116,7 @@ if j or ahead then
       call('ZADD', WIP, t + ARGV[5], j .. ':' .. x)
       if ahead then
         call('HSET', job, 'aq_behind', ARGV[8])
-        call('HSET', RQ .. ':job:' .. string.match(ARGV[8], '^(.*):'), 'aq_ahead', j .. ':' .. x)
+        call('HSET', RQ .. ':job:' .. (split(ARGV[8])), 'aq_ahead', j .. ':' .. x)
       end
       return answer(j, tostring(x), f[1], plenty(j))
     end

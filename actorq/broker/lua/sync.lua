@@ -1,4 +1,4 @@
--- uses: split alive emit
+-- uses: split alive emit replicas
 -- A replica in the middle of a late lease sends what it has finished and gives back what it has not started.
 -- Safe to send twice, also with more results the second time: what goes beyond the known end of results is sent on, and
 -- the submitter takes no input twice.
@@ -21,7 +21,7 @@ if ARGV[7] ~= '' and tonumber(ARGV[5]) <= done and done < tonumber(ARGV[6]) then
 end
 if not alive(f[1]) then return 0 end
 if ARGV[8] ~= '' and f[3] ~= ARGV[8] then
-  if ARGV[9] ~= '1' and call('SCARD', RQ .. ':workers:' .. ENV) < 2 then return 2 end
+  if ARGV[9] ~= '1' and replicas() < 2 then return 2 end
   if not emit(f[1], 'l', j, 'c', ARGV[8]) then return 0 end
   call('HSET', job, 'aq_end', ARGV[8])
 end

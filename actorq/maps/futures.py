@@ -44,7 +44,7 @@ class _CallSource:
     def add(self, future: Future[Any], call: bytes) -> None:
         self._waiting.append((future, call))
 
-    def draw(self, count: int) -> list[Any]:
+    def draw(self, count: int, ahead: int = 0) -> list[Any]:
         calls: list[Any] = []
         while self._waiting and len(calls) < count:
             future, call = self._waiting.popleft()

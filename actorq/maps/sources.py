@@ -1,7 +1,7 @@
 """Where a map's inputs come from: drawn only as far as leases need them.
 
 A sequence in memory is drawn by the pump itself. Any other iterator may take its time, or block for ever, so it runs in
-a feeder thread of its own that draws what it was asked for and no more; the pump takes what is there.
+a feeder thread of its own that draws what it was asked for, and a few leases more; the pump takes what is there.
 """
 
 from __future__ import annotations
@@ -28,15 +28,21 @@ class Source(Protocol):
     #: what is drawn is packed already
     packed: bool
 
-    def draw(self, count: int) -> Sequence[Any]:
-        """At most `count` inputs; fewer, or none, when that is all there is now. Does not block."""
+    def draw(self, count: int, ahead: int = 0) -> Sequence[Any]:
+        """At most `count` inputs; fewer, or none, when that is all there is now. Does not block.
+
+        `ahead`: how many more are going to be drawn soon, and may be fetched meanwhile.
+        """
 
     def close(self) -> None:
         """No input is wanted any more."""
 
 
 #: iterating these runs no code of the user's
-_IN_MEMORY = (list, tuple, range, str, bytes, dict, set, frozenset, deque)
+_IN_MEMORY = {list, tuple, range, str, bytes, dict, set, frozenset, deque}
+_IN_MEMORY |= {type({}.keys()), type({}.values()), type({}.items())}
+_EMPTY: tuple[Iterable[Any], ...] = ([], (), range(0), "", b"", {}, {}.values(), {}.items(), set(), deque())
+_IN_MEMORY |= {type(iter(each)) for each in _EMPTY}
 
 
 def source_of(iterables: tuple[Iterable[Any], ...], on_input: Callable[[], None]) -> Source:
@@ -76,7 +82,7 @@ class RangeSource:
         self.packed = False
         self._left = inputs
 
-    def draw(self, count: int) -> range:
+    def draw(self, count: int, ahead: int = 0) -> range:
         drawn, self._left = self._left[:count], self._left[count:]
         self.exhausted = not self._left
         return drawn
@@ -95,12 +101,12 @@ class MemorySource:
         self.packed = False
         self._iterator = iterator
 
-    def draw(self, count: int) -> list[Any]:
+    def draw(self, count: int, ahead: int = 0) -> list[Any]:
         items: list[Any] = []
         try:
             items.extend(islice(self._iterator, count))  # keeps what came before an exception
-        except Exception as error:  # a dict that changed meanwhile
-            self.error, self.exhausted = error, True
+        except Exception as error:  # unequal lengths; a dict that changed meanwhile
+            self.error, self.exhausted = _explained(error), True
         if len(items) < count:
             self.exhausted = True
         return items
@@ -112,7 +118,10 @@ class MemorySource:
 class FedSource:
     """Inputs of any iterator, drawn by a thread of its own.
 
-    pump: draw(n) ── takes what is there, asks for n ──▶ feeder: next(iterator) until n are there ──▶ on_input
+    pump: draw(n, k) ── takes what is there, asks for n + k ──▶ feeder: next(iterator) until so many are there
+                      ◀── on_input, when the pump had found too little ──────────────────────────┘
+
+    The buffer is a deque, whose ends any thread may use; the lock is for waiting.
     """
 
     def __init__(self, iterator: Iterator[Any], total: int | None, on_input: Callable[[], None]) -> None:
@@ -124,7 +133,7 @@ class FedSource:
         self._on_input = on_input
         self._buffer: deque[Any] = deque()
         self._changed = threading.Condition()
-        self._wanted = 0  # inputs that may be in the buffer
+        self._wanted = 0  # inputs that should be in the buffer
         self._hungry = False  # the pump found too little and waits
         self._ended = False  # the iterator has nothing more
         self._closed = False
@@ -132,19 +141,24 @@ class FedSource:
         self._thread = threading.Thread(target=context.run, args=(self._feed,), name="actorq-inputs", daemon=True)
         self._started = False
 
-    def draw(self, count: int) -> list[Any]:
+    def draw(self, count: int, ahead: int = 0) -> list[Any]:
+        self._wanted, self._hungry = count + ahead, False
         if not self._started:
             self._started = True
             self._thread.start()
-        with self._changed:
-            items = [self._buffer.popleft() for _ in range(min(count, len(self._buffer)))]
-            if self._ended and not self._buffer:
-                self.exhausted = True
-            elif len(items) < count:
-                self._hungry = True
-                self._wanted = count
+        items = self._taken(count)
+        if len(items) < count:
+            self._hungry = True
+            items += self._taken(count - len(items))  # what came before the feeder could know that the pump waits
+        if self._ended and not self._buffer:
+            self.exhausted = True
+        elif 2 * len(self._buffer) <= self._wanted:  # not for every input: waking a thread takes longer than most do
+            with self._changed:
                 self._changed.notify()
         return items
+
+    def _taken(self, most: int) -> list[Any]:
+        return [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
 
     def close(self) -> None:
         """The feeder ends at the next input. It cannot be interrupted in the user's code, and nobody waits for it."""
@@ -155,21 +169,28 @@ class FedSource:
     def _feed(self) -> None:
         try:
             for item in self._iterator:
-                with self._changed:
-                    self._buffer.append(item)
-                    hungry, self._hungry = self._hungry, False
-                if hungry:
+                self._buffer.append(item)
+                if self._hungry:
+                    self._hungry = False
                     self._on_input()
-                with self._changed:
-                    while len(self._buffer) >= self._wanted and not self._closed:
-                        self._changed.wait()
-                    if self._closed:
-                        return
+                if (self._closed or len(self._buffer) >= self._wanted) and not self._wait_for_room():
+                    return
         except BaseException as error:  # the user's code, sys.exit too: the consumer raises it after what came before
-            if isinstance(error, ValueError) and str(error).startswith("zip() argument"):
-                error = DeclarationError(f"map() got iterables of unequal lengths: {error}.")
-            self.error = error
+            self.error = _explained(error)
         finally:
             with self._changed:
                 self._ended = True
             self._on_input()
+
+    def _wait_for_room(self) -> bool:
+        """False when no input is wanted any more."""
+        with self._changed:
+            while len(self._buffer) >= self._wanted and not self._closed:
+                self._changed.wait()
+            return not self._closed
+
+
+def _explained(error: BaseException) -> BaseException:
+    if isinstance(error, ValueError) and str(error).startswith("zip() argument"):
+        return DeclarationError(f"map() got iterables of unequal lengths: {error}.")
+    return error

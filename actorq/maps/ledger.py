@@ -33,9 +33,10 @@ from actorq.settings import settings
 #: a lease whose replica vanished without saying at which input is split into this many, again and again, until the
 #: input that kills is alone
 _SPLIT = 16
-#: leases in flight per replica: one that runs and two that wait, queued or claimed ahead, so that no replica waits for
-#: a round trip, nor for a pump that waits for the interpreter's lock (up to 5 ms: as long as a lease of tiny inputs)
-LEASES_PER_REPLICA = 3
+#: leases in flight per replica: one that runs, one that is claimed ahead, and two that wait. While one of them is
+#: claimed, another has to wait for every replica: none is kept that somebody else may have to do without. All replicas
+#: may claim before the pump runs again (it may wait for the interpreter's lock, 5 ms: a lease of tiny inputs)
+LEASES_PER_REPLICA = 4
 #: exceptions kept for `failures`
 _KEPT_FAILURES = 10_000
 
@@ -166,10 +167,11 @@ class Ledger:
         total = self._source.total
         remaining = None if total is None else total - self._drawn
         count = 1 if self.options.single else self._sizer.size(remaining, replicas)
-        count = min(count, self._room(window, count))
+        room = self._room(window, count)
+        count = min(count, room)
         if count <= 0:
             return None
-        values = self._source.draw(count)
+        values = self._source.draw(count, min(count * replicas, room - count))
         if not values:
             return None
         lo = self._drawn

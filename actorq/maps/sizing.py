@@ -17,6 +17,8 @@ ALONE_SECONDS = 0.002
 _SHORTEST_SECONDS = 0.001
 #: a lease may be this much larger than the largest one that was measured: durations of the first few say little
 _GROWTH = 4
+#: how fast a long duration is forgotten: half of it after seven inputs
+_KEPT = 0.9
 #: more inputs than this in a lease gain nothing measurable
 MAX_INPUTS = 32_768
 #: packed inputs, or outputs, of one lease; one input may be larger
@@ -27,7 +29,7 @@ class LeaseSizer:
     """The size of the next lease, from what frames said about the ones before."""
 
     def __init__(self) -> None:
-        self._seconds = 0.0  # per input, exponential mean
+        self._seconds = 0.0  # per input, the most lately
         self._bytes = 0.0  # per input or output, whichever is larger
         self._proven = 0  # largest count that came back in one frame
 
@@ -36,7 +38,8 @@ class LeaseSizer:
         if count <= 0:
             return
         per_input = busy / count
-        self._seconds = per_input if self._proven == 0 else (self._seconds + per_input) / 2
+        # what is long now and then makes the others of its lease wait: the longest lately, not the mean
+        self._seconds = max(per_input, per_input + (self._seconds - per_input) * _KEPT**count)
         self._bytes = max(self._bytes * 0.9, output_bytes / count)
         self._proven = max(count, min(self._proven, 4 * count))
 

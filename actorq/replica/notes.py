@@ -28,6 +28,9 @@ _LATE_SECONDS = 0.06
 _LATE_MOST = 2.0
 #: from the exception of a timeout to SIGKILL, seconds
 _KILL_GRACE = 1.0
+#: how long a lease may run, ns, before what is claimed behind it goes to a replica that is idle: that takes some
+#: milliseconds, and shorter ones end before
+_PATIENCE_NS = 5_000_000
 #: a start that takes longer, seconds, is worth a word in the log; then one that takes twice as long, and so on
 _SLOW_START_SECONDS = 30.0
 #: an order to stop a job is kept so long, seconds, for a lane that does not run it (yet): the server knows of a lease
@@ -211,13 +214,17 @@ class Replica:
                 self._watch_lease(lane, now)
                 self._watch_input(lane, now)
 
-    def overtaken(self, now: float) -> list[tuple[str, str]]:
-        """Replicas, and what they run, that should not keep what they claimed ahead: told once."""
+    def overtaken(self, now: float, *, someone_is_idle: bool) -> list[tuple[str, str]]:
+        """Replicas, and what they run, that should not keep what they claimed ahead: told once.
+
+        It may wait for as long as the executor said; not where another replica of this machine has nothing to do.
+        """
         found = []
         for lane in self.lanes:
             slot = lane.slot
             lease, held = slot.lease, slot.held
-            late = slot.running and slot.patience and now > (slot.lease_since + slot.patience) / 1e9
+            patience = min(slot.patience, _PATIENCE_NS) if someone_is_idle else slot.patience
+            late = slot.running and patience and now > (slot.lease_since + patience) / 1e9
             if late and lane.unclaimed_lease != lease:
                 lane.unclaimed_lease = lease
                 slot.unclaim(lease)

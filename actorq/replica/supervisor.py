@@ -15,7 +15,6 @@ import signal
 import socket
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
@@ -221,7 +220,7 @@ class Supervisor:
         if "ready" in message:
             self._served = served = Served(**message["ready"])
             # a name no other process has: RQ refuses to register one that still lives, and a fence must be of one life
-            incarnation = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
+            incarnation = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}"
             for replica in self._replicas:
                 replica.lanes = self._lanes(replica.index, f"{served.environment}-{incarnation}-{replica.index}")
                 self._fork(replica)
@@ -351,9 +350,11 @@ class Supervisor:
             replica = self._delayed.pop(0)[1]
             if not replica.gone:
                 self._fork(replica)
+        someone_is_idle = any(replica.serving and not replica.held for replica in self._replicas)
         for replica in self._replicas:
             if replica.pid:
                 self._watch_replica(replica, now)
+                self._unclaim(replica, now, someone_is_idle=someone_is_idle)
         if now >= self._look_at_states:
             self._look_at_states = now + _IDLE_TICK
             self._watch_states()
@@ -364,11 +365,13 @@ class Supervisor:
 
     def _watch_replica(self, replica: Replica, now: float) -> None:
         replica.watch(now)
-        for worker, member in replica.overtaken(now):
-            if self._registrar is not None:
-                self._registrar.unclaim(worker, member)
         if replica.phase == ENDING and now - replica.phase_since > self._drain_seconds:
             replica.kill("its exit hooks took longer than drain_seconds")
+
+    def _unclaim(self, replica: Replica, now: float, *, someone_is_idle: bool) -> None:
+        for worker, member in replica.overtaken(now, someone_is_idle=someone_is_idle):
+            if self._registrar is not None:
+                self._registrar.unclaim(worker, member)
 
     def _watch_states(self) -> None:
         """Has the server told of what replicas do, and soon of one that begins or ceases to serve."""

@@ -15,6 +15,7 @@ import pytest
 import actorq
 from actorq import DeclarationError, MapFailedError, MapTimeoutError
 from actorq.maps import pump
+from actorq.maps.ledger import LEASES_PER_REPLICA
 from actorq.task import MapArguments
 from tests import tasks
 from tests.conftest import eventually, map_threads, pool_client
@@ -270,7 +271,7 @@ def test_redis_holds_only_the_window_of_a_long_map() -> None:
     with pool_client() as server:
         jobs = max(len(server.keys(f"rq:job:{outputs.map_id}-*")) for _ in range(20))
     outputs.close()
-    assert jobs <= 2 * 2 + 2
+    assert jobs <= 2 * LEASES_PER_REPLICA
 
 
 def test_room_that_the_consumer_makes_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,3 +66,26 @@ def test_an_order_is_forgotten_after_a_while(replica: Replica, slot: Slot) -> No
     runs(slot, "m-2")
     replica.watch(time.monotonic() + notes._ORDER_SECONDS + 1)
     assert not replica.lanes[0].unwanted
+
+
+def test_what_waits_behind_a_lease_goes_to_a_replica_that_is_idle(replica: Replica, slot: Slot) -> None:
+    runs(slot, "m-1")
+    slot.claims(10**9)
+    begun = slot.lease_since / 1e9
+    assert replica.overtaken(begun + 0.5, someone_is_idle=False) == []
+    assert replica.overtaken(begun + 0.001, someone_is_idle=True) == []  # it may end as soon
+    assert replica.overtaken(begun + 0.5, someone_is_idle=True) == [("me", "m-1:1")]
+    assert slot.unclaimed == slot.lease
+    assert replica.overtaken(begun + 0.5, someone_is_idle=True) == []  # told once
+
+
+def test_what_waits_behind_a_lease_waits_no_longer_than_its_patience(replica: Replica, slot: Slot) -> None:
+    runs(slot, "m-1")
+    slot.claims(10**9)
+    begun = slot.lease_since / 1e9
+    assert replica.overtaken(begun + 1.5, someone_is_idle=False) == [("me", "m-1:1")]
+
+
+def test_nothing_is_taken_back_where_nothing_can_be_claimed(replica: Replica, slot: Slot) -> None:
+    runs(slot, "m-1")
+    assert replica.overtaken(slot.lease_since / 1e9 + 100, someone_is_idle=True) == []

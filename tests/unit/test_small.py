@@ -82,6 +82,21 @@ def test_a_late_lease_makes_the_next_ones_small() -> None:
     assert sizer.size(None, 2) == 1
 
 
+def test_a_long_input_now_and_then_keeps_leases_short() -> None:
+    sizer = LeaseSizer()
+    for seconds in (0.001, 0.05, 0.001, 0.0005, 0.001):
+        sizer.observe(1, seconds, 10)
+        alone = sizer.size(None, 2) == 1
+    assert alone
+    for _ in range(10):  # a first input that was slow, as first ones are, is soon forgotten
+        count = sizer.size(None, 2)
+        sizer.observe(count, 1e-6 * count, 10 * count)
+    for _ in range(40):
+        count = sizer.size(None, 2)
+        sizer.observe(count, 1e-6 * count, 10 * count)
+    assert sizer.size(None, 2) > 10_000
+
+
 def test_large_outputs_make_small_leases() -> None:
     sizer = LeaseSizer()
     sizer.observe(100, 0.0001, 100 * MAX_BYTES // 4)

@@ -69,10 +69,10 @@ elseif not call('ZSCORE', WIP, ARGV[8]) then
 end
 if j or ahead then
   -- uses: alive addressed replicas split
-  local function plenty(j) -- there may be more behind one of its own; else half a lease for every replica, of anyone's
+  local function plenty(j) -- there may be more behind one of its own; else one for every replica, of anyone's
     local first = call('LINDEX', KEYS[1], 0)
     if not first or addressed(first) then return first and j and addressed(j) and '1' or '' end
-    return 2 * call('LLEN', KEYS[1]) >= replicas() and '1' or ''
+    return call('LLEN', KEYS[1]) >= replicas() and '1' or ''
   end
 
   local function take_own(or_anyones) -- the first in the queue that is for this replica; a few wait for each

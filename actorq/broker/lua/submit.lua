@@ -35,7 +35,7 @@ if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local may_hand_over = call('EXISTS', KEYS[6]) == 0
 local accepted, front = 0, {}
 local plenty = '' -- as in next.lua
-if #ARGV > 15 and #ARGV[14] < 2 and (#ARGV - 10) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[5]) / 2 then
+if #ARGV > 15 and #ARGV[14] < 2 and (#ARGV - 10) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[5]) then
   plenty = '1'
 end
 for i = 11, #ARGV, 5 do

@@ -6,9 +6,9 @@ have if it were imported, so a script, its replicas and `actorq worker script:en
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-import uuid
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def check_map_id(map_id: str) -> str:
 
 def new_id() -> str:
     """A short random id for a map."""
-    return uuid.uuid4().hex[:12]
+    return os.urandom(6).hex()
 
 
 @cache

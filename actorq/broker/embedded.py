@@ -51,6 +51,7 @@ class EmbeddedServer:
         self._folder = Path(tempfile.mkdtemp(prefix="actorq-"))
         self._socket = self._folder / "redis.sock"
         self.url = f"unix://{self._socket}"
+        self._probe: socket.socket | None = None
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -83,20 +84,29 @@ class EmbeddedServer:
         raise BrokerError(f"The embedded server did not start:\n{tail}")
 
     def answers(self) -> bool:
-        """Whether the server is there."""
+        """Whether the server is there: as long as it has not closed the last connection, it is."""
+        if self._probe is not None and _is_open(self._probe):
+            return True
+        self._close_probe()
+        probe = socket.socket(socket.AF_UNIX)
         try:
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(1.0)
-                probe.connect(str(self._socket))
-                probe.sendall(b"PING\r\n")
-                return probe.recv(16).startswith(b"+PONG")
+            probe.settimeout(1.0)
+            probe.connect(str(self._socket))
+            probe.sendall(b"PING\r\n")
+            if probe.recv(16).startswith(b"+PONG"):
+                probe.setblocking(False)
+                self._probe = probe
+                return True
         except OSError:
-            return False
+            pass
+        probe.close()
+        return False
 
     def forget(self) -> None:
         """In a forked child: lets go of the pipe that keeps the parent's server alive."""
         if self._process.stdin:
             self._process.stdin.close()
+        self._close_probe()
 
     def stop(self) -> None:
         """Ends the server and removes its folder."""
@@ -112,4 +122,21 @@ class EmbeddedServer:
         except subprocess.TimeoutExpired:  # somebody else holds the other end: a child that was forked meanwhile
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._close_probe()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _close_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
+
+
+def _is_open(connection: socket.socket) -> bool:
+    """Whether the other side of a connection that does not block has neither closed it nor said anything."""
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

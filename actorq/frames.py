@@ -71,7 +71,7 @@ class Frame:
 
     def parts(self) -> tuple[bytes | bytearray | memoryview, ...]:
         """The message, in pieces: large outputs are sent without being copied."""
-        head = msgpack.packb([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
+        head = msgpack.Packer().pack([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
         return LENGTH.pack(len(head)), head, self.outputs
 
     def packed(self) -> bytes:

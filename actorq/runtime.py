@@ -181,6 +181,9 @@ def runtime() -> Runtime:
     global _current
     if _ended:
         raise PoolError("The program is ending: no map can start any more.")
+    current = _current
+    if current is not None and current.pid == os.getpid():
+        return current
     with _current_lock:
         if _current is None or _current.pid != os.getpid():
             _current = Runtime()

@@ -7,8 +7,9 @@ from typing import Any
 import redis
 
 from actorq.broker import keys, scripts
+from actorq.broker.commands import Argument
 from actorq.broker.stream import next_keys, submit_keys
-from actorq.broker.wire import Argument, Link
+from actorq.broker.wire import Link
 from actorq.clock import iso_now
 from actorq.lease import tag
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 
 from actorq.broker import keys
-from actorq.broker.wire import NO_REPLY, Link, Store
+from actorq.broker.commands import NO_REPLY, packed
+from actorq.broker.wire import Link, Store
 from actorq.errors import BrokerError, CodecError
 
 #: above this the extra command costs less than the copies
@@ -49,5 +50,5 @@ def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytear
         raise CodecError("The message has expired on the server before it was read.")
     if not keep:
         with contextlib.suppress(BrokerError):  # it expires by itself
-            link.send(NO_REPLY, ("UNLINK", key))
+            link.send(NO_REPLY, packed("UNLINK", key))
     return data

@@ -32,6 +32,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from actorq.broker.commands import Argument, packed
 from actorq.broker.scripts import Script
 from actorq.errors import BrokerError, DeclarationError
 from actorq.settings import masked, settings
@@ -46,14 +47,9 @@ _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.02, 2.0
 _READ_BYTES = 1 << 18
 _NOTHING = object()
 
-#: the command behind it is not answered: its reply would only wake this side before the one that is waited for. What
-#: the server refuses so is noticed by what comes, or does not come, after it
-NO_REPLY: list[str | bytes | int | float] = ["CLIENT", "REPLY", "SKIP"]
-
 #: an outage this long is worth a word to the user, seconds
 _WARN_AFTER = 3.0
 
-Argument = str | bytes | int | float
 _TRANSIENT = (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)
 
 
@@ -179,10 +175,10 @@ class Link:
     def call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store]) -> Any:
         """The same, once: `drop` the connection after an error. Raises redis-py's errors."""
         self._open()
-        packed = _packed(("EVALSHA", script.sha, len(keys), *keys, *args))
+        command = packed("EVALSHA", script.sha, len(keys), *keys, *args)
         for store in stores:
             self._write_store(store)
-        self._write(packed)
+        self._write(command)
         refused: RedisError | None = None
         for _ in stores:
             try:
@@ -196,7 +192,7 @@ class Link:
             return self.read()
         except NoScriptError:
             self.load(script)
-            self._write(packed)
+            self._write(command)
             return self.read()
 
     def call_quickly(
@@ -229,7 +225,7 @@ class Link:
 
         def once() -> Any:
             self._open()
-            self._write(_packed(args))
+            self._write(packed(*args))
             return self.read()
 
         return self._patiently(once)
@@ -239,7 +235,7 @@ class Link:
 
         def once() -> list[Any]:
             self._open()
-            self._write(b"".join([_packed(tuple(command)) for command in commands]))
+            self._write(b"".join([packed(*command) for command in commands]))
             replies: list[Any] = []
             refused: redis.ResponseError | None = None
             for _ in commands:  # to the last one: the next command must not be given a reply of these
@@ -253,11 +249,11 @@ class Link:
 
         return list(self._patiently(once))
 
-    def send(self, *commands: Sequence[Argument]) -> None:
-        """Writes several commands at once; `read` their replies in order. Does not retry."""
+    def send(self, *commands: bytes) -> None:
+        """Writes several packed commands at once; `read` their replies in order. Does not retry."""
         try:
             self._open()
-            self._write(b"".join([_packed(tuple(command)) for command in commands]))
+            self._write(b"".join(commands))
         except RedisError as error:
             self.drop()
             raise explain(error, self.url) from error
@@ -307,7 +303,7 @@ class Link:
     close = drop
 
     def load(self, script: Script) -> None:
-        self._write(_packed(("SCRIPT", "LOAD", script.text)))
+        self._write(packed("SCRIPT", "LOAD", script.text))
         self.read()
 
     def _open(self) -> None:
@@ -321,7 +317,7 @@ class Link:
 
     def _fetch_once(self, key: str) -> bytearray | None:
         self._open()
-        self._write(_packed(("GET", key)))
+        self._write(packed("GET", key))
         try:
             count = self._sock.recv_into(self._buffer)
             while count and (end := self._buffer.find(b"\r\n", 0, count)) < 0:
@@ -392,10 +388,6 @@ class Link:
             pause = min(2 * pause, _BACKOFF_LONGEST)
 
 
-#: hiredis's stub describes a tuple of one argument
-_packed: Callable[[tuple[Argument, ...]], bytes] = cast("Any", hiredis.pack_command)
-
-
 def _typed(text: str) -> RedisError:
     """An error reply as redis-py's exception for it."""
     code, _, rest = text.partition(" ")
@@ -413,8 +405,3 @@ _ERRORS: dict[str, type[RedisError]] = {
     "NOPERM": NoPermissionError,
     "LOADING": BusyLoadingError,
 }
-
-
-def evalsha(script: Script, keys: Sequence[str], args: Sequence[Argument]) -> list[Argument]:
-    """The command that runs `script`, for `Link.send`."""
-    return ["EVALSHA", script.sha, len(keys), *keys, *args]

@@ -16,9 +16,10 @@ from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
+from actorq.broker.commands import NO_REPLY, Argument, Command
 from actorq.broker.linger import Linger
 from actorq.broker.stream import after, parse_reports, submit_keys
-from actorq.broker.wire import NO_REPLY, Argument, Link, evalsha
+from actorq.broker.wire import Link
 from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, ReplicaLostError
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 _BLOCK_SECONDS = 1.0
 #: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
 _TRIM_FRAMES = 32
-#: an argument of submit.lua: "" for a lease that is sent for the first time
-_OWNER = 9
+#: an argument of submit.lua, counted from the first that is not the same every time: "" for a lease that is sent for
+#: the first time
+_OWNER = 6
 
 
 class _Lane:
@@ -52,6 +54,12 @@ class _Lane:
         self.frames = 0
         self.renewed = 0.0
         self.keys = submit_keys(self.id, environment)
+        self.submit = Command.of(scripts.SUBMIT, self.keys, *keys.prefix(environment))
+        self._read = Command("XREAD", "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", self.keys[1])
+
+    def read(self) -> bytes:
+        """The command that waits for what comes after the last result."""
+        return self._read.packed(self.last)
 
     def ttl(self) -> Argument:
         """The map's TTL when it is time to renew it; a map in use must not lapse between two calls."""
@@ -96,6 +104,7 @@ class Caller:
         #: until then (monotonic seconds) the pool is taken for one that lives
         self.usable_until = 0.0
         self._task = task
+        self._description = f"{task.name}()"
         self._environment = environment
         head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
         self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
@@ -178,32 +187,29 @@ class Caller:
         """Sends the lease and, behind it, the wait for its result."""
         env = self._environment
         nested = "1" if self.pool.is_own else ""
-        args: list[Argument] = [*keys.prefix(env.name), lane.ttl(), env.lease_seconds, iso_now(), lane.trim(), nested]
         payload, stores = blobs.send(lease, parts, lives=keys.LEASE_TTL_SECONDS)
-        args += [lane.id, lane.id, lane.serial, lease, f"{self._task.name}()", "", payload]
+        args: list[Argument] = [lane.ttl(), env.lease_seconds, iso_now(), lane.trim(), nested, lane.id, lane.id]
+        args += (lane.serial, lease, self._description, "", payload)
         if lane.link.connected and not (nested or with_reply or stores):
             args[_OWNER] = ""
             try:
-                lane.link.send(NO_REPLY, evalsha(scripts.SUBMIT, lane.keys, args), self._read_command(lane))
+                lane.link.send(NO_REPLY, lane.submit.packed(*args), lane.read())
                 return
             except BrokerError:
                 args[_OWNER] = lane.id
                 lane.link.drop()
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
-        if not lane.link.call(scripts.SUBMIT, lane.keys, args, stores)[1]:
+        if not lane.link.call(scripts.SUBMIT, lane.keys, [*keys.prefix(env.name), *args], stores)[1]:
             raise no_replica_free(env.name)
         self._ask(lane)
-
-    def _read_command(self, lane: _Lane) -> list[Argument]:
-        return ["XREAD", "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", lane.keys[1], lane.last]
 
     def _ask(self, lane: _Lane) -> None:
         try:
             lane.link.connect()
-            lane.link.send(self._read_command(lane))
+            lane.link.send(lane.read())
         except BrokerError:  # the server has closed the connection meanwhile: a new one, with patience
             lane.link.connect()
-            lane.link.send(self._read_command(lane))
+            lane.link.send(lane.read())
 
     def _receive(self, lane: _Lane) -> list[Report]:
         try:

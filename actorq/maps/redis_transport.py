@@ -18,8 +18,9 @@ from redis.exceptions import RedisError
 from actorq import codec
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.client import Client
+from actorq.broker.commands import Argument, Command
 from actorq.broker.stream import after, parse_reports, submit_keys
-from actorq.broker.wire import Argument, ServerFullError, Store
+from actorq.broker.wire import ServerFullError, Store
 from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, DeclarationError
@@ -62,6 +63,7 @@ class RedisTransport:
         self._lease_seconds = lease_seconds
         self._submit, self._reader = client.borrow(), client.borrow()
         self._reading = False
+        self._read = Command("XREAD", "COUNT", _COUNT, "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", keys.out(map_id))
         self._last = "0-0"
         self._trim = ""
         self._waker = Waker()
@@ -211,17 +213,7 @@ class RedisTransport:
         time.sleep(pause)
 
     def _ask(self) -> None:
-        block = int(_BLOCK_SECONDS * 1000)
-        command: list[Argument] = [
-            "XREAD",
-            "COUNT",
-            _COUNT,
-            "BLOCK",
-            block,
-            "STREAMS",
-            keys.out(self._map_id),
-            self._last,
-        ]
+        command = self._read.packed(self._last)
         try:
             self._reader.connect()
             self._reader.send(command)

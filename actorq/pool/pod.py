@@ -21,7 +21,8 @@ from pathlib import Path
 
 from actorq import failure
 from actorq.broker import blobs, keys
-from actorq.broker.wire import Argument, Link
+from actorq.broker.commands import Argument
+from actorq.broker.wire import Link
 from actorq.bundle import Unpacked, unpack
 from actorq.errors import ActorqError, PoolError
 from actorq.frames import parse_frame, parse_head, split

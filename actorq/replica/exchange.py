@@ -21,8 +21,9 @@ from redis.exceptions import RedisError
 
 from actorq import codec
 from actorq.broker import blobs, keys, scripts
+from actorq.broker.commands import Argument, Command, packed
 from actorq.broker.stream import next_keys
-from actorq.broker.wire import Argument, Link, Store, evalsha
+from actorq.broker.wire import Link, Store
 from actorq.clock import iso_now
 from actorq.errors import ActorqError, BrokerError, CodecError
 from actorq.frames import Frame, parse_head
@@ -37,15 +38,16 @@ MAIL_SECONDS = 10
 _EARLY_SECONDS = 0.3
 #: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
 _RECORDED_FAILURES = 50
-#: arguments of next.lua that the state of the connection decides
-_WANT, _AGAIN = 6, 7
+# Arguments of next.lua, counted from the first that is not the same every time:
+#: those that the state of the connection decides
+_WANT, _AGAIN = 1, 2
 #: the lease that it commits, "" for none
-_COMMITS = 8
+_COMMITS = 3
 
-#: member, its results, its payload
+#: "<lease>:<attempt>", its results, its payload
 Done = tuple[str, Frame, bytes | bytearray]
-#: lease, attempt, payload
-Taken = tuple[str, str, bytes | bytearray]
+#: "<lease>:<attempt>", its payload
+Taken = tuple[str, bytes | bytearray]
 
 
 @dataclass(kw_only=True)
@@ -88,9 +90,10 @@ class Exchange:
         self._environment = environment
         self._slot = slot
         self._tidy = tidy
-        self._mail = keys.mail(worker)
+        self._wait = packed("BLPOP", keys.mail(worker), MAIL_SECONDS)
         self._keys = next_keys(environment, worker)
         self._who: tuple[Argument, ...] = (*keys.prefix(environment), worker, lease_seconds)
+        self._command = Command.of(scripts.NEXT, self._keys, *self._who)
         self._uncounted: Frame | None = None  # its results are committed, and not in the totals
         self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
         self._waits = False  # a BLPOP is sent whose answer has not been read
@@ -122,13 +125,13 @@ class Exchange:
                 self._link.read()  # the empty mail that answers the wait
             except RedisError:
                 self._link.drop()
-        return self._taken(reply[1:4])
+        return self._taken(*reply[1:4])
 
     def mail(self, read: Callable[[], Any]) -> Taken | None:
         """A lease from the mailbox, or None when it is time to ask. `read` gives the answer to the wait."""
         try:
             if not self._waits:
-                self._link.send(["BLPOP", self._mail, MAIL_SECONDS])
+                self._link.send(self._wait)
             reply = read()
             self._waits = False
         except (RedisError, BrokerError):
@@ -139,7 +142,7 @@ class Exchange:
         try:
             lease, attempt, plenty, payload = reply[1].split(b"\0", 3)
             self.plenty = bool(plenty)
-            return self._taken([lease, attempt, payload])
+            return self._taken(lease, attempt, payload)
         except ValueError:  # not one of ours
             logger().warning("mail_unreadable")
             return None
@@ -170,13 +173,13 @@ class Exchange:
         if stores or not self._link.connected:
             self._unsure = self._unsure or not self._link.connected
             args[_WANT] = "-"
-            self._link.call(scripts.NEXT, self._keys, args, stores)
+            self._link.call(scripts.NEXT, self._keys, [*self._who, *args], stores)
         else:
             self._sent = _Sent(args=args, after=self._slot.lease)
             self._slot.sent("" if done is None else done[0])
             self._slot.claims(int(patience * 1e9))
             try:
-                self._link.send(evalsha(scripts.NEXT, self._keys, args))
+                self._link.send(self._command.packed(*args))
             except BrokerError:
                 self._sent.lost = True
         self._meanwhile()
@@ -190,7 +193,7 @@ class Exchange:
         self._slot.claims(0)
         if sent.lost and sent.args[_COMMITS]:  # once more
             sent.args[_WANT] = "-"
-            self._link.call(scripts.NEXT, self._keys, sent.args)
+            self._link.call(scripts.NEXT, self._keys, [*self._who, *sent.args])
         self._slot.sent("")
         if sent.lost:
             self._unsure = True
@@ -201,7 +204,7 @@ class Exchange:
         if sent.forgone or self._slot.unclaimed > sent.after:
             self._unsure = True
             return None
-        return self._taken(sent.answer[1:4])
+        return self._taken(*sent.answer[1:4])
 
     def forgo(self, running: str) -> None:
         """Gives back what was claimed behind `running`, if there is another replica. Called while it runs."""
@@ -233,15 +236,13 @@ class Exchange:
 
     def _arguments(self, done: Done | None, want: str, again: str) -> tuple[list[Argument], list[Store]]:
         """The arguments of next.lua, and what is to be stored in front of it."""
-        args: list[Argument] = [*self._who, iso_now(), want, again]
         if done is None:
-            args += ("", "", b"", 0)
-            return args, []
+            return [iso_now(), want, again, "", "", b"", 0], []
         member, frame, payload = done
         self._uncounted = frame
         message, stores = blobs.send(f"{member}:{frame.start}", frame.parts())
         lease, _, attempt = member.rpartition(":")
-        args += (lease, attempt, message)
+        args: list[Argument] = [iso_now(), want, again, lease, attempt, message]
         args += _failures(self._environment, lease, frame, payload) if frame.errors else (0,)
         return args, stores
 
@@ -251,23 +252,23 @@ class Exchange:
             if self._link.connected:
                 try:
                     if stores:
-                        return self._link.call_once(scripts.NEXT, self._keys, args, stores)
+                        return self._link.call_once(scripts.NEXT, self._keys, [*self._who, *args], stores)
                     return self._send(args)
                 except (RedisError, BrokerError):
                     self._link.drop()
             # without the wait behind it: the server may still serve a wait of the old connection first
             args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
-            return self._link.call(scripts.NEXT, self._keys, args, stores)
+            return self._link.call(scripts.NEXT, self._keys, [*self._who, *args], stores)
         finally:
             self._meanwhile()
 
     def _send(self, args: list[Argument]) -> Any:
         """The reply of next.lua; while it is on its way, the process is tidied up."""
-        commands: list[list[Argument]] = []
         if waits := args[_WANT] == "1" and not self._busy:
             args[_WANT] = "+"
-            commands.append(["BLPOP", self._mail, MAIL_SECONDS])
-        self._link.send(evalsha(scripts.NEXT, self._keys, args), *commands)
+            self._link.send(self._command.packed(*args), self._wait)
+        else:
+            self._link.send(self._command.packed(*args))
         self._meanwhile()
         reply = self._link.read()
         self._waits = waits
@@ -282,13 +283,13 @@ class Exchange:
             totals.add_inputs(frame.count, len(frame.errors), frame.busy)
         self._tidy()
 
-    def _taken(self, fields: list[bytes]) -> Taken:
+    def _taken(self, lease: bytes, attempt: bytes, message: bytes) -> Taken:
         """A lease with its payload, fetched if it is large."""
         try:
-            payload = blobs.receive(self._link, fields[2], keep=True)  # another attempt may need it
+            payload = blobs.receive(self._link, message, keep=True)  # another attempt may need it
         except CodecError:
-            payload = fields[2]  # running it tells its submitter
-        return fields[0].decode(), fields[1].decode(), payload
+            payload = message  # running it tells its submitter
+        return f"{lease.decode()}:{attempt.decode()}", payload
 
 
 def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:

@@ -18,8 +18,9 @@ from typing import Any
 
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
+from actorq.broker.commands import Argument
 from actorq.broker.linger import Linger
-from actorq.broker.wire import Argument, Link, Store
+from actorq.broker.wire import Link, Store
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, CodecError
 from actorq.frames import Frame, parse_head, split
@@ -102,8 +103,7 @@ class Executor:
         self.start()
         taken = self._take(None)
         while taken is not None:
-            lease, attempt, payload = taken
-            done = self._work(f"{lease}:{attempt}", payload)
+            done = self._work(*taken)
             self._look_at_wear()
             taken = self._follow(done)
 
@@ -239,7 +239,7 @@ class Executor:
         if taken is not None:
             ahead = self._exchange.plenty and self._looks_ahead and self._usual_seconds < _QUICK_SECONDS
             patience = 2 * self._usual_seconds + _PATIENCE_SECONDS if ahead else 0.0
-            self._exchange.go_on(left, f"{taken[0]}:{taken[1]}", patience)
+            self._exchange.go_on(left, taken[0], patience)
             if self.worn_out:  # seen just now
                 self._exchange.leave()
                 return None
@@ -291,7 +291,6 @@ class Executor:
         self._run = None
         self._slot.end_lease()
         self._inputs_done += run.count
-        flush_streams()
         if run.stopped:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
         return member, run.take(self._worker), payload
@@ -301,6 +300,7 @@ class Executor:
         if not self._untidy:
             return
         self._untidy = False
+        flush_streams()
         self._tell_caches()
         if self.worn_out:
             return

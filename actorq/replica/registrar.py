@@ -20,7 +20,8 @@ from rq.command import parse_payload
 from rq.worker import BaseWorker
 
 from actorq.broker import keys, scripts
-from actorq.broker.wire import Argument, Link, connection_pool
+from actorq.broker.commands import Argument
+from actorq.broker.wire import Link, connection_pool
 from actorq.clock import iso_now
 from actorq.errors import BrokerError
 from actorq.lease import NONE_RAN

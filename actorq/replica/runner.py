@@ -159,7 +159,7 @@ class Run:
         busy, self._since = now - self._since, now
         self._flushed = end
         outputs = self._outputs if start == 0 else self._outputs[start:end]
-        errors = {at - start: error for at, error in self._errors.items() if at >= start}
+        errors = {at - start: error for at, error in self._errors.items() if at >= start} if self._errors else {}
         packed = self._pack(outputs, errors)
         return Frame(start=start, count=end - start, busy=busy, replica=replica, errors=errors, outputs=packed)
 

@@ -136,7 +136,10 @@ class Slot:
 
     def sent(self, name: str) -> None:
         """The results of lease `name` are sent, and not known to have arrived; "": they have."""
-        self._put(_SENT_AT, _SENT_LENGTH, name)
+        if name:
+            self._put(_SENT_AT, _SENT_LENGTH, name)
+        else:
+            self.cells[_SENT_LENGTH] = 0
 
     def _put(self, at: int, length: int, name: str) -> None:
         cells, data = self.cells, name.encode()

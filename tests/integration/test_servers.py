@@ -15,9 +15,10 @@ import redis
 
 from actorq import BrokerError, DeclarationError
 from actorq.broker import keys, scripts
+from actorq.broker.commands import Argument
 from actorq.broker.embedded import server_binary
 from actorq.broker.serverinfo import check_server
-from actorq.broker.wire import Argument, Link, ServerFullError
+from actorq.broker.wire import Link, ServerFullError
 from tests import tasks
 from tests.conftest import Worker, eventually
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import hiredis
 import pytest
 import redis
 
@@ -16,7 +17,7 @@ from actorq.replica.slots import SLOT_BYTES, Slot
 NOTHING = [b"ok", b"", b"", b"", b""]
 EMPTY_MAIL = [b"aq:mail:w", b""]
 LEASE = [b"ok", b"m-2", b"1", b"payload", b"1"]
-TAKEN = ("m-2", "1", b"payload")
+TAKEN = ("m-2:1", b"payload")
 PATIENCE = 0.05
 
 
@@ -32,14 +33,15 @@ class FakeLink:
         self.given_back: list[Any] = []
         self.takes_back = 1
 
-    def send(self, *commands: list[Any]) -> None:
+    def send(self, *commands: bytes) -> None:
         if self.refuses:
             self.refuses = False
             raise BrokerError
-        if commands[0][0] == "BLPOP":
-            return
-        head = 3 + commands[0][2]
-        self._note(commands[0][head:])
+        reader = hiredis.Reader(encoding="utf-8", errors="replace")
+        reader.feed(commands[0])
+        words: Any = reader.gets()
+        if words[0] != "BLPOP":
+            self._note(words[3 + int(words[2]) :])
 
     def read(self) -> Any:
         if self.breaks:

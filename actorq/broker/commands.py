@@ -1,0 +1,51 @@
+"""Commands as the bytes that are sent. The words that are the same in every call of a script are packed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import hiredis
+
+from actorq.broker.scripts import Script
+
+Argument = str | bytes | int | float
+
+#: hiredis's stub describes a tuple of one argument
+_pack: Callable[[tuple[Argument, ...]], bytes] = cast("Any", hiredis.pack_command)
+
+
+def packed(*words: Argument) -> bytes:
+    """One command."""
+    return _pack(words)
+
+
+class Command:
+    """A command that begins with the same words every time.
+
+    Args:
+        words: these.
+    """
+
+    def __init__(self, *words: Argument) -> None:
+        self._count = len(words)
+        self._words = _tail(words)
+
+    @classmethod
+    def of(cls, script: Script, keys: Sequence[str], *args: Argument) -> Command:
+        """The command that runs `script`, with its first arguments."""
+        return cls("EVALSHA", script.sha, len(keys), *keys, *args)
+
+    def packed(self, *rest: Argument) -> bytes:
+        """With the words that are new."""
+        return b"*%d\r\n%b%b" % (self._count + len(rest), self._words, _tail(rest))
+
+
+def _tail(words: tuple[Argument, ...]) -> bytes:
+    """The words, packed, without the line in front that says how many they are."""
+    return _pack(words)[4 if len(words) < 10 else 3 + len(str(len(words))) :]
+
+
+#: the command behind it is not answered: its reply would only wake this side before the one that is waited for. What
+#: the server refuses so is noticed by what comes, or does not come, after it
+NO_REPLY = packed("CLIENT", "REPLY", "SKIP")

@@ -152,6 +152,11 @@ class Replica:
         return any(lane.slot.running for lane in self.lanes)
 
     @property
+    def idle(self) -> bool:
+        """It serves, and has nothing to do."""
+        return self.serving and not any(lane.slot.holds for lane in self.lanes)
+
+    @property
     def held(self) -> list[str]:
         """The leases it holds."""
         return [held for lane in self.lanes if (held := lane.slot.held)]
@@ -222,10 +227,14 @@ class Replica:
         found = []
         for lane in self.lanes:
             slot = lane.slot
-            lease, held = slot.lease, slot.held
-            patience = min(slot.patience, _PATIENCE_NS) if someone_is_idle else slot.patience
-            late = slot.running and patience and now > (slot.lease_since + patience) / 1e9
-            if late and lane.unclaimed_lease != lease:
+            patience = slot.patience
+            if not patience or not slot.running:
+                continue
+            lease = slot.lease
+            if someone_is_idle:
+                patience = min(patience, _PATIENCE_NS)
+            if now > (slot.lease_since + patience) / 1e9 and lane.unclaimed_lease != lease:
+                held = slot.held
                 lane.unclaimed_lease = lease
                 slot.unclaim(lease)
                 if slot.running and slot.lease == lease:  # else it has begun what it claimed

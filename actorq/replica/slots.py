@@ -211,6 +211,11 @@ class Slot:
         return bool(self.cells[_RUNNING])
 
     @property
+    def holds(self) -> bool:
+        """Whether the executor holds a lease."""
+        return bool(self.cells[_NAME_LENGTH])
+
+    @property
     def held(self) -> str:
         """The lease the executor holds, "" for none."""
         return self._get(_NAME_AT, _NAME_LENGTH)

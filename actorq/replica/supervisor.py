@@ -350,7 +350,7 @@ class Supervisor:
             replica = self._delayed.pop(0)[1]
             if not replica.gone:
                 self._fork(replica)
-        someone_is_idle = any(replica.serving and not replica.held for replica in self._replicas)
+        someone_is_idle = any(replica.idle for replica in self._replicas)
         for replica in self._replicas:
             if replica.pid:
                 self._watch_replica(replica, now)

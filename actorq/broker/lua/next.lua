@@ -69,9 +69,12 @@ elseif not call('ZSCORE', WIP, ARGV[8]) then
 end
 if j or ahead then
   -- uses: alive addressed replicas split
+  local waiting, others -- `ahead`: leases that wait, the first of them for anyone, and replicas
+
   local function plenty(j) -- there may be more behind one of its own; else one for every replica, of anyone's
+    if waiting and not addressed(j) then return waiting > others and '1' or '' end
     local first = call('LINDEX', KEYS[1], 0)
-    if not first or addressed(first) then return first and j and addressed(j) and '1' or '' end
+    if not first or addressed(first) then return first and addressed(j) and '1' or '' end
     return call('LLEN', KEYS[1]) >= replicas() and '1' or ''
   end
 
@@ -86,7 +89,12 @@ if j or ahead then
   end
 
   if ahead then
-    if plenty() ~= '' then j = call('LPOP', KEYS[1]) else j = take_own() end
+    local first = call('LINDEX', KEYS[1], 0)
+    if first and not addressed(first) then
+      waiting, others = call('LLEN', KEYS[1]), replicas()
+      j = waiting >= others and call('LPOP', KEYS[1])
+    end
+    j = j or take_own()
   end
   if j and call('EXISTS', KEYS[3]) == 1 then -- suspended: it counts as idle, so that `rq resume` finds it
     call('LPUSH', KEYS[1], j)
@@ -112,11 +120,13 @@ if j or ahead then
       call('DEL', job, AQ .. ':out:' .. f[2], AQ .. ':blob:' .. j) -- its submitter is gone
     else
       local x = tonumber(f[4] or '0') + 1
-      call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x)
       call('ZADD', WIP, t + ARGV[5], j .. ':' .. x)
       if ahead then
-        call('HSET', job, 'aq_behind', ARGV[8])
         call('HSET', RQ .. ':job:' .. (split(ARGV[8])), 'aq_ahead', j .. ':' .. x)
+        call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x,
+          'aq_behind', ARGV[8])
+      else
+        call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x)
       end
       return answer(j, tostring(x), f[1], plenty(j))
     end

@@ -167,7 +167,14 @@ def slow_script(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psut
 
 
 def all_gone(family: list[psutil.Process]) -> bool:
-    return not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return not any(map(_lives, family))
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 def test_ctrl_c_ends_the_script_and_all_its_processes(

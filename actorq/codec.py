@@ -146,12 +146,12 @@ def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
     return values
 
 
-def unpack_each(data: bytes | bytearray | memoryview) -> list[Any]:
-    """The list in `data`; in the place of an element that cannot be decoded, its `CodecError`."""
+def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any], bool]:
+    """The list in `data`, in the place of an element that cannot be decoded its `CodecError`; whether there is none."""
     try:
-        return unpack_list(data)
+        return unpack_list(data), True
     except CodecError:
-        return [_value_or_error(part) for part in split_list(bytes(data))]
+        return [_value_or_error(part) for part in split_list(bytes(data))], False
 
 
 def _value_or_error(part: bytes) -> Any:

@@ -118,7 +118,8 @@ class Submitter:
         self._pump.close()
 
     def _deliver(self, segment: Segment) -> None:
-        for offset, value in enumerate(codec.unpack_each(segment.outputs)):
+        values, _ = codec.unpack_each(segment.outputs)
+        for offset, value in enumerate(values):
             future = self._source.drawn.pop(segment.lo + offset)
             error = segment.errors.get(offset) or (value if isinstance(value, CodecError) else None)
             try:

@@ -133,13 +133,9 @@ def _lists(
 
 def values_of(segment: Segment, options: MapOptions) -> Iterable[Any]:
     """The outputs of a segment, or what stands for those that failed."""
-    try:
-        values = codec.unpack_list(segment.outputs)
-    except CodecError:  # of one of them: the others are fine
-        values = codec.unpack_each(segment.outputs)
-    else:
-        if not segment.errors and len(values) == segment.count:
-            return values
+    values, whole = codec.unpack_each(segment.outputs)
+    if whole and not segment.errors and len(values) == segment.count:
+        return values
     if len(values) != segment.count:
         raise CodecError(f"A frame for {segment.count} inputs from {segment.lo} on holds {len(values)} outputs.")
     return _one_by_one(values, segment, options)

@@ -133,7 +133,9 @@ class FedSource:
         self._on_input = on_input
         self._buffer: deque[Any] = deque()
         self._changed = threading.Condition()
-        self._wanted = 0  # inputs that should be in the buffer
+        self._drawn = 0  # inputs that the pump has taken
+        self._fetched = 0  # inputs that the feeder has taken from the iterator
+        self._limit = 0  # as many may be fetched in all
         self._hungry = False  # the pump found too little and waits
         self._ended = False  # the iterator has nothing more
         self._closed = False
@@ -142,7 +144,7 @@ class FedSource:
         self._started = False
 
     def draw(self, count: int, ahead: int = 0) -> list[Any]:
-        self._wanted, self._hungry = count + ahead, False
+        self._limit, self._hungry = self._drawn + count + ahead, False
         if not self._started:
             self._started = True
             self._thread.start()
@@ -150,9 +152,11 @@ class FedSource:
         if len(items) < count:
             self._hungry = True
             items += self._taken(count - len(items))  # what came before the feeder could know that the pump waits
+        self._drawn += len(items)
+        room = self._limit - self._fetched
         if self._ended and not self._buffer:
             self.exhausted = True
-        elif 2 * len(self._buffer) <= self._wanted:  # not for every input: waking a thread takes longer than most do
+        elif room > 0 and (self._hungry or 2 * room >= ahead):  # waking a thread takes longer than fetching most inputs
             with self._changed:
                 self._changed.notify()
         return items
@@ -169,11 +173,12 @@ class FedSource:
     def _feed(self) -> None:
         try:
             for item in self._iterator:
+                self._fetched += 1
                 self._buffer.append(item)
                 if self._hungry:
                     self._hungry = False
                     self._on_input()
-                if (self._closed or len(self._buffer) >= self._wanted) and not self._wait_for_room():
+                if (self._closed or self._fetched >= self._limit) and not self._wait_for_room():
                     return
         except BaseException as error:  # the user's code, sys.exit too: the consumer raises it after what came before
             self.error = _explained(error)
@@ -185,7 +190,7 @@ class FedSource:
     def _wait_for_room(self) -> bool:
         """False when no input is wanted any more."""
         with self._changed:
-            while len(self._buffer) >= self._wanted and not self._closed:
+            while self._fetched >= self._limit and not self._closed:
                 self._changed.wait()
             return not self._closed
 

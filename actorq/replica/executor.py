@@ -183,10 +183,7 @@ class Executor:
 
     def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
         """A lease, ready to run."""
-        try:
-            inputs, whole = codec.unpack_list(packed), True
-        except CodecError:  # of one of them: it fails alone
-            inputs, whole = codec.unpack_each(packed), False
+        inputs, whole = codec.unpack_each(packed)
         return Run(prepared, inputs, self._slot, self._isolation.after_input, whole=whole)
 
     def _rest(self) -> bool:

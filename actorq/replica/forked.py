@@ -185,7 +185,8 @@ class ForkingExecutor(Executor):
             raise Stop(failure.TIMEOUT)
 
     def _run_in_child(self, head: bytes, item: bytes) -> tuple[dict[str, Any] | None, bytes]:
-        self._run = run = Run(self._prepare(head), codec.unpack_each(codec.join_list([item])), self._slot, None)
+        inputs, _ = codec.unpack_each(codec.join_list([item]))
+        self._run = run = Run(self._prepare(head), inputs, self._slot, None)
         run.run(self._event_loop)
         frame = run.take(self._worker)
         flush_streams()

@@ -158,7 +158,8 @@ class Lane(Executor):
             return super()._prepare(head)
 
     def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
-        return LoopRun(prepared, codec.unpack_each(packed), self._slot, self._shared_loop, self._inbox, self.on_wake)
+        inputs, _ = codec.unpack_each(packed)
+        return LoopRun(prepared, inputs, self._slot, self._shared_loop, self._inbox, self.on_wake)
 
     def _read_mail(self) -> Any:
         while not self._link.has_reply():

@@ -274,6 +274,21 @@ def test_redis_holds_only_the_window_of_a_long_map() -> None:
     assert jobs <= 2 * LEASES_PER_REPLICA
 
 
+@pytest.mark.parametrize("bound", [1, 2, 5, 30])
+def test_no_more_inputs_are_drawn_than_may_be_outstanding(bound: int) -> None:
+    drawn = 0
+
+    def inputs() -> Iterator[int]:
+        nonlocal drawn
+        for i in range(200):
+            drawn += 1
+            yield i
+
+    for yielded, _ in enumerate(tasks.double.map(inputs(), max_outstanding=bound), start=1):
+        assert drawn - yielded <= bound
+    assert drawn == yielded == 200
+
+
 def test_room_that_the_consumer_makes_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one input drawn ahead, every step needs the pump to be woken: here it never wakes by itself."""
     monkeypatch.setattr(pump, "BEAT_SECONDS", 1000.0)

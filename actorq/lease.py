@@ -41,6 +41,11 @@ def tag(replica: str) -> str:
     return "_" + sha1(replica.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
+def is_addressed(lease: str) -> bool:
+    """Whether only one replica may run the lease of this id."""
+    return lease[-9:-8] == "_"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Results:
     lease: str

@@ -237,8 +237,8 @@ class MapMethod(Generic[R]):
             min_success_ratio: fail with `MapFailedError` when fewer succeed; below 1.0 failures are tolerated.
             min_successes: the same as a number.
             max_failures: fail with `MapFailedError` when more inputs fail.
-            max_outstanding: inputs drawn and not yet yielded, at most. Default: 32 windows of leases, and 32 MiB; with
-                affinity 128 windows, of which at least 256 inputs wait for each replica.
+            max_outstanding: inputs drawn and not yet yielded, at most. Default: 24 windows of leases, and 32 MiB; with
+                affinity 96 windows, of which at least 256 inputs wait for each replica.
             timeout: seconds the whole map may take; then `MapTimeoutError`.
             map_id: name of the map; random by default.
             progress: True shows a line on stderr, None does where stderr is a terminal and

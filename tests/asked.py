@@ -62,6 +62,11 @@ class Asked:
         """Commits lease `done`, if any, while `running` runs: the lease that was claimed behind that."""
         return str(self._next(name, "a" if ahead else "-", self.member(running), done)[1].decode())
 
+    def claim(self, name: str, done: str, running: str) -> tuple[str, bool]:
+        """The same, and whether there is enough to claim one more."""
+        reply = self._next(name, "a", self.member(running), done)
+        return reply[1].decode(), bool(reply[4])
+
     def unclaim(self, name: str, running: str) -> int:
         """How many leases were given back that were claimed behind `running`."""
         return int(self.link.call(scripts.UNCLAIM, [], [*keys.prefix("e"), name, self.member(running)]))

@@ -43,7 +43,7 @@ class Command:
 
 def _tail(words: tuple[Argument, ...]) -> bytes:
     """The words, packed, without the line in front that says how many they are."""
-    return _pack(words)[4 if len(words) < 10 else 3 + len(str(len(words))) :]
+    return _pack(words)[3 + len(str(len(words))) :]
 
 
 #: the command behind it is not answered: its reply would only wake this side before the one that is waited for. What

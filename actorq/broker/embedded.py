@@ -20,6 +20,8 @@ from actorq.errors import BrokerError
 
 #: seconds until a server that started must answer
 _START_TIMEOUT = 10.0
+#: seconds it may take to answer, and how often it is asked: somebody may cut a connection while the server is well
+_PROBE_TIMEOUT, _PROBES = 0.5, 3
 #: seconds until it must have ended
 _STOP_TIMEOUT = 2.0
 
@@ -73,6 +75,8 @@ class EmbeddedServer:
 
     def wait_ready(self) -> None:
         """Returns once the server answers. Raises `BrokerError` with the end of its log when it does not."""
+        if self._probe is not None:
+            return  # it has answered
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline:
             if self.answers():
@@ -84,22 +88,17 @@ class EmbeddedServer:
         raise BrokerError(f"The embedded server did not start:\n{tail}")
 
     def answers(self) -> bool:
-        """Whether the server is there: as long as it has not closed the last connection, it is."""
-        if self._probe is not None and _is_open(self._probe):
-            return True
-        self._close_probe()
-        probe = socket.socket(socket.AF_UNIX)
-        try:
-            probe.settimeout(1.0)
-            probe.connect(str(self._socket))
-            probe.sendall(b"PING\r\n")
-            if probe.recv(16).startswith(b"+PONG"):
-                probe.setblocking(False)
-                self._probe = probe
-                return True
-        except OSError:
-            pass
-        probe.close()
+        """Whether the server is there. Asked before every map, so over a connection that is kept."""
+        for _ in range(_PROBES):
+            with contextlib.suppress(OSError):
+                if self._probe is None:
+                    self._probe = socket.socket(socket.AF_UNIX)
+                    self._probe.settimeout(_PROBE_TIMEOUT)
+                    self._probe.connect(str(self._socket))
+                self._probe.sendall(b"PING\r\n")
+                if self._probe.recv(16).startswith(b"+PONG"):
+                    return True
+            self._close_probe()
         return False
 
     def forget(self) -> None:
@@ -129,14 +128,3 @@ class EmbeddedServer:
         if self._probe is not None:
             self._probe.close()
             self._probe = None
-
-
-def _is_open(connection: socket.socket) -> bool:
-    """Whether the other side of a connection that does not block has neither closed it nor said anything."""
-    try:
-        connection.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

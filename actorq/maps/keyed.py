@@ -28,7 +28,7 @@ from actorq.maps.sources import Source
 #: took 135 loads with 96 and 70 with 256; with 512 the bound below starves them instead
 _AHEAD_INPUTS, _AHEAD_LEASES = 256, 4
 #: what may be drawn and not yielded, as a multiple of what it is without affinity: an ordered output also waits for
-#: those of other keys. 128 windows in all; 64 cost 3 % and a tenth more loads
+#: those of other keys. 384 leases for each replica in all; 192 cost 3 % and a tenth more loads
 _AHEAD_WINDOWS = 4
 #: idle replicas that look for something to borrow in one offer: with hundreds idle at the end of a map the next ones
 #: find no more than these

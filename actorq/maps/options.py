@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 #: default bound of finished outputs that wait for the consumer, bytes as packed
 MAX_BUFFERED_BYTES = 32 * 1024 * 1024
-#: finished leases that may wait behind a slow head of line, in windows. 8 is the least that does not starve replicas
-#: on a heavy-tailed load, 64 was no better
-BUFFERED_WINDOWS = 32
+#: finished leases that may wait behind a slow head of line, in windows: 96 leases for each replica. 24 leases are the
+#: least that does not starve replicas on a heavy-tailed load, 192 were no better
+BUFFERED_WINDOWS = 24
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,11 +181,11 @@ class Pump:
         return self.ledger.finished
 
     def _gather(self) -> None:
-        """Lets a few frames come together while every replica has a lease that runs and one that waits.
+        """Lets a few frames come together while every replica has a lease that runs, one behind it and one that waits.
 
         When many replicas finish at once, a pump that wakes for each of them takes the processor from them.
         """
-        if len(self.ledger.outstanding) > 2 * self._transport.replicas:
+        if len(self.ledger.outstanding) > 3 * self._transport.replicas:
             time.sleep(_GATHER_SECONDS)
 
     def _submit(self, leases: list[Lease], *, alone: bool) -> None:

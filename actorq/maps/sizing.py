@@ -29,7 +29,7 @@ class LeaseSizer:
     """The size of the next lease, from what frames said about the ones before."""
 
     def __init__(self) -> None:
-        self._seconds = 0.0  # per input, the most lately
+        self._seconds = 0.0  # per input, the most lately; no more than one lease takes
         self._bytes = 0.0  # per input or output, whichever is larger
         self._proven = 0  # largest count that came back in one frame
 
@@ -39,7 +39,7 @@ class LeaseSizer:
             return
         per_input = busy / count
         # what is long now and then makes the others of its lease wait: the longest lately, not the mean
-        self._seconds = max(per_input, per_input + (self._seconds - per_input) * _KEPT**count)
+        self._seconds = min(max(per_input, per_input + (self._seconds - per_input) * _KEPT**count), TARGET_SECONDS)
         self._bytes = max(self._bytes * 0.9, output_bytes / count)
         self._proven = max(count, min(self._proven, 4 * count))
 

@@ -41,8 +41,8 @@ class Source(Protocol):
 #: iterating these runs no code of the user's
 _IN_MEMORY = {list, tuple, range, str, bytes, dict, set, frozenset, deque}
 _IN_MEMORY |= {type({}.keys()), type({}.values()), type({}.items())}
-_EMPTY: tuple[Iterable[Any], ...] = ([], (), range(0), "", b"", {}, {}.values(), {}.items(), set(), deque())
-_IN_MEMORY |= {type(iter(each)) for each in _EMPTY}
+_SAMPLES: tuple[Iterable[Any], ...] = ([], (), range(0), range(2**70), "", "ü", b"", {}, {}.values(), {}.items(), set())
+_IN_MEMORY |= {type(iter(each)) for each in (*_SAMPLES, deque(), reversed([]), reversed({}))}
 
 
 def source_of(iterables: tuple[Iterable[Any], ...], on_input: Callable[[], None]) -> Source:

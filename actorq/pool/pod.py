@@ -63,7 +63,8 @@ def main() -> int:
     lease, _, payload = message.partition(b"\0")
     pod = socket.gethostname()
     logger().info("input_started", lease=lease.decode())
-    outcome = _run(payload, pod, _fetch_code(link, payload))
+    with tempfile.TemporaryDirectory(prefix="actorq-code-") as folder:
+        outcome = _run(payload, pod, _fetch_code(link, payload, Path(folder)))
     if outcome is None:
         return _TERMINATED
     if not _lives(link, map_id):
@@ -89,15 +90,15 @@ def _lives(link: Link, map_id: str) -> bool:
     return False
 
 
-def _fetch_code(link: Link, payload: bytes) -> Unpacked | None:
-    """The code that came with the map, unpacked; None where it is in the image."""
+def _fetch_code(link: Link, payload: bytes, folder: Path) -> Unpacked | None:
+    """The code that came with the map, unpacked into `folder`; None where it is in the image."""
     code = parse_head(unseal(os.environ["ACTORQ_ENVIRONMENT"], payload)[0]).code
     if not code:
         return None
     data = link.fetch(keys.code(code))
     if data is None:
         raise PoolError(f"The code bundle {code[:12]} is no longer on the server.")
-    return unpack(code, bytes(data), Path(tempfile.mkdtemp(prefix="actorq-code-")))
+    return unpack(code, bytes(data), folder)
 
 
 def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:

@@ -295,8 +295,8 @@ class Exchange:
 def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:
     """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
     try:
-        head, packed = unseal(environment, payload)  # what is not signed must not be signed here
-        parsed, inputs = parse_head(head), codec.split_list(bytes(packed))
+        head, items = unseal(environment, payload)  # what is not signed must not be signed here
+        parsed, inputs = parse_head(head), codec.split_list(bytes(items))
     except ActorqError:  # the payload itself is what failed
         return [0]
     fields: list[Argument] = []

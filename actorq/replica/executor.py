@@ -47,7 +47,7 @@ _LAST_PATIENCE = 2.0
 _PREPARED_MAPS = 64
 #: nothing is claimed ahead where leases take longer than this, seconds: there the pause between two is no matter
 _QUICK_SECONDS = 0.06
-#: what was claimed ahead waits for twice as long as leases took, and this, seconds; then the server takes it back
+#: what was claimed ahead waits for twice as long as leases took, and this, seconds; then it is given back
 _PATIENCE_SECONDS = 0.01
 #: answers of sync.lua
 _NOT_OURS, _OURS, _KEEP = range(3)
@@ -288,6 +288,7 @@ class Executor:
         self._run = None
         self._slot.end_lease()
         self._inputs_done += run.count
+        flush_streams()  # before the results are sent: whoever has them may end this process
         if run.stopped:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
         return member, run.take(self._worker), payload
@@ -297,7 +298,6 @@ class Executor:
         if not self._untidy:
             return
         self._untidy = False
-        flush_streams()
         self._tell_caches()
         if self.worn_out:
             return

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actorq import failure
-from actorq.lease import NONE_RAN
+from actorq.lease import NONE_RAN, is_addressed
 from actorq.replica.caches import CacheListener
 from actorq.replica.health import Cause, Health
 from actorq.replica.slots import CANCEL, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Slot
@@ -28,9 +28,9 @@ _LATE_SECONDS = 0.06
 _LATE_MOST = 2.0
 #: from the exception of a timeout to SIGKILL, seconds
 _KILL_GRACE = 1.0
-#: how long a lease may run, ns, before what is claimed behind it goes to a replica that is idle: that takes some
-#: milliseconds, and shorter ones end before
-_PATIENCE_NS = 5_000_000
+#: how long a lease may run, ns, before what is claimed behind it is given back because another replica is idle: that
+#: takes some milliseconds, and shorter ones end before
+_IDLE_PATIENCE_NS = 5_000_000
 #: a start that takes longer, seconds, is worth a word in the log; then one that takes twice as long, and so on
 _SLOW_START_SECONDS = 30.0
 #: an order to stop a job is kept so long, seconds, for a lane that does not run it (yet): the server knows of a lease
@@ -153,7 +153,7 @@ class Replica:
 
     @property
     def idle(self) -> bool:
-        """It serves, and has nothing to do."""
+        """It serves, and has nothing to do. It may also be just between two leases."""
         return self.serving and not any(lane.slot.holds for lane in self.lanes)
 
     @property
@@ -222,7 +222,8 @@ class Replica:
     def overtaken(self, now: float, *, someone_is_idle: bool) -> list[tuple[str, str]]:
         """Replicas, and what they run, that should not keep what they claimed ahead: told once.
 
-        It may wait for as long as the executor said; not where another replica of this machine has nothing to do.
+        It may wait for as long as the executor said; not where another replica of this machine has nothing to do, and
+        may run it.
         """
         found = []
         for lane in self.lanes:
@@ -230,11 +231,10 @@ class Replica:
             patience = slot.patience
             if not patience or not slot.running:
                 continue
-            lease = slot.lease
-            if someone_is_idle:
-                patience = min(patience, _PATIENCE_NS)
+            lease, held = slot.lease, slot.held
+            if someone_is_idle and not is_addressed(held.rpartition(":")[0]):  # what is behind it will be no other
+                patience = min(patience, _IDLE_PATIENCE_NS)
             if now > (slot.lease_since + patience) / 1e9 and lane.unclaimed_lease != lease:
-                held = slot.held
                 lane.unclaimed_lease = lease
                 slot.unclaim(lease)
                 if slot.running and slot.lease == lease:  # else it has begun what it claimed

@@ -2,7 +2,7 @@
 
 Reading it costs the supervisor nothing in Redis and works while a C extension blocks the executor. Every cell has one
 writer. A torn read can only be of the lease's name, and a wrong name renews nothing, or of the report on the caches,
-which has a checksum.
+which has a checksum. Between two leases none is held for a moment: what follows from that must do no harm.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Slot:
 
     def claims(self, patience: int) -> None:
         """The executor may be given one more lease, to be taken back when the present one runs longer than `patience`
-        (ns); 0: not any more.
+        (ns), or sooner where another replica is idle; 0: not any more.
         """
         self.cells[_PATIENCE] = patience
 

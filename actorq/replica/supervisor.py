@@ -353,8 +353,7 @@ class Supervisor:
         someone_is_idle = any(replica.idle for replica in self._replicas)
         for replica in self._replicas:
             if replica.pid:
-                self._watch_replica(replica, now)
-                self._unclaim(replica, now, someone_is_idle=someone_is_idle)
+                self._watch_replica(replica, now, someone_is_idle=someone_is_idle)
         if now >= self._look_at_states:
             self._look_at_states = now + _IDLE_TICK
             self._watch_states()
@@ -363,15 +362,13 @@ class Supervisor:
             for replica in self._replicas:
                 replica.kill("stopped before it had finished its input")
 
-    def _watch_replica(self, replica: Replica, now: float) -> None:
+    def _watch_replica(self, replica: Replica, now: float, *, someone_is_idle: bool) -> None:
         replica.watch(now)
-        if replica.phase == ENDING and now - replica.phase_since > self._drain_seconds:
-            replica.kill("its exit hooks took longer than drain_seconds")
-
-    def _unclaim(self, replica: Replica, now: float, *, someone_is_idle: bool) -> None:
         for worker, member in replica.overtaken(now, someone_is_idle=someone_is_idle):
             if self._registrar is not None:
                 self._registrar.unclaim(worker, member)
+        if replica.phase == ENDING and now - replica.phase_since > self._drain_seconds:
+            replica.kill("its exit hooks took longer than drain_seconds")
 
     def _watch_states(self) -> None:
         """Has the server told of what replicas do, and soon of one that begins or ceases to serve."""

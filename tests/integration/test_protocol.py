@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from rq.job import Job
 from rq.worker import Worker as StockWorker
 
@@ -186,6 +187,24 @@ def test_what_waits_for_others_is_not_plenty(asked: Asked) -> None:
     for _ in range(3):
         asked.submit("you")
     assert asked.ask("me") == (anyones, False)
+
+
+def test_there_is_plenty_while_a_lease_waits_for_every_replica(asked: Asked) -> None:
+    first, second, third, fourth, _ = asked.submit_all("", "", "", "", "")
+    assert asked.ask("me") == (first, True)
+    assert asked.claim("me", "", first) == (second, True)
+    assert asked.claim("me", first, second) == (third, True)  # two are left, one of which may be claimed
+    assert asked.claim("me", second, third) == (fourth, False)
+    assert asked.claim("me", third, fourth) == ("", False)
+
+
+@pytest.mark.parametrize("leases", [1, 2, 3, 4])
+def test_who_is_handed_a_lease_is_told_whether_there_is_plenty(asked: Asked, leases: int) -> None:
+    assert asked.next("me") == ""
+    asked.submit_all(*[""] * leases)
+    mail = str(asked.client.lindex(keys.mail("me"), 0))
+    _, _, plenty, _ = mail.split("\0")
+    assert plenty == ("1" if leases - 1 >= 2 else "")  # beside the one that is handed over
 
 
 def test_nothing_is_claimed_ahead_while_the_workers_are_suspended(asked: Asked) -> None:

@@ -139,6 +139,34 @@ def test_an_import_error_of_the_tasks_module_is_shown(folder: Path) -> None:
     assert run(script) == "True\n"
 
 
+def test_what_tasks_print_is_there_before_their_map_has_ended(folder: Path) -> None:
+    script = write(
+        folder,
+        "prints.py",
+        """
+        import os
+        import actorq
+        env = actorq.ActorEnvironment("prints", replica_count=2)
+        @env.task
+        def loud(x: int) -> int:
+            print("input", x)
+            return x
+        if __name__ == "__main__":
+            assert list(loud.map(range(40))) == list(range(40))
+            os.killpg(os.getpgid(0), 9)
+        """,
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    out, _ = process.communicate(timeout=40)
+    assert sorted(out.splitlines()) == sorted(f"input {x}" for x in range(40))
+
+
 SLOW = """
     import time
     import actorq

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -16,9 +18,10 @@ import redis
 from actorq import BrokerError, DeclarationError
 from actorq.broker import keys, scripts
 from actorq.broker.commands import Argument
-from actorq.broker.embedded import server_binary
+from actorq.broker.embedded import EmbeddedServer, server_binary
 from actorq.broker.serverinfo import check_server
 from actorq.broker.wire import Link, ServerFullError
+from actorq.runtime import runtime
 from tests import tasks
 from tests.conftest import Worker, eventually
 
@@ -33,6 +36,32 @@ def free_port() -> int:
                 with contextlib.suppress(OSError):
                     bus.bind(("127.0.0.1", port + 10_000))
                     return port
+
+
+def test_an_embedded_server_is_known_to_live_until_it_is_killed() -> None:
+    server = EmbeddedServer()
+    try:
+        server.wait_ready()
+        with redis.Redis.from_url(server.url) as client:
+            assert server.answers()
+            client.client_kill_filter(_type="normal", skipme=True)
+            assert server.answers()  # over a new connection
+            pid = client.info("server")["process_id"]
+        assert server.answers()
+        os.kill(pid, signal.SIGKILL)
+        assert not server.answers()  # at once, though the kernel takes its time to end it
+    finally:
+        server.stop()
+
+
+def test_a_map_right_after_its_embedded_server_was_killed_has_a_new_one() -> None:
+    assert list(tasks.double.map([1])) == [2]
+    client = runtime().pools.client
+    assert client is not None
+    with redis.Redis.from_url(client.url) as server:
+        pid = server.info("server")["process_id"]
+    os.kill(pid, signal.SIGKILL)
+    assert list(tasks.double.map([2])) == [4]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from actorq.lease import tag
 from actorq.replica import notes
 from actorq.replica.notes import Lane, Replica
 from actorq.replica.slots import CANCEL, SERVING, Slot, Slots
@@ -77,6 +78,26 @@ def test_what_waits_behind_a_lease_goes_to_a_replica_that_is_idle(replica: Repli
     assert replica.overtaken(begun + 0.5, someone_is_idle=True) == [("me", "m-1:1")]
     assert slot.unclaimed == slot.lease
     assert replica.overtaken(begun + 0.5, someone_is_idle=True) == []  # told once
+
+
+def test_what_waits_behind_a_lease_for_one_replica_is_left_where_another_is_idle(replica: Replica, slot: Slot) -> None:
+    runs(slot, f"m-1{tag('me')}")
+    slot.claims(10**9)
+    assert replica.overtaken(slot.lease_since / 1e9 + 0.5, someone_is_idle=True) == []
+
+
+def test_a_replica_that_serves_and_holds_nothing_is_idle(replica: Replica, slot: Slot) -> None:
+    slot.enter(SERVING, time.monotonic_ns())
+    seen = [replica.idle]  # there is no process
+    replica.pid = 1
+    seen.append(replica.idle)
+    runs(slot, "m-1")
+    seen.append(replica.idle)
+    slot.release()
+    seen.append(replica.idle)
+    replica.draining = True
+    seen.append(replica.idle)
+    assert seen == [False, True, False, True, False]
 
 
 def test_what_waits_behind_a_lease_waits_no_longer_than_its_patience(replica: Replica, slot: Slot) -> None:

@@ -97,6 +97,16 @@ def test_a_long_input_now_and_then_keeps_leases_short() -> None:
     assert sizer.size(None, 2) > 10_000
 
 
+def test_a_first_input_that_loads_a_model_is_soon_forgotten() -> None:
+    sizer = LeaseSizer()
+    sizer.observe(1, 30.0, 10)
+    alone = 0
+    while sizer.size(None, 2) == 1:
+        sizer.observe(1, 1e-5, 10)
+        alone += 1
+    assert 10 < alone < 30
+
+
 def test_large_outputs_make_small_leases() -> None:
     sizer = LeaseSizer()
     sizer.observe(100, 0.0001, 100 * MAX_BYTES // 4)

@@ -57,7 +57,8 @@ def drawn(source: FedSource, told: threading.Semaphore, count: int, ahead: int =
     [
         *([1], (1,), "a", b"a", MAPPING, {1}, frozenset({1}), deque([1])),
         *(MAPPING.keys(), MAPPING.values(), MAPPING.items()),
-        *(iter([1]), iter((1,)), iter("a"), iter(MAPPING.items()), iter(range(1)), iter({1}), iter(deque([1]))),
+        *(iter([1]), iter((1,)), iter("a"), iter("ü"), iter(MAPPING.items()), iter({1}), iter(deque([1]))),
+        *(iter(range(1)), iter(range(2**70, 2**70 + 1)), reversed([1]), reversed({1: 2})),
     ],
     ids=lambda inputs: type(inputs).__name__,
 )
@@ -106,6 +107,21 @@ def test_the_first_input_is_told_before_there_are_as_many_as_wanted() -> None:
     assert drawn(source, told, 1, ahead=5) == [1]
     go_on.set()
     assert drawn(source, told, 2, ahead=5) == [2]
+
+
+def test_an_input_that_comes_while_the_pump_looks_is_not_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feeder has appended it before it could see that the pump is hungry, and will tell nobody."""
+    source = fed(number for number in list[int]())
+    taken, looks = source._taken, iter([True])
+
+    def look(most: int) -> list[Any]:
+        found = taken(most)
+        if next(looks, False):
+            source._buffer.append("late")
+        return found
+
+    monkeypatch.setattr(source, "_taken", look)
+    assert source.draw(1) == ["late"]
 
 
 @pytest.mark.parametrize(("count", "ahead"), [(1, 0), (1, 1), (1, 8), (7, 0), (7, 20), (5000, 5000)])

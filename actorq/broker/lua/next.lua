@@ -69,10 +69,10 @@ elseif not call('ZSCORE', WIP, ARGV[8]) then
 end
 if j or ahead then
   -- uses: alive addressed replicas split
-  local waiting, others -- `ahead`: leases that wait, the first of them for anyone, and replicas
+  local queued, workers -- with `ahead`, where the first in the queue is anyone's: leases there, and replicas
 
   local function plenty(j) -- there may be more behind one of its own; else one for every replica, of anyone's
-    if waiting and not addressed(j) then return waiting > others and '1' or '' end
+    if queued and not addressed(j) then return queued > workers and '1' or '' end
     local first = call('LINDEX', KEYS[1], 0)
     if not first or addressed(first) then return first and addressed(j) and '1' or '' end
     return call('LLEN', KEYS[1]) >= replicas() and '1' or ''
@@ -91,8 +91,8 @@ if j or ahead then
   if ahead then
     local first = call('LINDEX', KEYS[1], 0)
     if first and not addressed(first) then
-      waiting, others = call('LLEN', KEYS[1]), replicas()
-      j = waiting >= others and call('LPOP', KEYS[1])
+      queued, workers = call('LLEN', KEYS[1]), replicas()
+      j = queued >= workers and call('LPOP', KEYS[1])
     end
     j = j or take_own()
   end

@@ -34,7 +34,7 @@ end
 if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local may_hand_over = call('EXISTS', KEYS[6]) == 0
 local accepted, front = 0, {}
-local plenty = '' -- as in next.lua
+local plenty = '' -- as in next.lua: there is one of these for every replica, beside those that are handed over
 if #ARGV > 15 and #ARGV[14] < 2 and (#ARGV - 10) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[5]) then
   plenty = '1'
 end

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from actorq.environment import ActorEnvironment, Environment, TaskEnvironment
-from actorq.errors import PoolError
+from actorq.errors import BrokerError, PoolError
 from actorq.frames import CALL
 from actorq.maps.handle import MapHandle
 from actorq.maps.keyed import ledger_of
@@ -77,7 +77,12 @@ class Runtime:
     def call(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if isinstance(task.environment, TaskEnvironment):
             return self.submit(task, args, kwargs).result()
-        return self._caller(task).call(args, kwargs)
+        caller = self._caller(task)
+        try:
+            return caller.call(args, kwargs)
+        except BrokerError:
+            caller.failed = True
+            raise
 
     def submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         from actorq.maps.futures import Submitter
@@ -161,8 +166,10 @@ class Runtime:
 
     def _usable(self, caller: Caller, task: Task[Any, Any, Any]) -> bool:
         now = time.monotonic()
-        if now < caller.usable_until:
+        if now < caller.usable_until and not caller.failed:
             return True
+        if caller.failed or self.pools.server_has_ended:
+            return False
         from actorq.pool.local import LocalPool
 
         pool = caller.pool

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -100,6 +101,18 @@ class EmbeddedServer:
                     return True
             self._close_probe()
         return False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server has closed the connection that is kept. Costs next to nothing, and may be late by the time
+        that the kernel takes to end a process.
+        """
+        probe = self._probe
+        if probe is None:
+            return False
+        look = select.poll()
+        look.register(probe, 0)  # for nothing but the other side's end
+        return bool(look.poll(0))
 
     def forget(self) -> None:
         """In a forked child: lets go of the pipe that keeps the parent's server alive."""

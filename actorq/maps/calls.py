@@ -103,6 +103,8 @@ class Caller:
         self.pool = pool
         #: until then (monotonic seconds) the pool is taken for one that lives
         self.usable_until = 0.0
+        #: a call had trouble with the server: the next one is to look whether there is one
+        self.failed = False
         self._task = task
         self._description = f"{task.name}()"
         self._environment = environment
@@ -234,7 +236,7 @@ class Caller:
     def _abandon(self, lane: _Lane) -> None:
         """Cancels what the lane waits for, and removes its keys."""
         lane.link.drop()
-        lane.link.patience = 1.0
+        lane.link.patience = 0.0  # the keys of a server that is away expire
         try:
             args: list[Argument] = [*keys.prefix(self._environment.name), lane.id, lane.id, f"{lane.id}-{lane.serial}"]
             lane.link.call(scripts.CLOSE, lane.keys, args)

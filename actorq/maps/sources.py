@@ -21,7 +21,7 @@ class Source(Protocol):
 
     #: no input will come any more
     exhausted: bool
-    #: length, if known from the start
+    #: length, as soon as it is known
     total: int | None
     #: what the user's iterator raised, after the inputs before it
     error: BaseException | None
@@ -154,6 +154,8 @@ class FedSource:
             items += self._taken(count - len(items))  # what came before the feeder could know that the pump waits
         self._drawn += len(items)
         room = self._limit - self._fetched
+        if self._ended and self.error is None:
+            self.total = self._fetched  # so that the last leases are short ones
         if self._ended and not self._buffer:
             self.exhausted = True
         elif room > 0 and (self._hungry or 2 * room >= ahead):  # waking a thread takes longer than fetching most inputs

@@ -187,6 +187,12 @@ class Pools:
             running = environment.name in self.local
             return PoolStatus(wanted=environment.replica_count if running else 0, ready=ready)
 
+    @property
+    def server_has_ended(self) -> bool:
+        """Whether this program's own server is known to be gone."""
+        server = self._server
+        return server is not None and server.has_ended
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def drop(self) -> None:

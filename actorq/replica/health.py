@@ -49,10 +49,11 @@ class Health:
         return self.failures >= MOST_FAILURES
 
     def worked(self, leases: int) -> None:
-        """The replica has done so many leases in all: a new one ends the row of failures."""
+        """The replica has done so many leases in all: a new one ends the row of failures, and of pauses."""
         if leases != self._leases:
             self._leases = leases
             self.failures = 0
+            self._pause = _RESPAWN_FIRST
 
     def died(self, cause: Cause, age: float) -> float:
         """An executor ended at the age of `age` seconds. Returns how long to wait before the next one."""

@@ -64,6 +64,35 @@ def test_a_map_right_after_its_embedded_server_was_killed_has_a_new_one() -> Non
     assert list(tasks.double.map([2])) == [4]
 
 
+def test_a_call_after_its_embedded_server_was_killed_has_a_new_one() -> None:
+    assert tasks.double.remote(1) == 2
+    client = runtime().pools.client
+    assert client is not None
+    with redis.Redis.from_url(client.url) as server:
+        pid = server.info("server")["process_id"]
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: runtime().pools.server_has_ended)
+    runtime()._callers[tasks.double.environment.name, tasks.double.name][1].usable_until = 0.0
+    assert tasks.double.remote(2) == 4
+
+
+def test_a_call_after_one_that_failed_with_the_server_has_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tasks.double.remote(1) == 2
+    pools = runtime().pools
+    assert pools.client is not None
+    monkeypatch.setattr(pools.client, "patience", 0.1)
+    with redis.Redis.from_url(pools.client.url) as server:
+        pid = server.info("server")["process_id"]
+    runtime()._caller(tasks.double).usable_until = float("inf")  # nobody looks in between
+    for lane in runtime()._caller(tasks.double)._lanes:
+        lane.link.patience = 0.1
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: pools.server_has_ended)
+    with pytest.raises(BrokerError):
+        tasks.double.remote(2)
+    assert tasks.double.remote(3) == 6
+
+
 @contextlib.contextmanager
 def running(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     arguments = [

@@ -16,6 +16,15 @@ def test_an_executor_that_dies_young_is_replaced_later_and_later() -> None:
     assert health.died(Cause.INPUT, 0.1) == 0.05
 
 
+def test_a_lease_that_was_done_ends_the_row_of_pauses() -> None:
+    health = Health()
+    pauses = []
+    for leases in (0, 0, 0, 1, 1):
+        health.worked(leases)
+        pauses.append(health.died(Cause.INPUT, age=0.1))
+    assert pauses == [0.05, 0.1, 0.2, 0.05, 0.1]
+
+
 def test_deaths_while_inputs_run_do_not_quarantine_a_replica() -> None:
     health = Health()
     for _ in range(20):

@@ -133,6 +133,17 @@ def test_no_word_of_the_feeder_is_lost(count: int, ahead: int) -> None:
     assert items == list(range(3000))
 
 
+def test_the_length_is_known_when_the_iterator_has_ended() -> None:
+    told = threading.Semaphore(0)
+    source = fed((number for number in range(5)), told.release)
+    totals = [source.total]
+    assert drawn(source, told, 1, ahead=8) == [0]
+    source._thread.join(10)
+    source.draw(1)
+    totals.append(source.total)
+    assert (totals, source.exhausted) == ([None, 5], False)
+
+
 def test_an_error_of_the_iterator_comes_after_its_inputs() -> None:
     told = threading.Semaphore(0)
 

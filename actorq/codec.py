@@ -190,7 +190,7 @@ def join_list(parts: Sequence[bytes]) -> bytes:
 
 
 def _packb(value: Any, unicode_errors: str | None = None) -> bytes:
-    # not `packb`, which takes some times as long for a small value
+    # not `packb`, which takes several times as long for a small value
     return bytes(msgpack.Packer(default=_encode, strict_types=True, unicode_errors=unicode_errors).pack(value))
 
 

@@ -37,7 +37,7 @@ def check_map_id(map_id: str) -> str:
 
 
 def new_id() -> str:
-    """A short random id for a map."""
+    """A short random id."""
     return os.urandom(6).hex()
 
 

@@ -165,10 +165,12 @@ class Runtime:
         return caller
 
     def _usable(self, caller: Caller, task: Task[Any, Any, Any]) -> bool:
+        if caller.failed:
+            return False
         now = time.monotonic()
-        if now < caller.usable_until and not caller.failed:
+        if now < caller.usable_until:
             return True
-        if caller.failed or self.pools.server_has_ended:
+        if self.pools.server_has_ended:
             return False
         from actorq.pool.local import LocalPool
 

@@ -60,11 +60,11 @@ class Asked:
 
     def go_on(self, name: str, done: str, running: str, *, ahead: bool = True) -> str:
         """Commits lease `done`, if any, while `running` runs: the lease that was claimed behind that."""
-        return str(self._next(name, "a" if ahead else "-", self.member(running), done)[1].decode())
+        return self.claim(name, done, running, ahead=ahead)[0]
 
-    def claim(self, name: str, done: str, running: str) -> tuple[str, bool]:
+    def claim(self, name: str, done: str, running: str, *, ahead: bool = True) -> tuple[str, bool]:
         """The same, and whether there is enough to claim one more."""
-        reply = self._next(name, "a", self.member(running), done)
+        reply = self._next(name, "a" if ahead else "-", self.member(running), done)
         return reply[1].decode(), bool(reply[4])
 
     def unclaim(self, name: str, running: str) -> int:

@@ -32,7 +32,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from actorq.broker.commands import Argument, packed
+from actorq.broker.commands import Argument, Command, packed
 from actorq.broker.scripts import Script
 from actorq.errors import BrokerError, DeclarationError
 from actorq.settings import masked, settings
@@ -175,7 +175,7 @@ class Link:
     def call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store]) -> Any:
         """The same, once: `drop` the connection after an error. Raises redis-py's errors."""
         self._open()
-        command = packed("EVALSHA", script.sha, len(keys), *keys, *args)
+        command = Command.of(script, keys, *args).packed()
         for store in stores:
             self._write_store(store)
         self._write(command)
@@ -257,6 +257,17 @@ class Link:
         except RedisError as error:
             self.drop()
             raise explain(error, self.url) from error
+
+    def ask(self, command: bytes) -> None:
+        """Writes a packed command whose reply is waited for later. Tries again once, as the server may have closed a
+        connection that was not used for a while.
+        """
+        try:
+            self.connect()
+            self.send(command)
+        except BrokerError:  # a new one, with patience
+            self.connect()
+            self.send(command)
 
     def read(self) -> Any:
         """The next reply, within the reply timeout. Raises redis-py's errors."""

@@ -183,7 +183,7 @@ class Caller:
                 suspect = True
                 self._submit(lane, lease, payload, with_reply=True)  # skipped, or tells why it was refused
             else:
-                self._ask(lane)
+                lane.link.ask(lane.read())
 
     def _submit(self, lane: _Lane, lease: str, parts: Parts, *, with_reply: bool = False) -> None:
         """Sends the lease and, behind it, the wait for its result."""
@@ -203,15 +203,7 @@ class Caller:
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
         if not lane.link.call(scripts.SUBMIT, lane.keys, [*keys.prefix(env.name), *args], stores)[1]:
             raise no_replica_free(env.name)
-        self._ask(lane)
-
-    def _ask(self, lane: _Lane) -> None:
-        try:
-            lane.link.connect()
-            lane.link.send(lane.read())
-        except BrokerError:  # the server has closed the connection meanwhile: a new one, with patience
-            lane.link.connect()
-            lane.link.send(lane.read())
+        lane.link.ask(lane.read())
 
     def _receive(self, lane: _Lane) -> list[Report]:
         try:

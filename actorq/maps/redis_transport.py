@@ -213,13 +213,7 @@ class RedisTransport:
         time.sleep(pause)
 
     def _ask(self) -> None:
-        command = self._read.packed(self._last)
-        try:
-            self._reader.connect()
-            self._reader.send(command)
-        except BrokerError:  # a pooled connection that the server has closed meanwhile: a new one, with patience
-            self._reader.connect()
-            self._reader.send(command)
+        self._reader.ask(self._read.packed(self._last))
         self._reading = True
 
     def _receive(self) -> list[Report]:

@@ -173,7 +173,7 @@ class Exchange:
         if stores or not self._link.connected:
             self._unsure = self._unsure or not self._link.connected
             args[_WANT] = "-"
-            self._link.call(scripts.NEXT, self._keys, [*self._who, *args], stores)
+            self._call_patiently(args, stores)
         else:
             self._sent = _Sent(args=args, after=self._slot.lease)
             self._slot.sent("" if done is None else done[0])
@@ -193,7 +193,7 @@ class Exchange:
         self._slot.claims(0)
         if sent.lost and sent.args[_COMMITS]:  # once more
             sent.args[_WANT] = "-"
-            self._link.call(scripts.NEXT, self._keys, [*self._who, *sent.args])
+            self._call_patiently(sent.args, [])
         self._slot.sent("")
         if sent.lost:
             self._unsure = True
@@ -258,9 +258,12 @@ class Exchange:
                     self._link.drop()
             # without the wait behind it: the server may still serve a wait of the old connection first
             args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
-            return self._link.call(scripts.NEXT, self._keys, [*self._who, *args], stores)
+            return self._call_patiently(args, stores)
         finally:
             self._meanwhile()
+
+    def _call_patiently(self, args: list[Argument], stores: list[Store]) -> Any:
+        return self._link.call(scripts.NEXT, self._keys, [*self._who, *args], stores)
 
     def _send(self, args: list[Argument]) -> Any:
         """The reply of next.lua; while it is on its way, the process is tidied up."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from actorq import failure
 from actorq.errors import PoolError
 from actorq.log import logger
+from actorq.names import new_id
 from actorq.replica import leftovers
 from actorq.replica.guard import MemoryGuard
 from actorq.replica.health import Cause
@@ -220,7 +221,7 @@ class Supervisor:
         if "ready" in message:
             self._served = served = Served(**message["ready"])
             # a name no other process has: RQ refuses to register one that still lives, and a fence must be of one life
-            incarnation = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}"
+            incarnation = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:4]}"
             for replica in self._replicas:
                 replica.lanes = self._lanes(replica.index, f"{served.environment}-{incarnation}-{replica.index}")
                 self._fork(replica)

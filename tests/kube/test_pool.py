@@ -99,7 +99,13 @@ def test_replicas_read_a_changed_secret(on_cluster: FakeCluster, monkeypatch: py
 def test_another_ttl_is_told_to_the_keeper_and_restarts_nothing(
     on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {pid for _, pid in pods.warm.map(range(60))}
+    before: set[int] = set()
+
+    def all_have_run() -> bool:  # a pod may begin to serve when a short map is over
+        before.update(pid for _, pid in pods.warm.map(range(60)))
+        return len(before) == 3
+
+    assert eventually(all_have_run, timeout=25)
     monkeypatch.setattr(pods.pool, "ttl_seconds", 2)
     assert {pid for _, pid in pods.warm.map(range(60))} <= before
     assert eventually(lambda: not on_cluster.objects, timeout=25)

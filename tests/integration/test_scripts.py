@@ -156,9 +156,11 @@ def test_what_tasks_print_is_there_before_their_map_has_ended(folder: Path) -> N
             os.killpg(os.getpgid(0), 9)
         """,
     )
+    # unbuffered, Python writes a line in pieces, and those of two replicas mix
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        env={**buffered, "PYTHONPATH": str(_ROOT)},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

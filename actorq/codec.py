@@ -34,6 +34,9 @@ _MAX_DEPTH = 100
 #: a packed list may be a range, which is no larger for having many elements: more than these are none of ours
 _LONGEST_RANGE = 1 << 20
 
+#: the longest header of a list in msgpack
+_HEADER_BYTES = 5
+
 #: steps into a value that a message shows
 _SHOWN_DEPTH = 20
 
@@ -184,6 +187,17 @@ def split_list(data: bytes) -> list[bytes]:
 def join_list(parts: Sequence[bytes]) -> bytes:
     """The inverse of `split_list`."""
     return bytes(msgpack.Packer().pack_array_header(len(parts))) + b"".join(parts)
+
+
+def concatenated(lists: Sequence[bytes]) -> bytes:
+    """Packed lists as one."""
+    count, bodies = 0, []
+    for data in lists:
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(data[:_HEADER_BYTES])
+        count += unpacker.read_array_header()
+        bodies.append(memoryview(data)[unpacker.tell() :])
+    return b"".join([msgpack.Packer().pack_array_header(count), *bodies])
 
 
 # -- encoding ---------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class ForkRun(Run):
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after a cancel."""
-        slot, outputs = self._slot, self._outputs
+        slot, outputs = self._slot, self._outputs.last
         for item in self._iterator:
             if self._forker.wants_loads and not self._settle():
                 self._caught(Stop(failure.CANCELLED))
@@ -123,7 +123,7 @@ class ForkRun(Run):
         if slot.request in (TIMEOUT, MEMORY) and slot.request_of == slot.input:
             raise Stop(failure.TIMEOUT if slot.request == TIMEOUT else failure.LOST)
 
-    def _pack(self, outputs: list[Any], errors: dict[int, dict[str, Any]]) -> bytes:
+    def _pack(self, outputs: list[Any], start: int) -> bytes:
         return codec.join_list(outputs)
 
 

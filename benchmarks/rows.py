@@ -111,7 +111,9 @@ def reset_overhead(count: int = 100_000, rounds: int = 5) -> list[Row]:
 
 
 def remote_call(count: int = 2000, rounds: int = 5) -> list[Row]:
-    """One call on a warm replica: beside a redis-py echo through a second process, and beside Pool.apply."""
+    """One call on one of two warm replicas: beside a redis-py echo through a second process, and beside Pool.apply on
+    one of two processes.
+    """
     tasks.echo.remote(b"x")
     time.sleep(0.5)  # the other replica is idle too
     url = server_url()
@@ -123,7 +125,7 @@ def remote_call(count: int = 2000, rounds: int = 5) -> list[Row]:
         client.lpush("bench-in", b"x")
         client.brpop(["bench-out"], 0)
 
-    with process_pool(1) as pool:
+    with process_pool(2) as pool:
         (ours, plain, apply), values = medians(
             rounds,
             lambda: _p50(count, lambda: tasks.echo.remote(b"x")),
@@ -154,7 +156,7 @@ def _p50(count: int, action: Callable[[], object]) -> float:
     return statistics.median(timed(action) for _ in range(count))
 
 
-def sleeps(rounds: int = 3) -> list[Row]:
+def sleeps(rounds: int = 9) -> list[Row]:
     """400 x 50 ms on 20 replicas: the ideal is one second."""
     list(tasks.nap_twenty.map([0.001] * 40))
     (ours,), _ = medians(rounds, lambda: timed(lambda: list(tasks.nap_twenty.map([0.05] * 400))))
@@ -163,7 +165,7 @@ def sleeps(rounds: int = 3) -> list[Row]:
     ]
 
 
-def lognormal(rounds: int = 3) -> list[Row]:
+def lognormal(rounds: int = 9) -> list[Row]:
     """Heavy-tailed durations on 8 replicas, beside item-by-item first-come scheduling of the same durations."""
     rng = random.Random(7)
     durations = [min(rng.lognormvariate(0, 1.5) * 0.005, 1.0) for _ in range(500)]

@@ -228,13 +228,14 @@ class Replica:
         found = []
         for lane in self.lanes:
             slot = lane.slot
-            patience = slot.patience
-            if not patience or not slot.running:
+            patience, lease = slot.patience, slot.lease
+            if not patience or not slot.running or lane.unclaimed_lease == lease:
                 continue
-            lease, held = slot.lease, slot.held
-            if someone_is_idle and not is_addressed(held.rpartition(":")[0]):  # what is behind it will be no other
-                patience = min(patience, _IDLE_PATIENCE_NS)
-            if now > (slot.lease_since + patience) / 1e9 and lane.unclaimed_lease != lease:
+            waited = now * 1e9 - slot.lease_since
+            if waited > patience or (someone_is_idle and waited > _IDLE_PATIENCE_NS):
+                held = slot.held
+                if waited <= patience and is_addressed(held.rpartition(":")[0]):  # what is behind it will be no other
+                    continue
                 lane.unclaimed_lease = lease
                 slot.unclaim(lease)
                 if slot.running and slot.lease == lease:  # else it has begun what it claimed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 from actorq.broker.serverinfo import check_server
 from actorq.broker.wire import Link
@@ -15,11 +16,13 @@ class Client:
     Args:
         url: the server.
         patience: seconds to keep trying when it cannot be reached.
+        has_ended: whether it is known to be gone for good.
     """
 
-    def __init__(self, url: str, patience: float) -> None:
+    def __init__(self, url: str, patience: float, has_ended: Callable[[], bool]) -> None:
         self.url = url
         self.patience = patience
+        self._has_ended = has_ended
         self._free: list[Link] = []
         self._lock = threading.Lock()
         self._checked = False
@@ -34,7 +37,7 @@ class Client:
         if link is not None:
             link.patience = self.patience
         if link is None:
-            link = Link(self.url, patience=self.patience)
+            link = Link(self.url, patience=self.patience, has_ended=self._has_ended)
         if not self._checked:
             first = Link(self.url, patience=0.0)  # an address that never worked is told at once
             try:

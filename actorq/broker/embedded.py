@@ -55,6 +55,7 @@ class EmbeddedServer:
         self._socket = self._folder / "redis.sock"
         self.url = f"unix://{self._socket}"
         self._probe: socket.socket | None = None
+        self._stopped = False
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -104,12 +105,12 @@ class EmbeddedServer:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the server has closed the connection that is kept. Costs next to nothing, and may be late by the time
-        that the kernel takes to end a process.
+        """Whether it was stopped, or has closed the connection that is kept. Costs next to nothing, and may be late by
+        the time that the kernel takes to end a process.
         """
         probe = self._probe
         if probe is None:
-            return False
+            return self._stopped
         look = select.poll()
         look.register(probe, 0)  # for nothing but the other side's end
         return bool(look.poll(0))
@@ -122,6 +123,7 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Ends the server and removes its folder."""
+        self._stopped = True
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1.0)  # told itself, too: whoever killed the guard has orphaned it
             connection.connect(str(self._socket))

@@ -190,8 +190,7 @@ class Pools:
     @property
     def server_has_ended(self) -> bool:
         """Whether this program's own server is known to be gone."""
-        server = self._server
-        return server is not None and server.has_ended
+        return _has_ended(self._server)()
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -238,7 +237,7 @@ class Pools:
 
                 self._server = EmbeddedServer()
                 url = self._server.url
-            self.client = Client(url, patience=settings().broker_timeout)
+            self.client = Client(url, settings().broker_timeout, _has_ended(self._server))
         return self.client
 
     def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
@@ -299,6 +298,11 @@ def _api() -> KubeApi:
 
     namespace: Any = settings().kubernetes_namespace
     return KubeApi(namespace)
+
+
+def _has_ended(server: EmbeddedServer | None) -> Callable[[], bool]:
+    """What tells whether `server` is known to be gone; nobody knows it of one that this program has not started."""
+    return lambda: server is not None and server.has_ended
 
 
 def _refuse_while_imported() -> None:

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_an_embedded_server_is_known_to_live_until_it_is_killed() -> None:
         assert not server.answers()  # at once, though the kernel takes its time to end it
     finally:
         server.stop()
+    assert server.has_ended
 
 
 def test_a_map_right_after_its_embedded_server_was_killed_has_a_new_one() -> None:
@@ -74,6 +76,29 @@ def test_a_call_after_its_embedded_server_was_killed_has_a_new_one() -> None:
     assert eventually(lambda: runtime().pools.server_has_ended)
     runtime()._callers[tasks.double.environment.name, tasks.double.name][1].usable_until = 0.0
     assert tasks.double.remote(2) == 4
+
+
+STARTS: dict[str, Callable[[float], float]] = {
+    "call": tasks.wait.remote,
+    "map": lambda seconds: next(tasks.wait.map([seconds])),
+    "future": lambda seconds: tasks.wait.submit(seconds).result(),
+}
+
+
+@pytest.mark.timeout(40)  # ACTORQ_BROKER_TIMEOUT is a minute
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_what_runs_when_its_embedded_server_is_killed_fails_at_once(start: Callable[[float], float]) -> None:
+    assert tasks.wait.remote(0.0) == 0.0
+    client = runtime().pools.client
+    assert client is not None
+    with redis.Redis.from_url(client.url, decode_responses=True) as server, ThreadPoolExecutor() as threads:
+        pid = server.info("server")["process_id"]
+        running = threads.submit(start, 30.0)
+        assert eventually(lambda: "started" in [server.hget(job, "status") for job in server.keys("rq:job:*")])
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(BrokerError, match="The next map starts a new one"):
+            running.result()
+    assert list(tasks.double.map([2])) == [4]
 
 
 def test_a_call_after_one_that_failed_with_the_server_has_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:

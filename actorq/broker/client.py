@@ -16,13 +16,13 @@ class Client:
     Args:
         url: the server.
         patience: seconds to keep trying when it cannot be reached.
-        has_ended: whether it is known to be gone for good.
+        is_gone: whether it is known to be gone for good.
     """
 
-    def __init__(self, url: str, patience: float, has_ended: Callable[[], bool]) -> None:
+    def __init__(self, url: str, patience: float, is_gone: Callable[[], bool]) -> None:
         self.url = url
         self.patience = patience
-        self._has_ended = has_ended
+        self._is_gone = is_gone
         self._free: list[Link] = []
         self._lock = threading.Lock()
         self._checked = False
@@ -37,7 +37,7 @@ class Client:
         if link is not None:
             link.patience = self.patience
         if link is None:
-            link = Link(self.url, patience=self.patience, has_ended=self._has_ended)
+            link = Link(self.url, patience=self.patience, is_gone=self._is_gone)
         if not self._checked:
             first = Link(self.url, patience=0.0)  # an address that never worked is told at once
             try:

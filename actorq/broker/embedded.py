@@ -55,7 +55,7 @@ class EmbeddedServer:
         self._socket = self._folder / "redis.sock"
         self.url = f"unix://{self._socket}"
         self._probe: socket.socket | None = None
-        self._stopped = False
+        self._was_ready = False
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -82,6 +82,7 @@ class EmbeddedServer:
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline:
             if self.answers():
+                self._was_ready = True
                 return
             time.sleep(0.003)
         log = self._folder / "server.log"
@@ -105,15 +106,32 @@ class EmbeddedServer:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was stopped, or has closed the connection that is kept. Costs next to nothing, and may be late by
-        the time that the kernel takes to end a process.
+        """Whether the server has closed the connection that is kept: it has ended, or somebody cut that. Costs next to
+        nothing, and may be late by the time that the kernel takes to end a process.
         """
         probe = self._probe
         if probe is None:
-            return self._stopped
+            return False
         look = select.poll()
-        look.register(probe, 0)  # for nothing but the other side's end
+        try:
+            look.register(probe, 0)  # for nothing but the other side's end
+        except ValueError:  # closed by another thread, which asks
+            return False
         return bool(look.poll(0))
+
+    def is_gone(self) -> bool:
+        """Whether the server was there, and nobody listens in its place any more. Any thread may ask."""
+        if not self._was_ready:
+            return False
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PROBE_TIMEOUT)
+            try:
+                connection.connect(str(self._socket))
+            except (ConnectionRefusedError, FileNotFoundError):
+                return True
+            except OSError:  # it is busy
+                return False
+        return False
 
     def forget(self) -> None:
         """In a forked child: lets go of the pipe that keeps the parent's server alive."""
@@ -123,7 +141,6 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Ends the server and removes its folder."""
-        self._stopped = True
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1.0)  # told itself, too: whoever killed the guard has orphaned it
             connection.connect(str(self._socket))

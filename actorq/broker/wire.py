@@ -51,7 +51,7 @@ _NOTHING = object()
 _WARN_AFTER = 3.0
 
 _ENDED = (
-    "The server that this program had started is gone: killed, or out of memory, and what it held is lost. "
+    "The server that this program had started has ended (killed, out of memory, or stopped); what it held is lost. "
     "The next map starts a new one."
 )
 
@@ -139,7 +139,7 @@ class Link:
         reply_timeout: seconds to wait for a reply; longer than any command may block.
         stubborn: also try again when the server answers with a refusal that may pass: full, busy, not in sync, or
             restarted and not yet told of the login again.
-        has_ended: whether the server is known to be gone for good: then nothing is tried again.
+        is_gone: whether the server is known to be gone for good: then nothing is tried again.
     """
 
     def __init__(
@@ -149,11 +149,11 @@ class Link:
         patience: float,
         reply_timeout: float = REPLY_TIMEOUT,
         stubborn: bool = False,
-        has_ended: Callable[[], bool] = lambda: False,
+        is_gone: Callable[[], bool] = lambda: False,
     ) -> None:
         self.url = url
         self._stubborn = stubborn
-        self._has_ended = has_ended
+        self._is_gone = is_gone
         self._reply_timeout = reply_timeout
         self.patience = patience
         self._connection: Any = connection_pool(url, reply_timeout).make_connection()
@@ -402,7 +402,7 @@ class Link:
                 lost_for = time.monotonic() - started
                 if not self._worth_retrying(error) or lost_for >= self.patience:  # which another thread may shorten
                     raise refused from error
-                if self._has_ended():
+                if self._is_gone():
                     raise BrokerError(_ENDED) from error
                 if lost_for > _WARN_AFTER and not warned and not self._stubborn:
                     warned = True

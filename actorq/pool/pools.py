@@ -190,7 +190,8 @@ class Pools:
     @property
     def server_has_ended(self) -> bool:
         """Whether this program's own server is known to be gone."""
-        return _has_ended(self._server)()
+        server = self._server
+        return server is not None and server.has_ended
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -237,7 +238,7 @@ class Pools:
 
                 self._server = EmbeddedServer()
                 url = self._server.url
-            self.client = Client(url, settings().broker_timeout, _has_ended(self._server))
+            self.client = Client(url, settings().broker_timeout, self._server.is_gone if self._server else _never)
         return self.client
 
     def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
@@ -300,9 +301,9 @@ def _api() -> KubeApi:
     return KubeApi(namespace)
 
 
-def _has_ended(server: EmbeddedServer | None) -> Callable[[], bool]:
-    """What tells whether `server` is known to be gone; nobody knows it of one that this program has not started."""
-    return lambda: server is not None and server.has_ended
+def _never() -> bool:
+    """Whether a server is gone for good that this program has not started: it may be started again."""
+    return False
 
 
 def _refuse_while_imported() -> None:

@@ -1,7 +1,7 @@
 """The outputs of one lease, in order: those that are packed already, and the last ones, which are not.
 
 The one idea: outputs of tiny inputs are packed while they are in the processor's cache. Those of a lease of 32,768
-inputs take megabytes as objects; packed and freed at its end they cost 1.6 times as much as by the thousand.
+inputs take megabytes as objects: packing all of them at its end takes 1.6 times as long as packing by the thousand.
 
 A signal handler may look between any two bytecodes, so there is a single state, replaced in one step.
 """

@@ -51,9 +51,31 @@ def test_an_embedded_server_is_known_to_live_until_it_is_killed() -> None:
         assert server.answers()
         os.kill(pid, signal.SIGKILL)
         assert not server.answers()  # at once, though the kernel takes its time to end it
+        assert eventually(server.is_gone)
     finally:
         server.stop()
-    assert server.has_ended
+
+
+def test_an_embedded_server_that_was_stopped_is_gone_and_one_that_starts_is_not() -> None:
+    server = EmbeddedServer()
+    try:
+        assert not server.is_gone()
+        server.wait_ready()
+        assert not server.is_gone()
+    finally:
+        server.stop()
+    assert server.is_gone()
+
+
+def test_a_map_whose_connections_are_cut_goes_on_while_its_embedded_server_lives() -> None:
+    outputs = tasks.wait.map([0.05] * 60)  # more than are offered at first
+    client = runtime().pools.client
+    assert client is not None
+    with redis.Redis.from_url(client.url, decode_responses=True) as server:
+        for _ in range(3):
+            assert eventually(lambda: "started" in [server.hget(job, "status") for job in server.keys("rq:job:*")])
+            server.client_kill_filter(_type="normal", skipme=True)
+    assert list(outputs) == [0.05] * 60
 
 
 def test_a_map_right_after_its_embedded_server_was_killed_has_a_new_one() -> None:

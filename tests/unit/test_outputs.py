@@ -144,6 +144,48 @@ def test_a_lease_of_tiny_inputs_ends_where_it_is_cut(at: int) -> None:
     assert run.count == at + 1
 
 
+class Stopped(Run):
+    """A run whose signal handler raises when no input is running: before the part of this number begins."""
+
+    kind, part = "lost", 1
+
+    @property
+    def armed(self) -> bool:
+        return self._armed
+
+    @armed.setter
+    def armed(self, armed: bool) -> None:
+        self._armed = armed
+        self.part -= armed
+        if armed and self.part == 0:
+            raise Stop(self.kind)
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["lost", "cancelled"])
+def test_a_stop_that_comes_between_two_inputs_is_charged_to_none(part: int, kind: str) -> None:
+    run = tight(str)
+    run.__class__ = Stopped
+    assert isinstance(run, Stopped)
+    run.part, run.kind = part, kind
+    frame = ran(run).take("w")
+    done = MANY if kind == "lost" else (part - 1) * _SEALED_TOGETHER
+    assert (frame.count, frame.errors) == (done, {})
+    assert values(frame) == [str(i) for i in range(done)]
+    assert run.stopped == (kind == "cancelled")
+
+
+def test_a_lease_that_is_cancelled_while_its_outputs_are_packed_ends_there() -> None:
+    run = tight(str)
+
+    def packing(outputs: list[Any], start: int) -> bytes:
+        run.stopped = True
+        return packed(outputs, start)
+
+    run._pack = packing  # type: ignore[method-assign]
+    assert ran(run).fetched == _SEALED_TOGETHER
+
+
 @pytest.mark.parametrize("at", [5, _SEALED_TOGETHER + 5])
 def test_the_inputs_of_a_cancelled_lease_that_have_not_run_fail(at: int) -> None:
     def task(i: int) -> int:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from actorq.broker.serverinfo import check_server
-from actorq.broker.wire import Link
+from actorq.broker.wire import Link, never
 
 
 class Client:
@@ -19,7 +19,7 @@ class Client:
         is_gone: whether it is known to be gone for good.
     """
 
-    def __init__(self, url: str, patience: float, is_gone: Callable[[], bool]) -> None:
+    def __init__(self, url: str, patience: float, is_gone: Callable[[], bool] = never) -> None:
         self.url = url
         self.patience = patience
         self._is_gone = is_gone

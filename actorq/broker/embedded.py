@@ -77,8 +77,8 @@ class EmbeddedServer:
 
     def wait_ready(self) -> None:
         """Returns once the server answers. Raises `BrokerError` with the end of its log when it does not."""
-        if self._probe is not None:
-            return  # it has answered
+        if self._was_ready:
+            return
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline:
             if self.answers():

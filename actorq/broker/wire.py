@@ -70,6 +70,11 @@ class NotPermittedError(BrokerError):
     """The Redis server keeps a command from this user, or from everybody."""
 
 
+def never() -> bool:
+    """Whether a server is gone for good that this program has not started: somebody may start it again."""
+    return False
+
+
 def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> ConnectionPool:
     """A factory of connections to `url`. Raises `DeclarationError` for an address that cannot be one."""
     try:
@@ -149,7 +154,7 @@ class Link:
         patience: float,
         reply_timeout: float = REPLY_TIMEOUT,
         stubborn: bool = False,
-        is_gone: Callable[[], bool] = lambda: False,
+        is_gone: Callable[[], bool] = never,
     ) -> None:
         self.url = url
         self._stubborn = stubborn

@@ -237,8 +237,9 @@ class Pools:
                 from actorq.broker.embedded import EmbeddedServer
 
                 self._server = EmbeddedServer()
-                url = self._server.url
-            self.client = Client(url, settings().broker_timeout, self._server.is_gone if self._server else _never)
+                self.client = Client(self._server.url, settings().broker_timeout, self._server.is_gone)
+            else:
+                self.client = Client(url, settings().broker_timeout)
         return self.client
 
     def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
@@ -299,11 +300,6 @@ def _api() -> KubeApi:
 
     namespace: Any = settings().kubernetes_namespace
     return KubeApi(namespace)
-
-
-def _never() -> bool:
-    """Whether a server is gone for good that this program has not started: it may be started again."""
-    return False
 
 
 def _refuse_while_imported() -> None:

@@ -41,11 +41,10 @@ class Outputs:
         self._state = ((*sealed, pack(last, count)), count + len(last), [])
         return self._state[2]
 
-    def packed(self, start: int, pack: Callable[[list[Any], int], bytes]) -> tuple[bytes, int]:
-        """Those from `start` on as one packed list, and the position behind them."""
+    def packed(self, start: int, pack: Callable[[list[Any], int], bytes]) -> bytes:
+        """Those from `start` on as one packed list."""
         sealed, count, last = self._state
-        end = count + len(last)
         if start >= count:
-            return pack(last if start == count else last[start - count : end - count], start), end
-        whole = codec.concatenated([*sealed, pack(last[: end - count], count)])
-        return (codec.join_list(codec.split_list(whole)[start:]) if start else whole), end
+            return pack(last if start == count else last[start - count :], start)
+        whole = codec.concatenated([*sealed, pack(last, count)])
+        return codec.join_list(codec.split_list(whole)[start:]) if start else whole

@@ -159,10 +159,11 @@ class Run:
 
     def take(self, replica: str) -> Frame:
         """The results since the last call, as a frame."""
-        start, now = self._flushed, time.perf_counter()
+        start, end = self._flushed, len(self._outputs)
+        now = time.perf_counter()
         busy, self._since = now - self._since, now
-        packed, end = self._outputs.packed(start, self._pack)
         self._flushed = end
+        packed = self._outputs.packed(start, self._pack)  # first: an output that cannot be carried is an error
         errors = {at - start: error for at, error in self._errors.items() if at >= start} if self._errors else {}
         return Frame(start=start, count=end - start, busy=busy, replica=replica, errors=errors, outputs=packed)
 

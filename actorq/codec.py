@@ -141,20 +141,26 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
     """The list in `data`. Raises `CodecError` for anything else."""
-    values = unpack(data)
-    if isinstance(values, range) and values[:_LONGEST_RANGE] == values:
-        return list(values)
-    if not isinstance(values, list):
-        raise CodecError("The data is not a list.")
-    return values
+    values = _unpack_sequence(data)
+    return values if isinstance(values, list) else list(values)
 
 
-def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any], bool]:
-    """The list in `data`, in the place of an element that cannot be decoded its `CodecError`; whether there is none."""
+def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any] | range, bool]:
+    """The list in `data`, in the place of an element that cannot be decoded its `CodecError`; whether there is none.
+
+    What was packed as a range is one.
+    """
     try:
-        return unpack_list(data), True
+        return _unpack_sequence(data), True
     except CodecError:
         return [_value_or_error(part) for part in split_list(bytes(data))], False
+
+
+def _unpack_sequence(data: bytes | bytearray | memoryview) -> list[Any] | range:
+    values = unpack(data)
+    if isinstance(values, list) or (isinstance(values, range) and values[:_LONGEST_RANGE] == values):
+        return values
+    raise CodecError("The data is not a list.")
 
 
 def _value_or_error(part: bytes) -> Any:

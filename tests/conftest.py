@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,9 @@ from actorq.settings import settings
 from tests.asked import Asked
 
 ROOT = Path(__file__).parents[1]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; the scripts of tests inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: how long what a test started may take to disappear, seconds
 _PATIENCE = 15.0

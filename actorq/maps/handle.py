@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
@@ -141,7 +141,7 @@ def values_of(segment: Segment, options: MapOptions) -> Iterable[Any]:
     return _one_by_one(values, segment, options)
 
 
-def _one_by_one(values: list[Any], segment: Segment, options: MapOptions) -> Iterator[Any]:
+def _one_by_one(values: Sequence[Any], segment: Segment, options: MapOptions) -> Iterator[Any]:
     for offset, value in enumerate(values):
         error = segment.errors.get(offset)
         if error is None and isinstance(value, CodecError):

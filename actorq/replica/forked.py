@@ -54,7 +54,7 @@ class ForkRun(Run):
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after a cancel."""
         slot, outputs = self._slot, self._outputs.last
-        for item in self._iterator:
+        for item in self._inputs:
             if self._forker.wants_loads and not self._settle():
                 self._caught(Stop(failure.CANCELLED))
                 return

@@ -16,7 +16,7 @@ import contextvars
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from actorq import codec
@@ -237,7 +237,7 @@ class LoopRun(Run):
     def __init__(
         self,
         prepared: Prepared,
-        inputs: list[Any],
+        inputs: Sequence[Any],
         slot: Slot,
         loop: asyncio.AbstractEventLoop,
         inbox: queue.SimpleQueue[object],

@@ -5,9 +5,8 @@ costs some 0.3 µs an input and serves everything. The *tight* one is a C-level 
 a time: for inputs that take microseconds, where the published loop would cost more than the task. Their outputs are
 packed by the thousand, too, see `outputs.py`.
 
-In both, the list iterator itself knows how many inputs were fetched (`__length_hint__`), so a signal handler that runs
-between two bytecodes sees an exact state: outputs so far, the one input that runs (or none), and the rest, which it may
-cut off.
+In both, a signal handler that runs between two bytecodes sees an exact state: outputs so far, the one input that runs
+(or none), and the rest, which it may cut off, see `inputs.py`.
 """
 
 from __future__ import annotations
@@ -16,14 +15,15 @@ import asyncio
 import inspect
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice, starmap
+from itertools import starmap
 from typing import Any
 
 from actorq import codec, failure
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.frames import CALL, STAR, Frame, Head
+from actorq.replica.inputs import PART, Inputs
 from actorq.replica.memory import stopped_for
 from actorq.replica.outputs import Outputs
 from actorq.replica.slots import Slot
@@ -31,8 +31,6 @@ from actorq.settings import settings
 
 #: inputs that take less than this, seconds, run in the tight loop
 _TIGHT_SECONDS = 50e-6
-#: inputs that the tight loop runs and packs at once: with 512 to 8,192 a lease took as long, with 32,768 1.1 times that
-_SEALED_TOGETHER = 2048
 #: types of constants that no input can change
 _UNCHANGEABLE = frozenset({int, float, bool, str, bytes, type(None)})
 #: how long coroutines that an input left behind may take to be cancelled, seconds
@@ -89,19 +87,17 @@ class Run:
     def __init__(
         self,
         prepared: Prepared,
-        inputs: list[Any],
+        inputs: Sequence[Any],
         slot: Slot,
         reset: Callable[[], None] | None,
         *,
         whole: bool = False,
     ) -> None:
         self.prepared = prepared
-        self._inputs = inputs
-        self._iterator: Any = iter(inputs)  # a list iterator: it knows how many are left
+        self._inputs = Inputs(inputs)
         self._slot = slot
         self._reset = reset
         self._whole = whole  # all inputs could be decoded
-        self._rest: list[Any] = []
         self._outputs = Outputs()
         self._errors: dict[int, dict[str, Any]] = {}
         self._flushed = 0
@@ -115,8 +111,7 @@ class Run:
     @property
     def fetched(self) -> int:
         """How many inputs have begun."""
-        left: int = self._iterator.__length_hint__()
-        return len(self._inputs) - left
+        return self._inputs.begun
 
     @property
     def count(self) -> int:
@@ -129,18 +124,14 @@ class Run:
 
     def cut(self) -> int | None:
         """Drops the inputs that have not begun; returns where the lease ends now, None when that has not changed."""
-        end = self.fetched
-        if end == len(self._inputs):
-            return None
-        self._rest = self._inputs[end:]
-        del self._inputs[end:]
-        self._slot.shorten(end)
+        end = self._inputs.cut()
+        if end is not None:
+            self._slot.shorten(end)
         return end
 
     def uncut(self) -> None:
         """Takes back what the last `cut` has dropped. No input may have ended since."""
-        self._inputs += self._rest
-        self._rest = []
+        self._inputs.uncut()
         self._slot.shorten(len(self._inputs))
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
@@ -181,11 +172,11 @@ class Run:
     # -- loops ---------------------------------------------------------------------------------------------------------
 
     def _run_tight(self) -> None:
-        outputs, iterator, function = self._outputs.last, self._iterator, self.prepared.function
+        outputs, inputs, function = self._outputs.last, self._inputs, self.prepared.function
         star = self.prepared.head.mode == STAR
         pid = os.getpid()
         while not self.stopped:
-            some = islice(iterator, _SEALED_TOGETHER)
+            some = inputs.part()
             try:
                 self.armed = True
                 # keeps the outputs before an exception, so their number is the position of the input that raised
@@ -204,9 +195,9 @@ class Run:
                 os._exit(0)
             if len(self._outputs) < self.fetched:  # `extend` took it for the end of the map
                 self._caught(StopIteration("the task raised StopIteration"))
-            elif self.fetched == len(self._inputs):
+            elif self.fetched == len(inputs):
                 return
-            if len(outputs) >= _SEALED_TOGETHER:
+            if len(outputs) >= PART:
                 outputs = self._outputs.seal(self._pack)
 
     def restore(self) -> None:
@@ -220,7 +211,7 @@ class Run:
     def _run_published(self, call: Callable[[Any], Any]) -> None:
         outputs, slot, reset = self._outputs.last, self._slot, self._reset
         now, getpid, pid = time.monotonic_ns, os.getpid, os.getpid()
-        for value in self._iterator:
+        for value in self._inputs:
             slot.begin_input(len(outputs), now())
             try:
                 if type(value) is CodecError:

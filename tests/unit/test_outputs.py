@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from actorq import codec
 from actorq.frames import Frame, Head
+from actorq.replica.inputs import PART
 from actorq.replica.outputs import Outputs
-from actorq.replica.runner import _SEALED_TOGETHER, Prepared, Run, Stop
+from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import SLOT_BYTES, Slot
 
-MANY = 3 * _SEALED_TOGETHER + 7
+MANY = 3 * PART + 7
 
 
 def packed(outputs: list[Any], start: int) -> bytes:
@@ -68,14 +69,14 @@ def values(*frames: Frame) -> list[Any]:
     return [value for frame in frames for value in codec.unpack_list(frame.outputs)]
 
 
-@pytest.mark.parametrize("count", [1, _SEALED_TOGETHER - 1, _SEALED_TOGETHER, _SEALED_TOGETHER + 1, MANY])
+@pytest.mark.parametrize("count", [1, PART - 1, PART, PART + 1, MANY])
 def test_a_lease_of_tiny_inputs_gives_all_its_outputs_in_order(count: int) -> None:
     frame = ran(tight(str, count)).take("w")
     assert values(frame) == [str(i) for i in range(count)]
     assert (frame.start, frame.count, frame.errors) == (0, count, {})
 
 
-@pytest.mark.parametrize("at", [3, _SEALED_TOGETHER - 1, _SEALED_TOGETHER, 2 * _SEALED_TOGETHER + 5, MANY - 1])
+@pytest.mark.parametrize("at", [3, PART - 1, PART, 2 * PART + 5, MANY - 1])
 def test_what_is_finished_can_be_taken_in_the_middle_of_a_tiny_input(at: int) -> None:
     taken: list[Frame] = []
 
@@ -91,7 +92,7 @@ def test_what_is_finished_can_be_taken_in_the_middle_of_a_tiny_input(at: int) ->
 
 
 def test_what_was_taken_and_could_not_be_sent_is_taken_again() -> None:
-    at, again = _SEALED_TOGETHER + 10, 2 * _SEALED_TOGETHER + 10
+    at, again = PART + 10, 2 * PART + 10
 
     def task(i: int) -> int:
         if i in (at, again):
@@ -109,7 +110,7 @@ def test_what_was_taken_and_could_not_be_sent_is_taken_again() -> None:
     assert values(first[0], rest) == list(range(MANY))
 
 
-@pytest.mark.parametrize("at", [0, _SEALED_TOGETHER - 1, _SEALED_TOGETHER, MANY - 1])
+@pytest.mark.parametrize("at", [0, PART - 1, PART, MANY - 1])
 @pytest.mark.parametrize("error", [ValueError, StopIteration])
 def test_the_tiny_input_that_raises_fails_alone(at: int, error: type[Exception]) -> None:
     def task(i: int) -> int:
@@ -123,7 +124,7 @@ def test_the_tiny_input_that_raises_fails_alone(at: int, error: type[Exception])
     assert values(frame) == [None if i == at else i for i in range(MANY)]
 
 
-@pytest.mark.parametrize("at", [5, _SEALED_TOGETHER, MANY - 1])
+@pytest.mark.parametrize("at", [5, PART, MANY - 1])
 def test_the_tiny_input_whose_output_cannot_be_carried_fails_alone(at: int) -> None:
     frame = ran(tight(lambda i: object() if i == at else i)).take("w")
     assert list(frame.errors) == [at]
@@ -131,7 +132,7 @@ def test_the_tiny_input_whose_output_cannot_be_carried_fails_alone(at: int) -> N
     assert values(frame) == [None if i == at else i for i in range(MANY)]
 
 
-@pytest.mark.parametrize("at", [5, _SEALED_TOGETHER, _SEALED_TOGETHER + 5, MANY - 1])
+@pytest.mark.parametrize("at", [5, PART, PART + 5, MANY - 1])
 def test_a_lease_of_tiny_inputs_ends_where_it_is_cut(at: int) -> None:
     def task(i: int) -> int:
         if i == at:
@@ -168,7 +169,7 @@ def test_a_stop_that_comes_between_two_inputs_is_charged_to_none(part: int, kind
     assert isinstance(run, Stopped)
     run.part, run.kind = part, kind
     frame = ran(run).take("w")
-    done = MANY if kind == "lost" else (part - 1) * _SEALED_TOGETHER
+    done = MANY if kind == "lost" else (part - 1) * PART
     assert (frame.count, frame.errors) == (done, {})
     assert values(frame) == [str(i) for i in range(done)]
     assert run.stopped == (kind == "cancelled")
@@ -182,10 +183,10 @@ def test_a_lease_that_is_cancelled_while_its_outputs_are_packed_ends_there() -> 
         return packed(outputs, start)
 
     run._pack = packing  # type: ignore[method-assign]
-    assert ran(run).fetched == _SEALED_TOGETHER
+    assert ran(run).fetched == PART
 
 
-@pytest.mark.parametrize("at", [5, _SEALED_TOGETHER + 5])
+@pytest.mark.parametrize("at", [5, PART + 5])
 def test_the_inputs_of_a_cancelled_lease_that_have_not_run_fail(at: int) -> None:
     def task(i: int) -> int:
         if i == at:

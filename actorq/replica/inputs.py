@@ -1,0 +1,81 @@
+"""The inputs of one lease, in order: those that have begun, and the rest, which may be cut off.
+
+The one idea: they are looped over in parts, which are lists. A list iterator knows how many are left, and a list that
+is made shorter ends its loop, so a signal handler that runs between two bytecodes sees exactly how many have begun, and
+can keep the next one from being fetched. And tiny inputs that came as a range are made when they are due, in the
+processor's cache: a lease of 32,768 takes a sixth less than with all of them in one list.
+
+The part is in a single state, replaced in one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+#: inputs of one part: with 512 to 8,192 a lease took as long, with 32,768 1.1 times that
+PART = 2048
+
+
+class Inputs:
+    """What a lease runs.
+
+    Args:
+        values: a list or a range.
+    """
+
+    __slots__ = ("_cut_off", "_end", "_state", "_values")
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._values = values
+        self._end = len(values)
+        #: inputs before the part, the part, and the iterator over it
+        self._state: tuple[int, list[Any], Any] = (0, [], iter([]))
+        #: what `cut` took from the part, and the end before it
+        self._cut_off: tuple[list[Any], int] = ([], self._end)
+
+    def __len__(self) -> int:
+        """Those cut off not counted."""
+        return self._end
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self._parts())
+
+    @property
+    def begun(self) -> int:
+        """How many were fetched."""
+        before, part, iterator = self._state
+        left: int = iterator.__length_hint__()
+        return before + len(part) - left
+
+    def part(self) -> Iterator[Any]:
+        """What comes next: the rest of a part, if there is any, else another one."""
+        before, part, iterator = self._state
+        if iterator.__length_hint__():
+            return iterator  # type: ignore[no-any-return]
+        begin = before + len(part)
+        part = list(self._values[begin : min(begin + PART, self._end)])
+        self._state = (begin, part, iter(part))
+        del part[max(self._end - begin, 0) :]  # cut off since the end was looked at
+        return self._state[2]
+
+    def cut(self) -> int | None:
+        """Drops those that have not begun; returns where the lease ends now, None when that has not changed."""
+        end = self.begun
+        if end == self._end:
+            return None
+        before, part, _ = self._state
+        self._cut_off = (part[end - before :], self._end)
+        del part[end - before :]
+        self._end = end
+        return end
+
+    def uncut(self) -> None:
+        """Takes back what the last `cut` has dropped. No input may have ended since."""
+        rest, self._end = self._cut_off
+        self._state[1].extend(rest)
+
+    def _parts(self) -> Iterator[Iterator[Any]]:
+        while self.begun < self._end:
+            yield self.part()

@@ -78,7 +78,7 @@ def server_url() -> str:
     return client.url
 
 
-def noop_map(count: int = 1_000_000, rounds: int = 5) -> list[Row]:
+def noop_map(count: int = 1_000_000, rounds: int = 15) -> list[Row]:
     """A million hellos, ordered and collected, on two replicas: beside a plain loop, and beside Pool.imap."""
     list(tasks.hello.map(range(100_000)))
     with process_pool(2) as pool:

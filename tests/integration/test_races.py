@@ -278,7 +278,10 @@ def test_ctrl_c_reaches_a_script_whose_iterator_blocks(tmp_path: Path) -> None:
         text=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "2\n"
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=15)
+    try:
+        assert process.stdout.readline() == "2\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+    finally:
+        process.kill()
     assert "KeyboardInterrupt" in err

@@ -3,7 +3,7 @@
 The one idea: they are looped over in parts, which are lists. A list iterator knows how many are left, and a list that
 is made shorter ends its loop, so a signal handler that runs between two bytecodes sees exactly how many have begun, and
 can keep the next one from being fetched. And tiny inputs that came as a range are made when they are due, in the
-processor's cache: a lease of 32,768 takes a sixth less than with all of them in one list.
+processor's cache: a no-op map of a million takes 0.97 of the time that it takes with all of a lease in one list.
 
 The part is in a single state, replaced in one step.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from operator import length_hint
 from typing import Any
 
 #: inputs of one part: with 512 to 8,192 a lease took as long, with 32,768 1.1 times that
@@ -31,8 +32,8 @@ class Inputs:
         self._values = values
         self._end = len(values)
         #: inputs before the part, the part, and the iterator over it
-        self._state: tuple[int, list[Any], Any] = (0, [], iter([]))
-        #: what `cut` took from the part, and the end before it
+        self._state: tuple[int, list[Any], Iterator[Any]] = (0, [], iter([]))
+        #: what the last `cut` took from the part, and the end before it
         self._cut_off: tuple[list[Any], int] = ([], self._end)
 
     def __len__(self) -> int:
@@ -46,14 +47,13 @@ class Inputs:
     def begun(self) -> int:
         """How many were fetched."""
         before, part, iterator = self._state
-        left: int = iterator.__length_hint__()
-        return before + len(part) - left
+        return before + len(part) - length_hint(iterator)
 
     def part(self) -> Iterator[Any]:
         """What comes next: the rest of a part, if there is any, else another one."""
         before, part, iterator = self._state
-        if iterator.__length_hint__():
-            return iterator  # type: ignore[no-any-return]
+        if length_hint(iterator):
+            return iterator
         begin = before + len(part)
         part = list(self._values[begin : min(begin + PART, self._end)])
         self._state = (begin, part, iter(part))
@@ -63,10 +63,10 @@ class Inputs:
     def cut(self) -> int | None:
         """Drops those that have not begun; returns where the lease ends now, None when that has not changed."""
         end = self.begun
-        if end == self._end:
-            return None
         before, part, _ = self._state
         self._cut_off = (part[end - before :], self._end)
+        if end == self._end:
+            return None
         del part[end - before :]
         self._end = end
         return end

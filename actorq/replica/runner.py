@@ -109,11 +109,6 @@ class Run:
         self.armed = False
 
     @property
-    def fetched(self) -> int:
-        """How many inputs have begun."""
-        return self._inputs.begun
-
-    @property
     def count(self) -> int:
         """Inputs of the lease, those cut off not counted."""
         return len(self._inputs)
@@ -186,16 +181,16 @@ class Run:
                 self.armed = False
                 if os.getpid() != pid:
                     os._exit(1)
-                if isinstance(error, Stop) and len(self._outputs) == self.fetched:  # it came when no input was running
+                if isinstance(error, Stop) and len(self._outputs) == inputs.begun:  # it came when no input was running
                     self.stopped = error.kind == failure.CANCELLED
                 else:
                     self._caught(error)
                 continue
             if os.getpid() != pid:  # see below
                 os._exit(0)
-            if len(self._outputs) < self.fetched:  # `extend` took it for the end of the map
+            if len(self._outputs) < inputs.begun:  # `extend` took it for the end of the map
                 self._caught(StopIteration("the task raised StopIteration"))
-            elif self.fetched == len(inputs):
+            elif inputs.begun == len(inputs):
                 return
             if len(outputs) >= PART:
                 outputs = self._outputs.seal(self._pack)

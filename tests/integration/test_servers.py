@@ -24,7 +24,7 @@ from actorq.broker.serverinfo import check_server
 from actorq.broker.wire import Link, ServerFullError
 from actorq.runtime import runtime
 from tests import tasks
-from tests.conftest import Worker, eventually
+from tests.conftest import Worker, eventually, pool_client
 
 
 def free_port() -> int:
@@ -39,19 +39,12 @@ def free_port() -> int:
                     return port
 
 
-def embedded() -> redis.Redis:
-    """A connection to the server that this program has started."""
-    client = runtime().pools.client
-    assert client is not None
-    return redis.Redis.from_url(client.url, decode_responses=True)
-
-
 def kill(server: redis.Redis) -> None:
     os.kill(server.info("server")["process_id"], signal.SIGKILL)
 
 
 def a_lease_runs(server: redis.Redis) -> bool:
-    return "started" in [server.hget(job, "status") for job in server.keys("rq:job:*")]
+    return b"started" in [server.hget(job, "status") for job in server.keys("rq:job:*")]
 
 
 def test_an_embedded_server_is_known_to_live_until_it_is_killed() -> None:
@@ -84,7 +77,7 @@ def test_an_embedded_server_that_was_stopped_is_gone_and_one_that_starts_is_not(
 
 def test_a_map_whose_connections_are_cut_goes_on_while_its_embedded_server_lives() -> None:
     outputs = tasks.wait.map([0.05] * 60)  # more than are offered at first
-    with embedded() as server:
+    with pool_client() as server:
         for _ in range(3):
             assert eventually(lambda: a_lease_runs(server))
             server.client_kill_filter(_type="normal", skipme=True)
@@ -93,14 +86,14 @@ def test_a_map_whose_connections_are_cut_goes_on_while_its_embedded_server_lives
 
 def test_a_map_right_after_its_embedded_server_was_killed_has_a_new_one() -> None:
     assert list(tasks.double.map([1])) == [2]
-    with embedded() as server:
+    with pool_client() as server:
         kill(server)
     assert list(tasks.double.map([2])) == [4]
 
 
 def test_a_call_after_its_embedded_server_was_killed_has_a_new_one() -> None:
     assert tasks.double.remote(1) == 2
-    with embedded() as server:
+    with pool_client() as server:
         kill(server)
     assert eventually(lambda: runtime().pools.server_has_ended)
     runtime()._callers[tasks.double.environment.name, tasks.double.name][1].usable_until = 0.0
@@ -118,7 +111,7 @@ STARTS: dict[str, Callable[[float], float]] = {
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 def test_what_runs_when_its_embedded_server_is_killed_fails_at_once(start: Callable[[float], float]) -> None:
     assert tasks.wait.remote(0.0) == 0.0
-    with embedded() as server, ThreadPoolExecutor() as threads:
+    with pool_client() as server, ThreadPoolExecutor() as threads:
         running = threads.submit(start, 30.0)
         assert eventually(lambda: a_lease_runs(server))
         kill(server)

@@ -40,6 +40,19 @@ def test_none_that_was_cut_off_is_fetched(at: int, again: int, back: bool) -> No
     assert inputs.begun == len(inputs) == end
 
 
+def test_a_cut_that_dropped_none_takes_none_back() -> None:
+    inputs, fetched = Inputs(range(9)), []
+    for value in inputs:
+        fetched.append(value)
+        if value == 3:
+            assert inputs.cut() == 4
+            inputs.uncut()
+            assert inputs.cut() == 4
+            assert inputs.cut() is None
+            inputs.uncut()
+    assert fetched == [0, 1, 2, 3]
+
+
 def test_after_an_exception_the_rest_of_the_part_comes_next() -> None:
     inputs = Inputs(range(MANY))
     part = inputs.part()

@@ -183,7 +183,7 @@ def test_a_lease_that_is_cancelled_while_its_outputs_are_packed_ends_there() -> 
         return packed(outputs, start)
 
     run._pack = packing  # type: ignore[method-assign]
-    assert ran(run).fetched == PART
+    assert ran(run)._inputs.begun == PART
 
 
 @pytest.mark.parametrize("at", [5, PART + 5])

@@ -68,7 +68,7 @@ def pack(value: Any) -> bytes:
 def unpack(data: bytes | bytearray | memoryview) -> Any:
     """The value in `data`. Raises `CodecError` for bytes that are not one complete value of ours."""
     try:
-        return msgpack.unpackb(data, ext_hook=_Decoder(), strict_map_key=False, use_list=True)
+        return msgpack.unpackb(data, ext_hook=_OUTERMOST, strict_map_key=False, use_list=True)
     except UnicodeDecodeError:
         pass
     except CodecError:
@@ -79,7 +79,7 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
         raise CodecError(f"The data is not a value of actorq: {type(error).__name__}: {error}") from error
     try:
         return msgpack.unpackb(
-            data, ext_hook=_Decoder(), strict_map_key=False, use_list=True, unicode_errors="surrogatepass"
+            data, ext_hook=_OUTERMOST, strict_map_key=False, use_list=True, unicode_errors="surrogatepass"
         )
     except Exception as error:
         raise CodecError(f"The data is not a value of actorq: {type(error).__name__}: {error}") from error
@@ -330,6 +330,9 @@ class _Decoder:
         except UnicodeDecodeError:
             value = msgpack.unpackb(data, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
         return decoder(value)
+
+
+_OUTERMOST = _Decoder()
 
 
 def _decode_enum(value: Any) -> Any:

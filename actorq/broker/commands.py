@@ -29,7 +29,7 @@ class Command:
 
     def __init__(self, *words: Argument) -> None:
         self._count = len(words)
-        self._words = _tail(words)
+        self._words = _pack(words).partition(b"\n")[2]  # without the line that says how many they are
 
     @classmethod
     def of(cls, script: Script, keys: Sequence[str], *args: Argument) -> Command:
@@ -38,12 +38,7 @@ class Command:
 
     def packed(self, *rest: Argument) -> bytes:
         """With the words that are new."""
-        return b"*%d\r\n%b%b" % (self._count + len(rest), self._words, _tail(rest))
-
-
-def _tail(words: tuple[Argument, ...]) -> bytes:
-    """The words, packed, without the line in front that says how many they are."""
-    return _pack(words)[3 + len(str(len(words))) :]
+        return b"*%d\r\n%b%b" % (self._count + len(rest), self._words, _pack(rest).partition(b"\n")[2])
 
 
 #: the command behind it is not answered: its reply would only wake this side before the one that is waited for. What

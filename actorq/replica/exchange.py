@@ -176,8 +176,7 @@ class Exchange:
             self._call_patiently(args, stores)
         else:
             self._sent = _Sent(args=args, after=self._slot.lease)
-            self._slot.sent("" if done is None else done[0])
-            self._slot.claims(int(patience * 1e9))
+            self._slot.sent("" if done is None else done[0], int(patience * 1e9))
             try:
                 self._link.send(self._command.packed(*args))
             except BrokerError:
@@ -190,11 +189,10 @@ class Exchange:
         if sent is None:
             return None
         self._read_answer(sent, self._link.read)
-        self._slot.claims(0)
         if sent.lost and sent.args[_COMMITS]:  # once more
             sent.args[_WANT] = "-"
             self._call_patiently(sent.args, [])
-        self._slot.sent("")
+        self._slot.settled()
         if sent.lost:
             self._unsure = True
             return None
@@ -281,9 +279,7 @@ class Exchange:
         """What can be done while the results are on their way."""
         frame, self._uncounted = self._uncounted, None
         if frame is not None:
-            totals = self._slot.totals
-            totals.add_lease(failed=bool(frame.errors))
-            totals.add_inputs(frame.count, len(frame.errors), frame.busy)
+            self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=True)
         self._tidy()
 
     def _taken(self, lease: bytes, attempt: bytes, message: bytes) -> Taken:

@@ -394,7 +394,7 @@ class Executor:
         args += ("" if end is None else end, "1" if must else "")
         answer = int(self._exchange.free_link().call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
         if frame is not None:
-            self._slot.totals.add_inputs(frame.count, len(frame.errors), frame.busy)
+            self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=False)
         return answer
 
 

@@ -26,22 +26,21 @@ class Inputs:
         values: a list or a range.
     """
 
-    __slots__ = ("_cut_off", "_end", "_state", "_values")
+    __slots__ = ("_cut_off", "_state", "_values", "count")
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._values = values
-        self._end = len(values)
+        #: those cut off not counted
+        self.count = len(values)
+        part = list(values[:PART])
         #: inputs before the part, the part, and the iterator over it
-        self._state: tuple[int, list[Any], Iterator[Any]] = (0, [], iter([]))
-        #: what the last `cut` took from the part, and the end before it
-        self._cut_off: tuple[list[Any], int] = ([], self._end)
-
-    def __len__(self) -> int:
-        """Those cut off not counted."""
-        return self._end
+        self._state: tuple[int, list[Any], Iterator[Any]] = (0, part, iter(part))
+        #: what the last `cut` took from the part, and the count before it
+        self._cut_off: tuple[list[Any], int] = ([], self.count)
 
     def __iter__(self) -> Iterator[Any]:
-        return chain.from_iterable(self._parts())
+        """Once. Those of a single part are all that most leases have."""
+        return self._state[2] if self.count <= PART else chain.from_iterable(self._parts())
 
     @property
     def begun(self) -> int:
@@ -55,27 +54,27 @@ class Inputs:
         if length_hint(iterator):
             return iterator
         begin = before + len(part)
-        part = list(self._values[begin : min(begin + PART, self._end)])
+        part = list(self._values[begin : min(begin + PART, self.count)])
         self._state = (begin, part, iter(part))
-        del part[max(self._end - begin, 0) :]  # cut off since the end was looked at
+        del part[max(self.count - begin, 0) :]  # cut off since the count was looked at
         return self._state[2]
 
     def cut(self) -> int | None:
         """Drops those that have not begun; returns where the lease ends now, None when that has not changed."""
         end = self.begun
         before, part, _ = self._state
-        self._cut_off = (part[end - before :], self._end)
-        if end == self._end:
+        self._cut_off = (part[end - before :], self.count)
+        if end == self.count:
             return None
         del part[end - before :]
-        self._end = end
+        self.count = end
         return end
 
     def uncut(self) -> None:
         """Takes back what the last `cut` has dropped. No input may have ended since."""
-        rest, self._end = self._cut_off
+        rest, self.count = self._cut_off
         self._state[1].extend(rest)
 
     def _parts(self) -> Iterator[Iterator[Any]]:
-        while self.begun < self._end:
+        while self.begun < self.count:
             yield self.part()

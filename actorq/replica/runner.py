@@ -111,7 +111,7 @@ class Run:
     @property
     def count(self) -> int:
         """Inputs of the lease, those cut off not counted."""
-        return len(self._inputs)
+        return self._inputs.count
 
     @property
     def pending_results(self) -> bool:
@@ -127,7 +127,7 @@ class Run:
     def uncut(self) -> None:
         """Takes back what the last `cut` has dropped. No input may have ended since."""
         self._inputs.uncut()
-        self._slot.shorten(len(self._inputs))
+        self._slot.shorten(self._inputs.count)
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after `Stop("cancelled")`."""
@@ -160,7 +160,7 @@ class Run:
 
     def abandon(self, why: str) -> None:
         """Every input without a result fails."""
-        for position in range(len(self._outputs), len(self._inputs)):
+        for position in range(len(self._outputs), self._inputs.count):
             self._errors[position] = failure.described(failure.CANCELLED, why, final=True)
             self._outputs.last.append(self._nothing)
 
@@ -190,7 +190,7 @@ class Run:
                 os._exit(0)
             if len(self._outputs) < inputs.begun:  # `extend` took it for the end of the map
                 self._caught(StopIteration("the task raised StopIteration"))
-            elif inputs.begun == len(inputs):
+            elif inputs.begun == inputs.count:
                 return
             if len(outputs) >= PART:
                 outputs = self._outputs.seal(self._pack)

@@ -81,13 +81,14 @@ class Totals:
     def __init__(self, cells: memoryview) -> None:
         self._cells = cells
 
-    def add_lease(self, *, failed: bool) -> None:
-        self._cells[_LEASES_FAILED if failed else _LEASES_DONE] += 1
-
-    def add_inputs(self, count: int, failed: int, busy: float) -> None:
-        self._cells[_INPUTS_DONE] += count - failed
-        self._cells[_INPUTS_FAILED] += failed
-        self._cells[_BUSY_MICROSECONDS] += int(busy * 1e6)
+    def add(self, count: int, failed: int, busy: float, *, whole: bool) -> None:
+        """Results of `count` inputs were sent; `whole`: and with them a lease has ended."""
+        cells = self._cells
+        if whole:
+            cells[_LEASES_FAILED if failed else _LEASES_DONE] += 1
+        cells[_INPUTS_DONE] += count - failed
+        cells[_INPUTS_FAILED] += failed
+        cells[_BUSY_MICROSECONDS] += int(busy * 1e6)
 
     @property
     def values(self) -> tuple[int, int, float]:
@@ -107,6 +108,7 @@ class Slot:
         self._page = page
         #: the cells, for the executor's inner loop
         self.cells = page[:_NAME_AT].cast("q")
+        self.totals = Totals(self.cells)
 
     # -- written by the executor ---------------------------------------------------------------------------------------
 
@@ -134,12 +136,20 @@ class Slot:
         """The lease is no longer held."""
         self.cells[_NAME_LENGTH] = 0
 
-    def sent(self, name: str) -> None:
-        """The results of lease `name` are sent, and not known to have arrived; "": they have."""
-        if name:
-            self._put(_SENT_AT, _SENT_LENGTH, name)
-        else:
-            self.cells[_SENT_LENGTH] = 0
+    def sent(self, name: str, patience: int) -> None:
+        """The results of lease `name` ("": of none) are sent, and not known to have arrived.
+
+        Args:
+            patience: of one more lease that the executor may be given in return, to be taken back when the next one
+                runs longer than that (ns), or sooner where another replica is idle; 0 where it is given none.
+        """
+        self._put(_SENT_AT, _SENT_LENGTH, name)
+        self.cells[_PATIENCE] = patience
+
+    def settled(self) -> None:
+        """They have arrived, and what the executor was given in return is known to it."""
+        self.cells[_PATIENCE] = 0
+        self.cells[_SENT_LENGTH] = 0
 
     def _put(self, at: int, length: int, name: str) -> None:
         cells, data = self.cells, name.encode()
@@ -173,22 +183,12 @@ class Slot:
         data = bytes(self._page[_REPORT_AT : _REPORT_AT + length])
         return data if zlib.crc32(data) == self.cells[_REPORT_SUM] else None
 
-    @property
-    def totals(self) -> Totals:
-        return Totals(self.cells)
-
     def enter_loop(self) -> None:
         """The input's coroutine runs; until `leave_loop`, no other on this loop does."""
         self.cells[_ON_LOOP] = 1
 
     def leave_loop(self) -> None:
         self.cells[_ON_LOOP] = 0
-
-    def claims(self, patience: int) -> None:
-        """The executor may be given one more lease, to be taken back when the present one runs longer than `patience`
-        (ns), or sooner where another replica is idle; 0: not any more.
-        """
-        self.cells[_PATIENCE] = patience
 
     @property
     def unclaimed(self) -> int:

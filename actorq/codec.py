@@ -332,6 +332,7 @@ class _Decoder:
         return decoder(value)
 
 
+#: every decoding begins with it, and none changes it
 _OUTERMOST = _Decoder()
 
 

@@ -270,8 +270,7 @@ class Link:
     def send(self, *commands: bytes) -> None:
         """Writes several packed commands at once; `read` their replies in order. Does not retry."""
         try:
-            if self._sock is None:
-                self._open()
+            self._open()
             self._write(b"".join(commands))
         except RedisError as error:
             self.drop()

@@ -39,7 +39,7 @@ class Inputs:
         self._cut_off: tuple[list[Any], int] = ([], self.count)
 
     def __iter__(self) -> Iterator[Any]:
-        """Once. Those of a single part are all that most leases have."""
+        """To be called once. A single part, as most leases are, needs no loop over parts: seldom run code is slow."""
         return self._state[2] if self.count <= PART else chain.from_iterable(self._parts())
 
     @property

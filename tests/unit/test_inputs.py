@@ -24,13 +24,15 @@ def test_all_are_fetched_in_order(values: Sequence[Any]) -> None:
     assert inputs.begun == inputs.count == len(values)
 
 
+@pytest.mark.parametrize("count", [PART, MANY])
 @given(at=st.integers(0, MANY - 1), again=st.integers(0, MANY - 1), back=st.booleans())
-def test_none_that_was_cut_off_is_fetched(at: int, again: int, back: bool) -> None:
-    inputs, fetched = Inputs(range(MANY)), []
+def test_none_that_was_cut_off_is_fetched(count: int, at: int, again: int, back: bool) -> None:
+    at, again = at % count, again % count
+    inputs, fetched = Inputs(range(count)), []
     for value in inputs:
         fetched.append(value)
         if value == at:
-            assert inputs.cut() == (None if at == MANY - 1 else at + 1)
+            assert inputs.cut() == (None if at == count - 1 else at + 1)
             if back:
                 inputs.uncut()
         if value == again and back:
@@ -86,8 +88,11 @@ def _interrupted(inputs: Inputs, opcode: int, handler: Callable[[], None]) -> tu
 
 
 @pytest.mark.parametrize("back", [False, True])
-def test_a_cut_between_any_two_bytecodes_is_exact(back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PART", 3)
+@pytest.mark.parametrize(("part", "cuts"), [(3, {0, 3, 6, 8}), (8, {0, 8})])
+def test_a_cut_between_any_two_bytecodes_is_exact(
+    part: int, cuts: set[int], back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART", part)
     opcode, more, ends = 0, True, set()
     while more:
         opcode += 1
@@ -106,4 +111,4 @@ def test_a_cut_between_any_two_bytecodes_is_exact(back: bool, monkeypatch: pytes
         assert fetched == list(range(10, 10 + ended[0])), opcode
         assert inputs.begun == inputs.count == ended[0], opcode
         ends.add(ended[0])
-    assert ends == ({8} if back else {0, 3, 6, 8})
+    assert ends == ({8} if back else cuts)

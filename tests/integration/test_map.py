@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -65,9 +66,13 @@ def test_iterables_of_unequal_length_are_refused() -> None:
         list(tasks.add.map(iter([1, 2]), iter([1])))
 
 
-def test_unordered_outputs_come_as_they_are_done() -> None:
-    outputs = list(tasks.wait.map([1.0, 0.0, 0.0], order_outputs=False))
-    assert outputs == [0.0, 0.0, 1.0]
+def test_unordered_outputs_come_as_they_are_done(tmp_path: Path) -> None:
+    gate, there = tmp_path / "gate", tmp_path / "there"
+    there.touch()
+    outputs = tasks.until.map([str(gate), str(there), str(there)], order_outputs=False)
+    assert [next(outputs), next(outputs)] == [str(there), str(there)]
+    gate.touch()
+    assert list(outputs) == [str(gate)]
 
 
 def test_an_endless_generator_is_drawn_only_as_far_as_needed() -> None:

@@ -91,14 +91,9 @@ def pack_list(values: Sequence[Any], limit: int, what: Callable[[int], str]) -> 
     An element that cannot be carried, or is above `limit` bytes, is named by `what(position)`.
     """
     try:
-        data = pack(values)
-    except CodecError:
-        for position, value in enumerate(values):
-            try:
-                pack(value)
-            except CodecError as error:
-                raise CodecError(f"{what(position)}{where(value)} cannot be carried: {error}") from None
-        raise
+        data: bytes = msgpack.Packer(default=_encode, strict_types=True).pack(values)
+    except Exception:
+        data = _packed_or_named(values, what)
     if len(data) > limit:
         for position, value in enumerate(values):
             if (size := len(pack(value))) > limit:
@@ -107,6 +102,19 @@ def pack_list(values: Sequence[Any], limit: int, what: Callable[[int], str]) -> 
                     "Pass a path or a key to the data instead."
                 )
     return data
+
+
+def _packed_or_named(values: Sequence[Any], what: Callable[[int], str]) -> bytes:
+    """The list where only text that is not UTF-8 was in the way; else an error that names the element."""
+    try:
+        return pack(values)
+    except CodecError:
+        for position, value in enumerate(values):
+            try:
+                pack(value)
+            except CodecError as error:
+                raise CodecError(f"{what(position)}{where(value)} cannot be carried: {error}") from None
+        raise
 
 
 def where(value: Any) -> str:
@@ -141,8 +149,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
     """The list in `data`. Raises `CodecError` for anything else."""
-    values = _unpack_sequence(data)
-    return values if isinstance(values, list) else list(values)
+    values = unpack(data)
+    return values if type(values) is list else list(_sequence(values))
 
 
 def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any] | range, bool]:
@@ -151,13 +159,14 @@ def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any] | range
     What was packed as a range is one.
     """
     try:
-        return _unpack_sequence(data), True
+        values = unpack(data)
+        return values if type(values) is list else _sequence(values), True
     except CodecError:
         return [_value_or_error(part) for part in split_list(bytes(data))], False
 
 
-def _unpack_sequence(data: bytes | bytearray | memoryview) -> list[Any] | range:
-    values = unpack(data)
+def _sequence(values: Any) -> list[Any] | range:
+    """`values`, where they are what a packed list may hold."""
     if isinstance(values, list) or (isinstance(values, range) and values[:_LONGEST_RANGE] == values):
         return values
     raise CodecError("The data is not a list.")
@@ -211,7 +220,8 @@ def concatenated(lists: Sequence[bytes]) -> bytes:
 
 def _packb(value: Any, unicode_errors: str | None = None) -> bytes:
     # not `packb`, which takes several times as long for a small value
-    return bytes(msgpack.Packer(default=_encode, strict_types=True, unicode_errors=unicode_errors).pack(value))
+    packed: bytes = msgpack.Packer(default=_encode, strict_types=True, unicode_errors=unicode_errors).pack(value)
+    return packed
 
 
 #: how deep the extension being packed is, per thread: the limit is the one of decoding

@@ -1,8 +1,11 @@
 """The two messages of the data path: a lease's payload, and a frame of its results.
 
-Both are a small msgpack head and a packed list, behind the length of the head:
+Both are a small head and a packed list, behind the length of the head:
 
     | 4 bytes: length of head | head | packed list |
+
+The head is a msgpack list that begins with the protocol version. That of a frame without errors, which nearly every
+one is, is a byte that no msgpack begins with, and fields of fixed size: no other library is touched for it.
 
 The list is not decoded with the head: a submitter can hold finished frames packed (their size in bytes is known, and
 bounded) until the consumer asks for them, and a replica parses the head of a map once.
@@ -12,17 +15,21 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 
 from actorq.errors import CodecError, PoolError
+from actorq.record import record
 
 #: both sides must speak the same version; raise it with every change of the layout below, or of what `broker/lua` keeps
-PROTOCOL = 4
+PROTOCOL = 5
 
 LENGTH = struct.Struct(">I")
+#: length of the head, _PLAIN, PROTOCOL, start, count, busy; behind it the name of the replica
+_PLAIN_FRAME = struct.Struct(">IBBIId")
+_PLAIN = 0xC1
 #: in the length of a lease's head: a signature stands before it, see `seal`
 SIGNED = 1 << 31
 SIGNATURE_BYTES = 32
@@ -55,7 +62,7 @@ class Head:
         return bytes(msgpack.packb(fields))
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Frame:
     """Results of inputs `start` … `start + count - 1` of one lease."""
 
@@ -65,13 +72,18 @@ class Frame:
     busy: float
     replica: str
     #: position in the lease -> what `failure.describe` made of the exception
-    errors: dict[int, dict[str, Any]] = field(default_factory=dict)
+    errors: dict[int, dict[str, Any]]
     #: packed list of `count` outputs, nil where one failed
-    outputs: bytes | bytearray | memoryview = b"\x90"
+    outputs: bytes | bytearray | memoryview
 
     def parts(self) -> tuple[bytes | bytearray | memoryview, ...]:
         """The message, in pieces: large outputs are sent without being copied."""
-        head = msgpack.Packer().pack([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
+        if not self.errors:
+            replica = self.replica.encode()
+            length = _PLAIN_FRAME.size - LENGTH.size + len(replica)
+            fixed = _PLAIN_FRAME.pack(length, _PLAIN, PROTOCOL, self.start, self.count, self.busy)
+            return fixed, replica, self.outputs
+        head = msgpack.packb([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
         return LENGTH.pack(len(head)), head, self.outputs
 
     def packed(self) -> bytes:
@@ -89,13 +101,15 @@ def join(head: bytes, items: bytes) -> bytes:
 
 def split(message: bytes | bytearray) -> tuple[bytes, memoryview]:
     """The head and the packed list. Raises `CodecError` for a message that was cut short."""
-    begin, length = LENGTH.size, LENGTH.unpack_from(message)[0] if len(message) >= LENGTH.size else -1
-    if length >= SIGNED:
-        begin, length = begin + SIGNATURE_BYTES, length - SIGNED
-    if length < 0 or len(message) < begin + length:
-        raise CodecError("The message is cut short.")
-    body = memoryview(message)[begin:]
-    return bytes(body[:length]), body[length:]
+    begin = LENGTH.size
+    if len(message) >= begin:
+        length: int = LENGTH.unpack_from(message)[0]
+        if length >= SIGNED:
+            begin, length = begin + SIGNATURE_BYTES, length - SIGNED
+        end = begin + length
+        if end <= len(message):
+            return bytes(message[begin:end]), memoryview(message)[end:]
+    raise CodecError("The message is cut short.")
 
 
 def parse_head(head: bytes) -> Head:
@@ -120,14 +134,35 @@ def parse_head(head: bytes) -> Head:
 
 def parse_frame(message: bytes | bytearray) -> Frame:
     """Raises `PoolError` for another protocol version and `CodecError` for bytes that are no frame."""
+    if len(message) < _PLAIN_FRAME.size or message[LENGTH.size] != _PLAIN:
+        return _parse_frame_with_errors(message)
+    length, _, version, start, count, busy = _PLAIN_FRAME.unpack_from(message)
+    if version != PROTOCOL:
+        raise _foreign(version)
+    end = LENGTH.size + length
+    if not (_PLAIN_FRAME.size <= end <= len(message) and busy >= 0):
+        raise CodecError("The frame cannot be read: it is cut short.")
+    replica = message[_PLAIN_FRAME.size : end].decode(errors="replace")
+    outputs = memoryview(message)[end:]
+    return Frame(start=start, count=count, busy=busy, replica=replica, errors={}, outputs=outputs)
+
+
+def _parse_frame_with_errors(message: bytes | bytearray) -> Frame:
     head, outputs = split(message)
     try:
         version, *rest = msgpack.unpackb(head, strict_map_key=False)
         if version == PROTOCOL:
             start, count, busy, replica, errors = rest
+            numbers = isinstance(start, int) and isinstance(count, int) and isinstance(busy, float) and busy >= 0
+            if not (numbers and min(start, count) >= 0 and isinstance(replica, str) and isinstance(errors, dict)):
+                raise ValueError("a field of another kind")
             return Frame(start=start, count=count, busy=busy, replica=replica, errors=errors, outputs=outputs)
     except Exception as error:
         raise CodecError(f"The frame cannot be read: {error}") from error
-    raise PoolError(
+    raise _foreign(version)
+
+
+def _foreign(version: object) -> PoolError:
+    return PoolError(
         f"A replica speaks protocol {version} and this program {PROTOCOL}: install the same actorq on both."
     )

@@ -8,6 +8,7 @@ from functools import lru_cache
 from hashlib import sha1
 
 from actorq.frames import Frame
+from actorq.record import record
 
 
 @dataclass(kw_only=True)
@@ -46,7 +47,7 @@ def is_addressed(lease: str) -> bool:
     return lease[-9:-8] == "_"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Results:
     lease: str
     frame: Frame

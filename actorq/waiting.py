@@ -36,9 +36,9 @@ class Waker:
                 os.write(write, b"\0")
 
     def clear(self) -> None:
+        """After it was found ready. Should some of very many wakes be left, they only wake once more."""
         with contextlib.suppress(BlockingIOError):
-            while os.read(self._read, 4096):
-                pass
+            os.read(self._read, 4096)
 
     def close(self) -> None:
         """`wake` does nothing afterwards."""

@@ -76,7 +76,7 @@ class Simulation:
                 self._busy.discard(replica)
                 self._at(now + self._TRIP, "is reported", replica, lease, busy)
             else:
-                frame = Frame(start=0, count=lease.count, busy=busy, replica=replica, outputs=lease.inputs)
+                frame = Frame(start=0, count=lease.count, busy=busy, replica=replica, errors={}, outputs=lease.inputs)
                 self.ledger.results(lease.id, frame, now)
                 self._offer(now)
             self._begin(replica, now)

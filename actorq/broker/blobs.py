@@ -21,18 +21,18 @@ from actorq.errors import BrokerError, CodecError
 LARGE_BYTES = 32 * 1024
 #: a blob that nobody fetches (its reader died) goes by itself, seconds
 _TTL_SECONDS = 120
-#: no message of ours begins with it: it would be the length of a head
-_REFERENCE = b"\xff\xff\xff\xff"
+#: how a reference begins. No message of ours does: it would be the length of a head
+REFERENCE = b"\xff\xff\xff\xff"
 
 Parts = tuple[bytes | bytearray | memoryview, ...]
 
 
-def send(name: str, parts: Parts, *, lives: int = _TTL_SECONDS) -> tuple[bytes, list[Store]]:
+def send(parts: Parts, *name: str | bytes | int, lives: int = _TTL_SECONDS) -> tuple[bytes, list[Store]]:
     """What to give to a script for a message in `parts`, and what to store in the same write, as the blob `name`."""
-    if sum(map(len, parts)) < LARGE_BYTES:
-        return b"".join(parts), []
-    key = keys.blob(name)
-    return _REFERENCE + key.encode(), [Store(key=key, parts=parts, seconds=lives)]
+    if len(parts[-1]) < LARGE_BYTES and len(message := b"".join(parts)) < LARGE_BYTES:
+        return message, []
+    key = keys.blob(":".join(each.decode() if isinstance(each, bytes) else str(each) for each in name))
+    return REFERENCE + key.encode(), [Store(key=key, parts=parts, seconds=lives)]
 
 
 def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytearray:
@@ -40,9 +40,9 @@ def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytear
 
     `link` must not wait for a reply.
     """
-    if not message.startswith(_REFERENCE):
+    if not message.startswith(REFERENCE):
         return message
-    key = message[len(_REFERENCE) :].decode(errors="replace")
+    key = message[len(REFERENCE) :].decode(errors="replace")
     if not key.startswith(f"{keys.AQ}:blob:"):
         raise CodecError("The message refers to a key that is no blob.")
     data = link.fetch(key)

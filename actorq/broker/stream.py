@@ -20,10 +20,10 @@ def next_keys(env: str, worker: str) -> list[str]:
     return [keys.queue(env), keys.mail(worker), keys.SUSPENDED, keys.failed(env)]
 
 
-def after(entry_id: str) -> str:
+def after(entry_id: bytes) -> bytes:
     """The least stream id after `entry_id`."""
-    milliseconds, _, number = entry_id.partition("-")
-    return f"{milliseconds}-{int(number) + 1}"
+    milliseconds, _, number = entry_id.partition(b"-")
+    return b"%b-%d" % (milliseconds, int(number) + 1)
 
 
 def parse_reports(entries: list[tuple[bytes, list[bytes]]], link: Link) -> list[Report]:

@@ -188,12 +188,15 @@ class Link:
 
         Raises `BrokerError` when `patience` seconds have passed or trying again cannot help.
         """
-        return self._patiently(lambda: self.call_once(script, keys, args, stores))
+        return self.call_packed(script, Command.of(script, keys, *args).packed(), stores)
 
-    def call_once(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store]) -> Any:
+    def call_packed(self, script: Script, command: bytes, stores: Sequence[Store] = ()) -> Any:
+        """The same for a command that is packed already."""
+        return self._patiently(lambda: self.call_once(script, command, stores))
+
+    def call_once(self, script: Script, command: bytes, stores: Sequence[Store]) -> Any:
         """The same, once: `drop` the connection after an error. Raises redis-py's errors."""
         self._open()
-        command = Command.of(script, keys, *args).packed()
         for store in stores:
             self._write_store(store)
         self._write(command)
@@ -216,11 +219,11 @@ class Link:
     def call_quickly(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store], seconds: float
     ) -> Any:
-        """The same, once, and within `seconds`. Raises `BrokerError`."""
+        """`call`, once, and within `seconds`."""
         try:
             self._open()
             with self._within(seconds):
-                return self.call_once(script, keys, args, stores)
+                return self.call_once(script, Command.of(script, keys, *args).packed(), stores)
         except RedisError as error:
             self.drop()
             raise explain(error, self.url) from error

@@ -29,7 +29,6 @@ __all__ = [
     "add_calls",
     "cache_totals",
     "counted",
-    "load_count",
 ]
 
 P = ParamSpec("P")
@@ -41,7 +40,8 @@ during_load: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.n
 #: called after every load of a value that was kept, with the function and its arguments
 after_load: Callable[[ActorCached[Any, Any], tuple[Any, ...], dict[str, Any]], None] | None = None
 
-_loads = 0
+#: loads since the process started
+loads = 0
 
 
 @overload
@@ -85,11 +85,6 @@ def actor_cache(function: Callable[..., Any] | None = None, /, **options: Any) -
     return ActorCached(function, made)
 
 
-def load_count() -> int:
-    """Loads since the process started."""
-    return _loads
-
-
 def cache_totals() -> tuple[int, int, int]:
     """Hits, misses and entries over all functions of this process."""
     hits = misses = entries = 0
@@ -103,7 +98,7 @@ def cache_totals() -> tuple[int, int, int]:
 @contextlib.contextmanager
 def counted_load() -> Iterator[None]:
     """Around every load."""
-    global _loads
+    global loads
     with during_load():
         yield
-    _loads += 1
+    loads += 1

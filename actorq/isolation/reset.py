@@ -49,7 +49,7 @@ class Isolation:
         self._leaks = Leaks(self._report, own)
         self._loaded_modules = len(sys.modules)
         cache.during_load = self._process.keeping
-        self._loads = cache.load_count()
+        self._loads = cache.loads
         self.after_input = self._reset
 
     @contextlib.contextmanager
@@ -114,8 +114,8 @@ class Isolation:
         if imported:
             self._loaded_modules = len(sys.modules)
             self._globals.add(own_modules(self._environment))
-        if cache.load_count() != self._loads:
-            self._loads = cache.load_count()
+        if cache.loads != self._loads:
+            self._loads = cache.loads
             self._leaks.rebase()
         happened = self._process.take_happened()
         self._leaks.after_input(self.task, happened)

@@ -166,7 +166,7 @@ class PodTransport(RedisTransport):
     def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
         self._api.patience = _LOOK_PATIENCE
         self._login.renew(self._submit)
-        alive = self._submit.call(scripts.CHECK, self._map_keys(), self._check_args(counters))[1]
+        alive = self._submit.call(scripts.CHECK, self._keys, self._check_args(counters))[1]
         self._code.bring(self._submit, anew=not alive)
         self._keep_inputs()
         if not alive:  # the server has lost all of it, or this thread was stalled for long
@@ -226,7 +226,7 @@ class PodTransport(RedisTransport):
         self._submit.command("HSETNX", mine, "owner", self._owner)
         if self._submit.command("HGET", mine, "owner") != self._owner.encode():
             raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
-        self._submit.call(scripts.CHECK, self._map_keys(), self._check_args(Counters()))
+        self._submit.call(scripts.CHECK, self._keys, self._check_args(Counters()))
         self._login.create(self._submit)
         self._begun = True
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _BLOCK_SECONDS = 1.0
 #: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
 _TRIM_FRAMES = 32
-#: an argument of submit.lua, counted from the first that is not the same every time: "" for a lease that is sent for
+#: an argument of submit.lua, counted from the first that is not the same every time: b"" for a lease that is sent for
 #: the first time
 _OWNER = 6
 
@@ -49,8 +49,9 @@ class _Lane:
         self.link = link
         self.linger = Linger(link)
         self.id = f"call-{new_id()}"
+        self.name = self.id.encode()
         self.serial = 0
-        self.last = "0-0"
+        self.last = b"0-0"
         self.frames = 0
         self.renewed = 0.0
         self.keys = submit_keys(self.id, environment)
@@ -61,18 +62,18 @@ class _Lane:
         """The command that waits for what comes after the last result."""
         return self._read.packed(self.last)
 
-    def ttl(self) -> Argument:
+    def ttl(self) -> bytes:
         """The map's TTL when it is time to renew it; a map in use must not lapse between two calls."""
         now = time.monotonic()
         if now - self.renewed < keys.HEARTBEAT_SECONDS:
-            return ""
+            return b""
         self.renewed = now
-        return keys.MAP_TTL_SECONDS
+        return b"%d" % keys.MAP_TTL_SECONDS
 
-    def trim(self) -> str:
+    def trim(self) -> bytes:
         """Drops the frames read so far, now and then."""
         if self.frames < _TRIM_FRAMES:
-            return ""
+            return b""
         self.frames = 0
         return after(self.last)
 
@@ -106,7 +107,8 @@ class Caller:
         #: a call had trouble with the server: the next one is to look whether there is one
         self.failed = False
         self._task = task
-        self._description = f"{task.name}()"
+        self._description = f"{task.name}()".encode()
+        self._lease_seconds = str(environment.lease_seconds).encode()
         self._environment = environment
         head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
         self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
@@ -187,22 +189,21 @@ class Caller:
 
     def _submit(self, lane: _Lane, lease: str, parts: Parts, *, with_reply: bool = False) -> None:
         """Sends the lease and, behind it, the wait for its result."""
-        env = self._environment
-        nested = "1" if self.pool.is_own else ""
-        payload, stores = blobs.send(lease, parts, lives=keys.LEASE_TTL_SECONDS)
-        args: list[Argument] = [lane.ttl(), env.lease_seconds, iso_now(), lane.trim(), nested, lane.id, lane.id]
-        args += (lane.serial, lease, self._description, "", payload)
+        nested = b"1" if self.pool.is_own else b""
+        payload, stores = blobs.send(parts, lease, lives=keys.LEASE_TTL_SECONDS)
+        args = [lane.ttl(), self._lease_seconds, iso_now(), lane.trim(), nested, lane.name, lane.name]
+        args += (b"%d" % lane.serial, lease.encode(), self._description, b"", payload)
         if lane.link.connected and not (nested or with_reply or stores):
-            args[_OWNER] = ""
+            args[_OWNER] = b""
             try:
                 lane.link.send(NO_REPLY, lane.submit.packed(*args), lane.read())
                 return
             except BrokerError:
-                args[_OWNER] = lane.id
+                args[_OWNER] = lane.name
                 lane.link.drop()
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
-        if not lane.link.call(scripts.SUBMIT, lane.keys, [*keys.prefix(env.name), *args], stores)[1]:
-            raise no_replica_free(env.name)
+        if not lane.link.call_packed(scripts.SUBMIT, lane.submit.packed(*args), stores)[1]:
+            raise no_replica_free(self._environment.name)
         lane.link.ask(lane.read())
 
     def _receive(self, lane: _Lane) -> list[Report]:
@@ -214,7 +215,7 @@ class Caller:
         if not reply:
             return []
         entries = reply[0][1]
-        lane.last = entries[-1][0].decode()
+        lane.last = entries[-1][0]
         lane.frames += len(entries)
         return parse_reports(entries, lane.link)
 

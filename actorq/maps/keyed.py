@@ -88,10 +88,15 @@ class KeyedLedger(Ledger):
     def _look_ahead(self, replicas: int, size: int) -> None:
         """Draws inputs into the groups: the longer these are, the less often a replica runs dry."""
         source, affinity = self._source, self._affinity
-        if source.exhausted or self._stop_at is not None or affinity.bytes + self._buffered >= MAX_BUFFERED_BYTES:
+        self.held_back = False
+        if source.exhausted or self._stop_at is not None:
             return
-        wanted = replicas * max(_AHEAD_LEASES * size, _AHEAD_INPUTS) - affinity.waiting
-        count = min(wanted, self._room(_AHEAD_WINDOWS * replicas * LEASES_PER_REPLICA, size), _DRAW)
+        if affinity.bytes + self._buffered >= MAX_BUFFERED_BYTES:
+            self.held_back = True
+            return
+        wanted = min(replicas * max(_AHEAD_LEASES * size, _AHEAD_INPUTS) - affinity.waiting, _DRAW)
+        count = min(wanted, self._room(_AHEAD_WINDOWS * replicas * LEASES_PER_REPLICA, size))
+        self.held_back = count < wanted
         values = source.draw(count) if count > 0 else []
         if not values:
             return
@@ -240,7 +245,7 @@ class KeyedLedger(Ledger):
             end += 1
         self._buffered -= sum(map(len, outputs)) + ITEM_BYTES * len(outputs)
         self._taken = end
-        return Segment(lo=lo, count=end - lo, outputs=codec.join_list(outputs))
+        return Segment(lo=lo, count=end - lo, outputs=codec.join_list(outputs), errors={})
 
     @property
     def waiting(self) -> bool:
@@ -259,7 +264,8 @@ class KeyedLedger(Ledger):
         start = 0
         for at in range(1, len(indexes) + 1):
             if at == len(indexes) or indexes[at] != indexes[at - 1] + 1:
-                self._finish(Segment(lo=indexes[start], count=at - start, outputs=codec.join_list(parts[start:at])))
+                some = codec.join_list(parts[start:at])
+                self._finish(Segment(lo=indexes[start], count=at - start, outputs=some, errors={}))
                 start = at
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actorq import codec, failure
@@ -28,6 +28,7 @@ from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
 from actorq.names import new_id
+from actorq.record import record
 from actorq.settings import settings
 
 #: a lease whose replica vanished without saying at which input is split into this many, again and again, until the
@@ -41,7 +42,7 @@ LEASES_PER_REPLICA = 4
 _KEPT_FAILURES = 10_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Segment:
     """Finished inputs `lo` … `lo + count - 1`, still packed."""
 
@@ -49,7 +50,7 @@ class Segment:
     count: int
     outputs: bytes | bytearray | memoryview
     #: position in the segment -> the exception
-    errors: dict[int, Exception] = field(default_factory=dict)
+    errors: dict[int, Exception]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,8 @@ class Ledger:
         self._taken = 0  # outputs handed to the consumer
         #: outputs the consumer is done with: all it took before its last segment
         self.consumed = 0
+        #: more would have been offered, had the consumer taken more outputs
+        self.held_back = False
         self.given_up: list[GivenUp] = []  # for the transport to record
         self._again: list[tuple[float, int, _Again]] = []  # heap: not before, lo, what
         self._attempts: dict[int, int] = {}  # index -> tries that raised
@@ -109,6 +112,7 @@ class Ledger:
         per_replica = LEASES_PER_REPLICA if self.options.concurrency is None else 1
         window = self.options.window or max(replicas, 1) * per_replica
         due = not (self.options.in_batches and self.outstanding)
+        self.held_back = False
         leases: list[Lease] = []
         while len(self.outstanding) < window:
             lease = self._next_suspect() or self._next_again(now) or (self._next_new(window, replicas) if due else None)
@@ -168,6 +172,7 @@ class Ledger:
         remaining = None if total is None else total - self._drawn
         count = 1 if self.options.single else self._sizer.size(remaining, replicas)
         room = self._room(window, count)
+        self.held_back = room < count
         count = min(count, room)
         if count <= 0:
             return None
@@ -404,7 +409,7 @@ class Ledger:
 
     def _accept(self, indexes: Sequence[int], outputs: bytes | bytearray | memoryview) -> None:
         """The outputs of inputs that succeeded."""
-        self._finish(Segment(lo=indexes[0], count=len(indexes), outputs=outputs))
+        self._finish(Segment(lo=indexes[0], count=len(indexes), outputs=outputs, errors={}))
 
     def _finish(self, segment: Segment) -> None:
         self._buffered += len(segment.outputs)

@@ -84,7 +84,7 @@ class Pump:
             raise self.ledger.fatal
         consumed = self.ledger.consumed
         segment = self.ledger.take()
-        if segment is not None or self.ledger.consumed != consumed:
+        if self.ledger.held_back and (segment is not None or self.ledger.consumed != consumed):
             self._transport.wake()  # there is room for more
         if segment is None and self._over:
             if not self.ledger.finished:

@@ -56,16 +56,20 @@ class RedisTransport:
         self.replicas = self._at_least
         self._client = client
         self._map_id = map_id
+        self._name = map_id.encode()
         self._env = options.environment
         # two heads, since only a failure that is final belongs into RQ's registry
         self._heads = {final: replace(options.head, record=final).packed() for final in (False, True)}
         self._task = options.head.task
         self._lease_seconds = lease_seconds
         self._submit, self._reader = client.borrow(), client.borrow()
+        self._keys = submit_keys(map_id, self._env)
+        # `beat` renews the map; the first submission sets its TTL
+        self._offer = Command.of(scripts.SUBMIT, self._keys, *keys.prefix(self._env), "", lease_seconds)
         self._reading = False
         self._read = Command("XREAD", "COUNT", _COUNT, "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", keys.out(map_id))
-        self._last = "0-0"
-        self._trim = ""
+        self._last = b"0-0"
+        self._trim = b""
         self._waker = Waker()
         self._suspects: set[str] = set()
         self._started = time.time()
@@ -78,23 +82,24 @@ class RedisTransport:
     # -- Transport -----------------------------------------------------------------------------------------------------
 
     def offer(self, leases: Sequence[Lease], *, alone: bool) -> int:
-        args = self._submit_args()
+        args = [iso_now(), self._trim, b"1" if self._pool.is_own else b"", self._name, self._owner.encode()]
         stores: list[Store] = []
         for lease in leases:
             parts = seal(self._env, self._heads[lease.last_try], lease.inputs)
-            payload, store = blobs.send(lease.id, parts, lives=keys.LEASE_TTL_SECONDS)
+            payload, store = blobs.send(parts, lease.id, lives=keys.LEASE_TTL_SECONDS)
             stores += store
-            args += (lease.serial, lease.id, describe_lease(self._task, lease))
-            args += (lease.replica or ("1" if lease.front else ""), payload)
+            where = lease.replica.encode() or (b"1" if lease.front else b"")
+            described = describe_lease(self._task, lease).encode()
+            args += (b"%d" % lease.serial, lease.id.encode(), described, where, payload)
         try:
-            live, accepted = self._submit.call(scripts.SUBMIT, self._map_keys(), args, stores)
+            live, accepted = self._submit.call_packed(scripts.SUBMIT, self._offer.packed(*args), stores)
         except ServerFullError as error:
             self._bear_full(error, alone=alone, pause=_FULL_PAUSE)
             return 0
         if live < 0:
             raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
         self._full_since = None
-        self._trim = ""
+        self._trim = b""
         self.replicas = max(int(live), self._at_least)
         if accepted < len(leases):
             unused = [store.key for store in stores if store.key in {keys.blob(le.id) for le in leases[accepted:]}]
@@ -124,21 +129,22 @@ class RedisTransport:
 
     def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
         if not expecting and not self._reading:
-            ready([self._waker], timeout)
-            self._waker.clear()
+            if ready([self._waker], timeout):
+                self._waker.clear()
             return []
         if not self._reading:
             self._ask()
         if not self._reader.has_reply():
             found = ready([self._reader, self._waker], timeout)
-            self._waker.clear()
+            if self._waker.fileno() in found:
+                self._waker.clear()
             if self._reader.fileno() not in found:
                 return []
         return self._receive()
 
     def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
         args = [*self._check_args(counters), *(lease.id for lease in outstanding)]
-        reply = self._submit.call(scripts.CHECK, self._map_keys(), args)
+        reply = self._submit.call(scripts.CHECK, self._keys, args)
         self._code.bring(self._submit, anew=not reply[1])  # a server that has forgotten the map has no code either
         live, missing = int(reply[0]), {item.decode() for item in reply[2:]}
         self.replicas = max(live, self._at_least)
@@ -157,7 +163,7 @@ class RedisTransport:
                 self._reading = False
             args: list[Argument] = [*keys.prefix(self._env), self._owner, self._map_id]
             args += [lease.id for lease in outstanding]
-            self._submit.call(scripts.CLOSE, self._map_keys(), args)
+            self._submit.call(scripts.CLOSE, self._keys, args)
         finally:
             self._client.give_back(self._submit)
             self._client.give_back(self._reader)
@@ -182,9 +188,6 @@ class RedisTransport:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _map_keys(self) -> list[str]:
-        return submit_keys(self._map_id, self._env)
-
     def _check_args(self, counters: Counters) -> list[Argument]:
         """Whose heartbeat it is, and how far the map is, for `actorq status`: a count, then names and values."""
         return [
@@ -196,12 +199,6 @@ class RedisTransport:
             *("done", counters.succeeded + counters.failed),
             *("failed", counters.failed),
         ]
-
-    def _submit_args(self) -> list[Argument]:
-        only_idle = "1" if self._pool.is_own else ""
-        # `beat` renews the map; the first submission sets its TTL
-        args: list[Argument] = [*keys.prefix(self._env), "", self._lease_seconds, iso_now(), self._trim, only_idle]
-        return [*args, self._map_id, self._owner]
 
     def _bear_full(self, error: ServerFullError, *, alone: bool, pause: float) -> None:
         """A full server has refused an offer: waits a moment, or raises that where nothing of ours will make room."""
@@ -226,7 +223,7 @@ class RedisTransport:
         if not reply:
             return []
         entries = reply[0][1]
-        self._last = entries[-1][0].decode()
+        self._last = entries[-1][0]
         self._trim = after(self._last)
         return parse_reports(entries, self._submit)
 

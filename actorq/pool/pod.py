@@ -102,7 +102,7 @@ def _fetch_code(link: Link, payload: bytes, folder: Path) -> Unpacked | None:
 
 
 def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
-    message, stores = blobs.send(f"{lease}:1:0", (frame,))
+    message, stores = blobs.send((frame,), lease, 1, 0)
     for store in stores:
         link.command("SET", store.key, b"".join(store.parts), "EX", store.seconds)
     return ["l", lease, "f", message]

@@ -83,7 +83,8 @@ class ProcessTransport:
                 timeout = min(timeout, max(0.0, running.deadline - now))
         timeout = min(timeout, _EXIT_LOOK if self._running else timeout)
         found = ready([*self._running, self._waker], timeout)
-        self._waker.clear()
+        if self._waker.fileno() in found:
+            self._waker.clear()
         self._stop_overdue()
         reports = [self._read(pipe) for pipe in found if pipe in self._running]
         # a child that the task forked may hold the pipe open: the end of the process itself counts too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from actorq.cache import cache_totals, load_count
+from actorq import cache
 from actorq.cache.report import CacheReport, collect
 from actorq.replica.slots import REPORT_BYTES, Slot
 
@@ -13,9 +13,13 @@ _PAUSE_SECONDS = 1.0
 
 
 class CacheTeller:
-    """The executor's side."""
+    """The executor's side.
 
-    def __init__(self, slot: Slot) -> None:
+    Args:
+        slot: where it tells; None where another one of this process does.
+    """
+
+    def __init__(self, slot: Slot | None) -> None:
         self._slot = slot
         self._told: tuple[int, int, int] = (0, 0, 0)
         self._loads = 0
@@ -23,12 +27,12 @@ class CacheTeller:
 
     def tell(self) -> None:
         """Writes a report when there is something new. Called after every lease: most calls only look at the time."""
-        loads, now = load_count(), time.monotonic()
-        if loads == self._loads and now - self._told_at < _PAUSE_SECONDS:
+        now = time.monotonic()
+        if cache.loads == self._loads and now - self._told_at < _PAUSE_SECONDS:
             return
-        self._loads, self._told_at = loads, now
-        totals = cache_totals()
-        if totals != self._told:
+        self._loads, self._told_at = cache.loads, now
+        totals = cache.cache_totals()
+        if totals != self._told and self._slot is not None:
             self._told = totals
             self._slot.report(collect().pack(REPORT_BYTES))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,16 +46,16 @@ _WANT, _AGAIN = 1, 2
 _COMMITS = 3
 
 #: "<lease>:<attempt>", its results, its payload
-Done = tuple[str, Frame, bytes | bytearray]
+Done = tuple[bytes, Frame, bytes | bytearray]
 #: "<lease>:<attempt>", its payload
-Taken = tuple[str, bytes | bytearray]
+Taken = tuple[bytes, bytes | bytearray]
 
 
 @dataclass(kw_only=True)
 class _Sent:
     """A call that is not waited for."""
 
-    args: list[Argument]
+    args: list[bytes]
     #: the number of the lease that had run
     after: int
     #: if it was read before its time
@@ -91,9 +92,8 @@ class Exchange:
         self._slot = slot
         self._tidy = tidy
         self._wait = packed("BLPOP", keys.mail(worker), MAIL_SECONDS)
-        self._keys = next_keys(environment, worker)
-        self._who: tuple[Argument, ...] = (*keys.prefix(environment), worker, lease_seconds)
-        self._command = Command.of(scripts.NEXT, self._keys, *self._who)
+        self._who = (*keys.prefix(environment), worker)
+        self._command = Command.of(scripts.NEXT, next_keys(environment, worker), *self._who, lease_seconds)
         self._uncounted: Frame | None = None  # its results are committed, and not in the totals
         self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
         self._waits = False  # a BLPOP is sent whose answer has not been read
@@ -113,7 +113,7 @@ class Exchange:
         """
         # with nothing done: a connection that broke long ago may have taken a mail since, as its wait is the older one
         again = again or self._unsure or done is None
-        reply = self._call(*self._arguments(done, "1" if want else "", "1" if again else ""))
+        reply = self._call(*self._arguments(done, b"1" if want else b"", b"1" if again else b""))
         self._unsure = False
         self._slot.release()
         self._busy, self.plenty = bool(reply[1]), bool(reply[4])
@@ -161,7 +161,7 @@ class Exchange:
 
     # -- ahead ---------------------------------------------------------------------------------------------------------
 
-    def go_on(self, done: Done | None, member: str, patience: float) -> None:
+    def go_on(self, done: Done | None, member: bytes, patience: float) -> None:
         """Commits what is done, and does not wait: `member` runs now. Claims a lease behind it, if that can be patient.
 
         Args:
@@ -169,14 +169,14 @@ class Exchange:
         """
         if done is None and not patience:
             return
-        args, stores = self._arguments(done, "a" if patience else "-", member)
+        args, stores = self._arguments(done, b"a" if patience else b"-", member)
         if stores or not self._link.connected:
             self._unsure = self._unsure or not self._link.connected
-            args[_WANT] = "-"
+            args[_WANT] = b"-"
             self._call_patiently(args, stores)
         else:
             self._sent = _Sent(args=args, after=self._slot.lease)
-            self._slot.sent("" if done is None else done[0], int(patience * 1e9))
+            self._slot.sent(b"" if done is None else done[0], int(patience * 1e9))
             try:
                 self._link.send(self._command.packed(*args))
             except BrokerError:
@@ -190,7 +190,7 @@ class Exchange:
             return None
         self._read_answer(sent, self._link.read)
         if sent.lost and sent.args[_COMMITS]:  # once more
-            sent.args[_WANT] = "-"
+            sent.args[_WANT] = b"-"
             self._call_patiently(sent.args, [])
         self._slot.settled()
         if sent.lost:
@@ -204,12 +204,12 @@ class Exchange:
             return None
         return self._taken(*sent.answer[1:4])
 
-    def forgo(self, running: str) -> None:
+    def forgo(self, running: bytes) -> None:
         """Gives back what was claimed behind `running`, if there is another replica. Called while it runs."""
         link, sent = self.free_link(), self._sent
         if sent is None or sent.answer is None or not sent.answer[1] or sent.forgone:
             return
-        args: list[Argument] = [*self._who[:-1], running]
+        args: list[Argument] = [*self._who, running]
         try:
             sent.forgone = bool(link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS))
         except BrokerError:
@@ -232,41 +232,45 @@ class Exchange:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _arguments(self, done: Done | None, want: str, again: str) -> tuple[list[Argument], list[Store]]:
+    def _arguments(self, done: Done | None, want: bytes, again: bytes) -> tuple[list[bytes], list[Store]]:
         """The arguments of next.lua, and what is to be stored in front of it."""
         if done is None:
-            return [iso_now(), want, again, "", "", b"", 0], []
+            return [iso_now(), want, again, b"", b"", b"", b"0"], []
         member, frame, payload = done
         self._uncounted = frame
-        message, stores = blobs.send(f"{member}:{frame.start}", frame.parts())
-        lease, _, attempt = member.rpartition(":")
-        args: list[Argument] = [iso_now(), want, again, lease, attempt, message]
-        args += _failures(self._environment, lease, frame, payload) if frame.errors else (0,)
+        message, stores = blobs.send(frame.parts(), member, frame.start)
+        lease, _, attempt = member.rpartition(b":")
+        args = [iso_now(), want, again, lease, attempt, message, b"0"]
+        if frame.errors:
+            args[-1:] = _failures(self._environment, lease.decode(), frame, payload)
         return args, stores
 
-    def _call(self, args: list[Argument], stores: list[Store]) -> Any:
+    def _call(self, args: list[bytes], stores: list[Store]) -> Any:
         """The reply of next.lua. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
-        try:
-            if self._link.connected:
-                try:
-                    if stores:
-                        return self._link.call_once(scripts.NEXT, self._keys, [*self._who, *args], stores)
-                    return self._send(args)
-                except (RedisError, BrokerError):
-                    self._link.drop()
+        reply = None
+        if self._link.connected:
+            try:
+                if stores:
+                    reply = self._link.call_once(scripts.NEXT, self._command.packed(*args), stores)
+                else:
+                    reply = self._send(args)
+            except (RedisError, BrokerError):
+                self._link.drop()
+        if reply is None:
             # without the wait behind it: the server may still serve a wait of the old connection first
-            args[_WANT], args[_AGAIN] = "1" if args[_WANT] else "", "1"
-            return self._call_patiently(args, stores)
-        finally:
+            args[_WANT], args[_AGAIN] = b"1" if args[_WANT] else b"", b"1"
+            reply = self._call_patiently(args, stores)
+        if self._uncounted is not None:
             self._meanwhile()
+        return reply
 
-    def _call_patiently(self, args: list[Argument], stores: list[Store]) -> Any:
-        return self._link.call(scripts.NEXT, self._keys, [*self._who, *args], stores)
+    def _call_patiently(self, args: list[bytes], stores: list[Store]) -> Any:
+        return self._link.call_packed(scripts.NEXT, self._command.packed(*args), stores)
 
-    def _send(self, args: list[Argument]) -> Any:
+    def _send(self, args: list[bytes]) -> Any:
         """The reply of next.lua; while it is on its way, the process is tidied up."""
-        if waits := args[_WANT] == "1" and not self._busy:
-            args[_WANT] = "+"
+        if waits := args[_WANT] == b"1" and not self._busy:
+            args[_WANT] = b"+"
             self._link.send(self._command.packed(*args), self._wait)
         else:
             self._link.send(self._command.packed(*args))
@@ -284,21 +288,21 @@ class Exchange:
 
     def _taken(self, lease: bytes, attempt: bytes, message: bytes) -> Taken:
         """A lease with its payload, fetched if it is large."""
-        try:
-            payload = blobs.receive(self._link, message, keep=True)  # another attempt may need it
-        except CodecError:
-            payload = message  # running it tells its submitter
-        return f"{lease.decode()}:{attempt.decode()}", payload
+        payload: bytes | bytearray = message
+        if message.startswith(blobs.REFERENCE):
+            with suppress(CodecError):  # it is gone: running the reference tells its submitter
+                payload = blobs.receive(self._link, message, keep=True)  # another attempt may need it
+        return b"%b:%b" % (lease, attempt), payload
 
 
-def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[Argument]:
+def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[bytes]:
     """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
     try:
         head, items = unseal(environment, payload)  # what is not signed must not be signed here
         parsed, inputs = parse_head(head), codec.split_list(bytes(items))
     except ActorqError:  # the payload itself is what failed
-        return [0]
-    fields: list[Argument] = []
+        return [b"0"]
+    fields: list[bytes] = []
     final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
     chosen = final[:_RECORDED_FAILURES]
     for at in chosen:
@@ -307,5 +311,6 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
         encoded = base64.b64encode(zlib.compress(text.encode(errors="replace")))
         description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
         again = b"".join(seal(environment, head, codec.join_list([inputs[position]])))
-        fields += (f"{lease}-{position}", description, encoded, again if len(again) < blobs.LARGE_BYTES else b"")
-    return [len(chosen), *fields]
+        kept = again if len(again) < blobs.LARGE_BYTES else b""
+        fields += (f"{lease}-{position}".encode(), description.encode(errors="replace"), encoded, kept)
+    return [b"%d" % len(chosen), *fields]

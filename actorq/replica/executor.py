@@ -28,16 +28,17 @@ from actorq.isolation import Isolation
 from actorq.isolation.randomness import generators_of, reseed
 from actorq.isolation.reset import own_modules
 from actorq.log import logger
-from actorq.ping import PING
 from actorq.replica.caches import CacheTeller
 from actorq.replica.exchange import MAIL_SECONDS, Done, Exchange, Taken
 from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
+from actorq.replica.tight import TightRun
 from actorq.replica.versions import Versions
 from actorq.replica.wear import Wear
 from actorq.seal import unseal
+from actorq.settings import settings
 
 #: how long a flush in the middle of a task may hold up the task, seconds
 _FLUSH_PATIENCE = 1.0
@@ -74,7 +75,7 @@ class Executor:
         self._spec = spec
         self._worker = worker
         self._slot = slot
-        self._caches = CacheTeller(slot)
+        self._caches = self._make_teller(slot)
         self._environment = environment
         self._inputs_done = 0
         self._usual_seconds = 1.0  # what leases took, exponential mean
@@ -84,12 +85,13 @@ class Executor:
         self._linger = Linger(self._link)
         self._exchange = Exchange(self._link, spec.environment, worker, spec.lease_seconds, slot, tidy=self._tidy_up)
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
+        self._last: Prepared | None = None  # of the lease before, where leases are not signed
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
         self._lifecycle = self._make_lifecycle()
         self._versions = self._make_versions()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
-        self._lease = ""
+        self._lease = b""
         self._stopped_early = False  # the lease was cancelled while its code was loaded
         self._untidy = False  # a lease has run, and `_tidy_up` has not
         self._waiting = False  # inside the wait on the mailbox, where the handler may raise
@@ -104,7 +106,8 @@ class Executor:
         taken = self._take(None)
         while taken is not None:
             done = self._work(*taken)
-            self._look_at_wear()
+            if self._wear.possible or self._isolation.after_input is not None:
+                self._look_at_wear()
             taken = self._follow(done)
 
     def start(self) -> None:
@@ -116,7 +119,7 @@ class Executor:
             self._isolation.after_input()
         self._settle_in()
         self._wear = Wear(self._environment, self._spec.memory_share)
-        self._tell_caches()
+        self._caches.tell()
         self._slot.enter(SERVING, time.monotonic_ns())
 
     def end(self) -> None:
@@ -147,7 +150,7 @@ class Executor:
             raise Stop(failure.TIMEOUT)
         elif request == MEMORY and run.armed and self._slot.request_of == self._slot.input:
             run.armed = False
-            self._wear.stopped_for_memory = True
+            self._wear.stop_for_memory()
             self._slot.stopping()
             raise Stop(failure.LOST)
         elif request == CANCEL and self._slot.request_of == self._slot.lease:
@@ -157,6 +160,9 @@ class Executor:
                 raise Stop(failure.CANCELLED)
 
     # -- what kinds of executors do in their own ways ------------------------------------------------------------------
+
+    def _make_teller(self, slot: Slot) -> CacheTeller:
+        return CacheTeller(slot)
 
     def _make_lifecycle(self) -> Lifecycle:
         return Lifecycle(self._spec, self._event_loop, lambda: self._versions.active)
@@ -181,10 +187,13 @@ class Executor:
     def _settle_in(self) -> None:
         """All that the replica holds is loaded; leases may come."""
 
-    def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
+    def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         """A lease, ready to run."""
         inputs, whole = codec.unpack_each(packed)
-        return Run(prepared, inputs, self._slot, self._isolation.after_input, whole=whole)
+        reset = self._isolation.after_input
+        if whole and reset is None and TightRun.suits(prepared):
+            return TightRun(prepared, inputs, self._slot)
+        return Run(prepared, inputs, self._slot, reset)
 
     def _rest(self) -> bool:
         """There is nothing to run now. Returns whether the replica has to say that it is idle, since it was not."""
@@ -194,10 +203,6 @@ class Executor:
     def _wants_rest(self) -> bool:
         """It has something to do before it may be handed a lease."""
         return False
-
-    def _tell_caches(self) -> None:
-        """Tells the supervisor what `@actor_cache` holds."""
-        self._caches.tell()
 
     def _read_mail(self) -> Any:
         """The answer to the wait on the mailbox. `on_wake` raises out of it when the replica drains."""
@@ -215,10 +220,9 @@ class Executor:
         leaving = self.worn_out
         taken = self._next(done, again=again)
         while taken is None and not self._draining:
-            rested = self._rest()
-            self._tell_caches()
-            taken = None if rested else self._wait_for_mail()
+            taken = None if self._rest() else self._wait_for_mail()
             if taken is None:
+                self._caches.tell()
                 self._look_at_wear()
                 taken = self._next(None)
         if self.worn_out and not leaving:  # seen when the next lease was on its way: it must not run here
@@ -261,15 +265,14 @@ class Executor:
 
     # -- working -------------------------------------------------------------------------------------------------------
 
-    def _work(self, member: str, payload: bytes | bytearray) -> Done:
+    def _work(self, member: bytes, payload: bytes | bytearray) -> Done:
         """Runs one lease and returns what to commit."""
         self._slot.hold(member)
         self._untidy = True
         self._stopped_early = False
         try:
-            head, packed = unseal(self._spec.environment, payload)
-            prepared = self._prepare(head)
-            run = self._run_of(prepared, head, packed)
+            prepared, packed = self._open(payload)
+            run = self._run_of(prepared, packed)
         except ActorqError as error:
             return member, self._refused(payload, error), payload
         self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
@@ -298,8 +301,8 @@ class Executor:
         if not self._untidy:
             return
         self._untidy = False
-        self._tell_caches()
-        if self.worn_out:
+        self._caches.tell()
+        if self.worn_out or self._isolation.after_input is None:
             return
         try:
             self._isolation.after_lease()
@@ -313,27 +316,36 @@ class Executor:
         self._draining = self.worn_out = True
         self._sync(run)
 
+    def _open(self, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
+        """What runs a lease, and its inputs, packed."""
+        last = self._last
+        if last is not None and last.version is self._versions.current and payload.startswith(last.prefix):
+            return last, memoryview(payload)[len(last.prefix) :]
+        head, packed = unseal(self._spec.environment, payload)
+        prepared = self._prepare(head)
+        if settings().signing_key is None:  # else each lease has a signature of its own, which must be looked at
+            self._last = prepared
+        return prepared, packed
+
     def _prepare(self, head: bytes) -> Prepared:
         prepared = self._prepared.get(head)
-        if prepared is None:
-            parsed = parse_head(head)
-            # imports and start hooks of the user's: what ends the process is charged to the lease, and can be stopped
-            self._slot.begin_lease(1, time.monotonic_ns(), None)
-            try:
-                function = self._versions.function(parsed.code, parsed.task)
-            finally:
-                slot = self._slot
-                self._stopped_early = slot.request == CANCEL and slot.request_of == slot.lease
-                slot.end_lease()
-            prepared = Prepared(function, parsed, anew=self._isolation.after_input is not None)
-            self._prepared[head] = prepared
+        if prepared is not None and prepared.version is self._versions.current:
+            return prepared
+        parsed = parse_head(head) if prepared is None else prepared.head
+        # imports and start hooks of the user's: what ends the process is charged to the lease, and can be stopped
+        slot = self._slot
+        slot.begin_lease(1, time.monotonic_ns(), None)
+        try:
+            function = self._versions.function(parsed.code, parsed.task)
+        finally:
+            self._stopped_early = slot.request == CANCEL and slot.request_of == slot.lease
+            slot.end_lease()
+        if prepared is None or prepared.task is not function:  # a version may be forgotten, and come anew
+            anew = self._isolation.after_input is not None
+            prepared = self._prepared[head] = Prepared(function, parsed, packed=head, anew=anew)
             if len(self._prepared) > _PREPARED_MAPS:
                 self._prepared.popitem(last=False)
-        elif prepared.head.task != PING:
-            parsed = prepared.head
-            if self._versions.function(parsed.code, parsed.task) is not prepared.task:
-                del self._prepared[head]  # its version was forgotten, and has come anew
-                return self._prepare(head)
+        prepared.version = self._versions.current
         return prepared
 
     def _refused(self, payload: bytes | bytearray, error: ActorqError) -> Frame:
@@ -388,7 +400,7 @@ class Executor:
         if frame is None:
             args += (0, 0, b"")
         else:
-            message, stores = blobs.send(f"{self._lease}:{frame.start}", frame.parts())
+            message, stores = blobs.send(frame.parts(), self._lease, frame.start)
             args += (frame.start, frame.start + frame.count, message)
         must = self._draining or self.worn_out or self._wear.stopped_for_memory
         args += ("" if end is None else end, "1" if must else "")

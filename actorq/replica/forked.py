@@ -40,20 +40,18 @@ class ForkRun(Run):
     """One lease whose inputs are run by `forker`'s children.
 
     Args:
-        head: of the lease, packed: each child is told by it what to run.
         inputs: packed each.
     """
 
     _nothing = _NIL
 
-    def __init__(self, prepared: Prepared, head: bytes, inputs: list[bytes], slot: Slot, forker: Forker) -> None:
+    def __init__(self, prepared: Prepared, inputs: list[bytes], slot: Slot, forker: Forker) -> None:
         super().__init__(prepared, inputs, slot, None)
-        self._head = head
         self._forker = forker
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after a cancel."""
-        slot, outputs = self._slot, self._outputs.last
+        slot, outputs = self._slot, self._outputs
         for item in self._inputs:
             if self._forker.wants_loads and not self._settle():
                 self._caught(Stop(failure.CANCELLED))
@@ -88,7 +86,7 @@ class ForkRun(Run):
 
     def _run_one(self, item: bytes) -> Reply:
         begun, timeout = time.monotonic(), self.prepared.head.timeout
-        child, reply = self._forker.begin(self._head, item), None
+        child, reply = self._forker.begin(self.prepared.packed, item), None
         try:
             reply = self._wait(child, _HEAD_START)
             if reply is None:
@@ -150,12 +148,12 @@ class ForkingExecutor(Executor):
     def _own_modules(self) -> list[str]:
         return own_modules(self._versions.environment)
 
-    def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
+    def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         assert self._forker is not None
         if prepared.head.code != self._code and prepared.head.task != PING:
             self._code = prepared.head.code
             self._forker.changed()
-        return ForkRun(prepared, head, codec.split_list(bytes(packed)), self._slot, self._forker)
+        return ForkRun(prepared, codec.split_list(bytes(packed)), self._slot, self._forker)
 
     @property
     def _wants_rest(self) -> bool:

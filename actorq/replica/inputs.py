@@ -23,7 +23,7 @@ class Inputs:
     """What a lease runs.
 
     Args:
-        values: a list or a range.
+        values: a range, or a list, which is its own from now on.
     """
 
     __slots__ = ("_cut_off", "_state", "_values", "count")
@@ -32,7 +32,7 @@ class Inputs:
         self._values = values
         #: those cut off not counted
         self.count = len(values)
-        part = list(values[:PART])
+        part = values if type(values) is list and self.count <= PART else list(values[:PART])
         #: inputs before the part, the part, and the iterator over it
         self._state: tuple[int, list[Any], Iterator[Any]] = (0, part, iter(part))
         #: what the last `cut` took from the part, and the count before it

@@ -21,6 +21,7 @@ from typing import Any
 
 from actorq import codec
 from actorq.frames import parse_head
+from actorq.replica.caches import CacheTeller
 from actorq.replica.executor import Executor
 from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
@@ -142,13 +143,17 @@ class Lane(Executor):
 
     # -- in its thread -------------------------------------------------------------------------------------------------
 
-    def _work(self, member: str, payload: bytes | bytearray) -> Any:
+    def _work(self, member: bytes, payload: bytes | bytearray) -> Any:
         try:
             return super()._work(member, payload)
         finally:
             if self._has_turn:
                 self._has_turn = False
                 self._turns.leave()
+
+    def _open(self, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
+        self._last = None  # every lease has to wait for the turn of its code
+        return super()._open(payload)
 
     def _prepare(self, head: bytes) -> Prepared:
         if self._spec.bundles and not self._has_turn:
@@ -157,7 +162,7 @@ class Lane(Executor):
         with self._lock:
             return super()._prepare(head)
 
-    def _run_of(self, prepared: Prepared, head: bytes, packed: memoryview) -> Run:
+    def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         inputs, _ = codec.unpack_each(packed)
         return LoopRun(prepared, inputs, self._slot, self._shared_loop, self._inbox, self.on_wake)
 
@@ -171,9 +176,8 @@ class Lane(Executor):
                 break
         return self._link.read()
 
-    def _tell_caches(self) -> None:
-        if self._first is self:  # they are the process's
-            super()._tell_caches()
+    def _make_teller(self, slot: Slot) -> CacheTeller:
+        return CacheTeller(slot) if self._first is self else CacheTeller(None)  # they are the process's
 
     def start(self) -> None:
         """The rest was done by `start_all`."""
@@ -250,7 +254,7 @@ class LoopRun(Run):
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after a cancel."""
-        self._run_published(self._on_loop)
+        self._run_each(self._on_loop)
 
     def _on_loop(self, value: Any) -> Any:
         """Runs one input on the loop and waits for it."""

@@ -1,9 +1,8 @@
 """Runs the inputs of one lease, and can be asked in the middle what is done and what has not begun.
 
-Two loops do the same work. The *published* one tells the supervisor before every input which it is, and since when: it
-costs some 0.3 µs an input and serves everything. The *tight* one is a C-level `extend(map(f, inputs))` for thousands at
-a time: for inputs that take microseconds, where the published loop would cost more than the task. Their outputs are
-packed by the thousand, too, see `outputs.py`.
+Two loops do the same work. The one here is *published*: it tells the supervisor before every input which it is, and
+since when. That costs some 0.3 µs an input, and serves everything. The *tight* one, in `tight.py`, is for inputs that
+take microseconds.
 
 In both, a signal handler that runs between two bytecodes sees an exact state: outputs so far, the one input that runs
 (or none), and the rest, which it may cut off, see `inputs.py`.
@@ -17,15 +16,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import starmap
 from typing import Any
 
 from actorq import codec, failure
 from actorq.errors import CodecError, PayloadTooLargeError
-from actorq.frames import CALL, STAR, Frame, Head
-from actorq.replica.inputs import PART, Inputs
+from actorq.frames import CALL, LENGTH, ONE, STAR, Frame, Head
+from actorq.replica.inputs import Inputs
 from actorq.replica.memory import stopped_for
-from actorq.replica.outputs import Outputs
 from actorq.replica.slots import Slot
 from actorq.settings import settings
 
@@ -49,33 +46,42 @@ class Prepared:
     """A task and the constants of one map, ready to be called with an input. Cached per head.
 
     Args:
+        packed: the head as it travels.
         anew: an input must not see what another did to the constants.
     """
 
-    def __init__(self, function: Callable[..., Any], head: Head, *, anew: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], head: Head, *, packed: bytes = b"", anew: bool = False) -> None:
         kwargs = codec.unpack(head.kwargs) if head.kwargs else {}
         if not isinstance(kwargs, dict):
             raise CodecError("The constant arguments of the map are not a dict.")
         self.head = head
+        self.packed = packed
+        #: what the leases of the map begin with, unless they are signed
+        self.prefix = LENGTH.pack(len(packed)) + packed
         self.task = function
+        #: what the executor got the task from; not used here
+        self.version: object = None
         self.function = partial(function, **kwargs) if kwargs else function
-        #: the constants are decoded for every input, which may change them
-        self._anew = anew and not all(type(value) in _UNCHANGEABLE for value in kwargs.values())
+        call = self.function
+        if anew and not all(type(value) in _UNCHANGEABLE for value in kwargs.values()):
+            call = self._call_anew
+        #: runs one input
+        self.call = _UNPACKING[head.mode](call)
         self.is_async = inspect.iscoroutinefunction(function)
+        #: its inputs are as short as the tight loop is for
         self.tight = False
 
-    def call(self, value: Any) -> Any:
-        mode = self.head.mode
-        function = partial(self.task, **codec.unpack(self.head.kwargs)) if self._anew else self.function
-        if mode == STAR:
-            return function(*value)
-        if mode == CALL:
-            return function(*value[0], **value[1])
-        return function(value)
+    def _call_anew(self, *args: Any, **kwargs: Any) -> Any:
+        """With constants that were decoded for this input, which may change them."""
+        return self.task(*args, **{**codec.unpack(self.head.kwargs), **kwargs})
 
-    def observe(self, count: int, busy: float) -> None:
-        """How long inputs of this task take decides which loop runs the next lease."""
-        self.tight = busy < _TIGHT_SECONDS * count
+
+#: how an input becomes the arguments of a call, by the mode of its map
+_UNPACKING: dict[int, Callable[[Callable[..., Any]], Callable[[Any], Any]]] = {
+    ONE: lambda function: function,
+    STAR: lambda function: lambda value: function(*value),
+    CALL: lambda function: lambda value: function(*value[0], **value[1]),
+}
 
 
 class Run:
@@ -84,21 +90,12 @@ class Run:
     #: stands for the output of an input that failed
     _nothing: Any = None
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        inputs: Sequence[Any],
-        slot: Slot,
-        reset: Callable[[], None] | None,
-        *,
-        whole: bool = False,
-    ) -> None:
+    def __init__(self, prepared: Prepared, inputs: Sequence[Any], slot: Slot, reset: Callable[[], None] | None) -> None:
         self.prepared = prepared
         self._inputs = Inputs(inputs)
         self._slot = slot
         self._reset = reset
-        self._whole = whole  # all inputs could be decoded
-        self._outputs = Outputs()
+        self._outputs: list[Any] = []
         self._errors: dict[int, dict[str, Any]] = {}
         self._flushed = 0
         self._since = self._begun = time.perf_counter()
@@ -114,8 +111,13 @@ class Run:
         return self._inputs.count
 
     @property
+    def done(self) -> int:
+        """Inputs that have their result."""
+        return len(self._outputs)
+
+    @property
     def pending_results(self) -> bool:
-        return len(self._outputs) > self._flushed
+        return self.done > self._flushed
 
     def cut(self) -> int | None:
         """Drops the inputs that have not begun; returns where the lease ends now, None when that has not changed."""
@@ -132,24 +134,15 @@ class Run:
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after `Stop("cancelled")`."""
         prepared = self.prepared
-        tight = prepared.tight and self._reset is None and prepared.head.timeout is None and not prepared.is_async
-        if tight and prepared.head.mode != CALL and self._whole:
-            self._run_tight()
-        elif prepared.is_async:
-            self._run_published(partial(_run_coroutine, event_loop(), prepared.call))
-        else:
-            self._run_published(prepared.call)
-        done = len(self._outputs)
-        if done:
-            prepared.observe(done, time.perf_counter() - self._begun)
+        self._run_each(partial(_run_coroutine, event_loop(), prepared.call) if prepared.is_async else prepared.call)
 
     def take(self, replica: str) -> Frame:
         """The results since the last call, as a frame."""
-        start, end = self._flushed, len(self._outputs)
+        start, end = self._flushed, self.done
         now = time.perf_counter()
         busy, self._since = now - self._since, now
         self._flushed = end
-        packed = self._outputs.packed(start, self._pack)  # first: an output that cannot be carried is an error
+        packed = self._packed_from(start)  # first: an output that cannot be carried is an error
         errors = {at - start: error for at, error in self._errors.items() if at >= start} if self._errors else {}
         return Frame(start=start, count=end - start, busy=busy, replica=replica, errors=errors, outputs=packed)
 
@@ -160,40 +153,9 @@ class Run:
 
     def abandon(self, why: str) -> None:
         """Every input without a result fails."""
-        for position in range(len(self._outputs), self._inputs.count):
+        for position in range(self.done, self._inputs.count):
             self._errors[position] = failure.described(failure.CANCELLED, why, final=True)
-            self._outputs.last.append(self._nothing)
-
-    # -- loops ---------------------------------------------------------------------------------------------------------
-
-    def _run_tight(self) -> None:
-        outputs, inputs, function = self._outputs.last, self._inputs, self.prepared.function
-        star = self.prepared.head.mode == STAR
-        pid = os.getpid()
-        while not self.stopped:
-            some = inputs.part()
-            try:
-                self.armed = True
-                # keeps the outputs before an exception, so their number is the position of the input that raised
-                outputs.extend(starmap(function, some) if star else map(function, some))
-                self.armed = False
-            except BaseException as error:
-                self.armed = False
-                if os.getpid() != pid:
-                    os._exit(1)
-                if isinstance(error, Stop) and len(self._outputs) == inputs.begun:  # it came when no input was running
-                    self.stopped = error.kind == failure.CANCELLED
-                else:
-                    self._caught(error)
-                continue
-            if os.getpid() != pid:  # see below
-                os._exit(0)
-            if len(self._outputs) < inputs.begun:  # `extend` took it for the end of the map
-                self._caught(StopIteration("the task raised StopIteration"))
-            elif inputs.begun == inputs.count:
-                return
-            if len(outputs) >= PART:
-                outputs = self._outputs.seal(self._pack)
+            self._append(self._nothing)
 
     def restore(self) -> None:
         """Puts the process back. `spoilt` says when that failed."""
@@ -203,8 +165,10 @@ class Run:
         except Exception as error:  # an object of the task's that refuses to be put back
             self.spoilt = f"{type(error).__name__}: {error}"
 
-    def _run_published(self, call: Callable[[Any], Any]) -> None:
-        outputs, slot, reset = self._outputs.last, self._slot, self._reset
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _run_each(self, call: Callable[[Any], Any]) -> None:
+        outputs, slot, reset = self._outputs, self._slot, self._reset
         now, getpid, pid = time.monotonic_ns, os.getpid, os.getpid()
         for value in self._inputs:
             slot.begin_input(len(outputs), now())
@@ -231,6 +195,12 @@ class Run:
                 self.restore()
                 if self.spoilt is not None:
                     return
+        self._observe()
+
+    def _observe(self) -> None:
+        """How long inputs of this task take decides which loop runs the next lease."""
+        if done := self.done:
+            self.prepared.tight = (time.perf_counter() - self._begun) < _TIGHT_SECONDS * done
 
     def _caught(self, error: BaseException) -> bool:
         """Books an exception of the input that was running; False when the lease is over."""
@@ -248,10 +218,17 @@ class Run:
         else:
             data = failure.describe(error)
             data["message"] = f"the task raised {type(error).__name__}({data['message']}), which would end the process"
-        self._errors[len(self._outputs)] = data
-        self._outputs.last.append(self._nothing)
+        self._errors[self.done] = data
+        self._append(self._nothing)
         error.__traceback__ = None  # frees the task's frames now, not with the next error
         return True
+
+    def _append(self, output: Any) -> None:
+        self._outputs.append(output)
+
+    def _packed_from(self, start: int) -> bytes:
+        """The outputs from position `start` on, as a packed list."""
+        return self._pack(self._outputs[start:] if start else self._outputs, start)
 
     def _pack(self, outputs: list[Any], start: int) -> bytes:
         """Outputs as a packed list; one that cannot be carried fails. `start`: the position of the first."""

@@ -112,7 +112,7 @@ class Slot:
 
     # -- written by the executor ---------------------------------------------------------------------------------------
 
-    def hold(self, name: str) -> None:
+    def hold(self, name: bytes) -> None:
         """The executor holds lease `name`, "<lease>:<attempt>"."""
         self._put(_NAME_AT, _NAME_LENGTH, name)
 
@@ -136,8 +136,8 @@ class Slot:
         """The lease is no longer held."""
         self.cells[_NAME_LENGTH] = 0
 
-    def sent(self, name: str, patience: int) -> None:
-        """The results of lease `name` ("": of none) are sent, and not known to have arrived.
+    def sent(self, name: bytes, patience: int) -> None:
+        """The results of lease `name` (b"": of none) are sent, and not known to have arrived.
 
         Args:
             patience: of one more lease that the executor may be given in return, to be taken back when the next one
@@ -151,11 +151,11 @@ class Slot:
         self.cells[_PATIENCE] = 0
         self.cells[_SENT_LENGTH] = 0
 
-    def _put(self, at: int, length: int, name: str) -> None:
-        cells, data = self.cells, name.encode()
+    def _put(self, at: int, length: int, name: bytes) -> None:
+        cells, size = self.cells, len(name)
         cells[length] = 0
-        self._page[at : at + len(data)] = data
-        cells[length] = len(data)
+        self._page[at : at + size] = name
+        cells[length] = size
 
     def begin_input(self, position: int, since: int) -> None:
         cells = self.cells

@@ -205,7 +205,8 @@ class Supervisor:
         if self._lifeline is not None:
             sources.append(self._lifeline)
         found = ready(sources, timeout)
-        self._waker.clear()
+        if self._waker.fileno() in found:
+            self._waker.clear()
         if self._channel.fileno() in found:
             for message in self._channel.receive():
                 self._hear(message)

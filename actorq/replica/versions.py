@@ -78,18 +78,20 @@ class Versions:
         self._isolation = isolation
         self._link = link
         self._scratch = scratch
-        self._known: OrderedDict[str, _Version] = OrderedDict({"": _Version(environment=environment)})
+        #: the version that runs: another object for one that was forgotten, and has come anew
+        self.current = _Version(environment=environment)
+        self._known: OrderedDict[str, _Version] = OrderedDict({"": self.current})
         self._active = ""
 
     @property
     def active(self) -> str:
-        """The version that runs."""
+        """The version that runs: its bundle, or "" for the code of the image."""
         return self._active
 
     @property
     def environment(self) -> ActorEnvironment:
         """What the version that runs declares."""
-        return self._known[self._active].environment
+        return self.current.environment
 
     def function(self, code: str, name: str) -> Callable[..., Any]:
         """The function of task `name` in version `code`, which is made the running one.
@@ -135,7 +137,7 @@ class Versions:
         sys.modules.update(version.modules)
         if version.folder is not None:
             sys.path.insert(0, version.folder)
-        self._active = code
+        self._active, self.current = code, version
 
     def _forget(self, code: str) -> None:
         """Lets go of a bundle that is not the active one."""

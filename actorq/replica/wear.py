@@ -32,8 +32,15 @@ class Wear:
         self._until = float("inf")
         if age is not None:
             self._until = time.monotonic() + age * random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)
+        self._limited = (environment.max_tasks_per_child, environment.max_memory_per_child, age) != (None, None, None)
         #: the watchdog has stopped an input since the last look
         self.stopped_for_memory = False
+        #: `used_up` may say so
+        self.possible = self._limited
+
+    def stop_for_memory(self) -> None:
+        """The watchdog stops an input."""
+        self.stopped_for_memory = self.possible = True
 
     def used_up(self, inputs: int) -> bool:
         """Whether the executor should be replaced now, having run `inputs` inputs."""
@@ -42,7 +49,7 @@ class Wear:
             return True
         if memory is not None and resident_bytes() > memory:
             return True
-        stopped, self.stopped_for_memory = self.stopped_for_memory, False
+        stopped, self.stopped_for_memory, self.possible = self.stopped_for_memory, False, self._limited
         if stopped and self._share is not None and resident_bytes() > _SHARE_KEPT * self._share:
             return True
         return time.monotonic() >= self._until

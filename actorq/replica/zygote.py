@@ -249,7 +249,8 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while not self._channel.closed:
             found = ready([self._channel, waker], _LOOK_SECONDS)
-            waker.clear()
+            if waker.fileno() in found:
+                waker.clear()
             self._reap()
             if self._channel.fileno() in found:
                 for message in self._channel.receive():

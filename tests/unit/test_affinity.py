@@ -339,6 +339,19 @@ def test_never_more_is_drawn_than_asked_for(bound: int) -> None:
     assert taken == 500
 
 
+def test_it_is_held_back_where_outputs_that_nobody_takes_are_in_the_way() -> None:
+    ledger = keyed(range(100), max_outstanding=6)
+    for _ in range(2):
+        leases = ledger.offer(2, 0.0, ["a", "b"])
+        assert ledger.held_back
+        for lease in leases:
+            ledger.results(lease.id, frame(lease, 0, lease.count), 0.0)
+        assert len(outputs_of(ledger)) == 6
+    ledger = keyed(range(3))
+    ledger.offer(2, 0.0, ["a", "b"])
+    assert not ledger.held_back
+
+
 def test_a_first_input_that_is_stuck_bounds_the_memory() -> None:
     ledger = keyed(iter(range(10_000_000)))
     first, *others = ledger.offer(2, 0.0, ["a", "b"])

@@ -227,9 +227,9 @@ def test_every_load_is_made_within_what_the_replica_keeps(monkeypatch: pytest.Mo
     async def load_async() -> None:
         events.append("load")
 
-    before = cache.load_count()
+    before = cache.loads
     load()
     load()
     asyncio.run(load_async())
     assert events == ["in", "load", "out"] * 2
-    assert cache.load_count() == before + 2
+    assert cache.loads == before + 2

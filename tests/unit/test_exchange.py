@@ -17,7 +17,7 @@ from actorq.replica.slots import SLOT_BYTES, Slot
 NOTHING = [b"ok", b"", b"", b"", b""]
 EMPTY_MAIL = [b"aq:mail:w", b""]
 LEASE = [b"ok", b"m-2", b"1", b"payload", b"1"]
-TAKEN = ("m-2:1", b"payload")
+TAKEN = (b"m-2:1", b"payload")
 PATIENCE = 0.05
 
 
@@ -37,11 +37,7 @@ class FakeLink:
         if self.refuses:
             self.refuses = False
             raise BrokerError
-        reader = hiredis.Reader(encoding="utf-8", errors="replace")
-        reader.feed(commands[0])
-        words: Any = reader.gets()
-        if words[0] != "BLPOP":
-            self._note(words[3 + int(words[2]) :])
+        self._note(commands[0])
 
     def read(self) -> Any:
         if self.breaks:
@@ -52,13 +48,13 @@ class FakeLink:
     def read_within(self, seconds: float) -> Any:
         return self.read()
 
-    def call_once(self, script: Any, keys: Any, args: list[Any], stores: Any) -> Any:
-        self._note(args)
+    def call_once(self, script: Any, command: bytes, stores: Any) -> Any:
+        self._note(command)
         return self.read()
 
-    def call(self, script: Any, keys: Any, args: list[Any], stores: Any = ()) -> Any:
+    def call_packed(self, script: Any, command: bytes, stores: Any = ()) -> Any:
         self.connected = True
-        self._note(args)
+        self._note(command)
         return self.answers.pop(0)
 
     def call_quickly(self, script: Any, keys: Any, args: list[Any], stores: Any, seconds: float) -> Any:
@@ -70,8 +66,13 @@ class FakeLink:
     def drop(self) -> None:
         self.connected = False
 
-    def _note(self, args: list[Any]) -> None:
-        self.asked.append((args[6], args[7], args[8]))
+    def _note(self, command: bytes) -> None:
+        reader = hiredis.Reader(encoding="utf-8", errors="replace")
+        reader.feed(command)
+        words: Any = reader.gets()
+        if words[0] != "BLPOP":
+            args = words[3 + int(words[2]) :]
+            self.asked.append((args[6], args[7], args[8]))
 
 
 class Talk:
@@ -94,7 +95,7 @@ def talk() -> Talk:
 
 
 def done(lease: str = "m-1", outputs: bytes = b"\x91\x01") -> Done:
-    return f"{lease}:1", Frame(start=0, count=1, busy=0.01, replica="w", outputs=outputs), b""
+    return f"{lease}:1".encode(), Frame(start=0, count=1, busy=0.01, replica="w", errors={}, outputs=outputs), b""
 
 
 @pytest.mark.parametrize("outputs", [b"\x91\x01", b"x" * LARGE_BYTES])
@@ -110,7 +111,7 @@ def test_the_process_is_tidied_after_a_lease_whatever_the_connection_does(
 
 
 def test_a_lease_that_was_claimed_runs_without_a_wait(talk: Talk) -> None:
-    talk.exchange.go_on(done(), "m-1:1", PATIENCE)
+    talk.exchange.go_on(done(), b"m-1:1", PATIENCE)
     assert (talk.link.asked, talk.tidied) == ([("a", "m-1:1", "m-1")], 1)
     assert talk.slot.patience == PATIENCE * 1e9
     talk.link.answers = [LEASE]
@@ -121,20 +122,20 @@ def test_a_lease_that_was_claimed_runs_without_a_wait(talk: Talk) -> None:
 
 
 def test_results_are_committed_without_a_claim_too(talk: Talk) -> None:
-    talk.exchange.go_on(done(), "m-2:1", 0)
+    talk.exchange.go_on(done(), b"m-2:1", 0)
     talk.link.answers = [NOTHING]
     assert talk.exchange.settle() is None
     assert talk.link.asked == [("-", "m-2:1", "m-1")]
 
 
 def test_nothing_is_said_when_nothing_is_done_and_nothing_claimed(talk: Talk) -> None:
-    talk.exchange.go_on(None, "m-2:1", 0)
+    talk.exchange.go_on(None, b"m-2:1", 0)
     assert talk.link.asked == []
     assert talk.exchange.settle() is None
 
 
 def test_what_was_committed_with_a_lost_answer_is_committed_again_and_the_claim_asked_for(talk: Talk) -> None:
-    talk.exchange.go_on(done(), "m-2:1", PATIENCE)
+    talk.exchange.go_on(done(), b"m-2:1", PATIENCE)
     talk.link.breaks = True
     talk.link.answers = [NOTHING, LEASE, EMPTY_MAIL]
     assert talk.exchange.settle() is None
@@ -145,14 +146,14 @@ def test_what_was_committed_with_a_lost_answer_is_committed_again_and_the_claim_
 def test_results_that_could_not_be_sent_are_sent_when_the_lease_behind_them_ends(talk: Talk) -> None:
     talk.link.connected = False
     talk.link.answers = [NOTHING, LEASE, EMPTY_MAIL]
-    talk.exchange.go_on(done(), "m-2:1", PATIENCE)
+    talk.exchange.go_on(done(), b"m-2:1", PATIENCE)
     assert talk.exchange.settle() is None
     assert talk.exchange.next(done("m-2"), want=True) == TAKEN
     assert talk.link.asked == [("-", "m-2:1", "m-1"), ("+", "1", "m-2")]
 
 
 def test_what_the_supervisor_took_back_is_not_run(talk: Talk) -> None:
-    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.exchange.go_on(None, b"m-1:1", PATIENCE)
     talk.slot.begin_lease(1, 0, None)
     talk.slot.unclaim(talk.slot.lease)
     talk.link.answers = [LEASE, NOTHING]
@@ -164,14 +165,14 @@ def test_what_the_supervisor_took_back_is_not_run(talk: Talk) -> None:
 def test_what_was_taken_back_behind_an_earlier_lease_does_not_matter(talk: Talk) -> None:
     talk.slot.begin_lease(1, 0, None)
     talk.slot.unclaim(talk.slot.lease)
-    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.exchange.go_on(None, b"m-1:1", PATIENCE)
     talk.slot.begin_lease(1, 0, None)
     talk.link.answers = [LEASE]
     assert talk.exchange.settle() == TAKEN
 
 
 def test_an_answer_that_was_read_early_is_kept(talk: Talk) -> None:
-    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.exchange.go_on(None, b"m-1:1", PATIENCE)
     talk.link.answers = [LEASE]
     assert talk.exchange.free_link() is talk.exchange.free_link()
     assert talk.link.answers == []
@@ -179,42 +180,42 @@ def test_an_answer_that_was_read_early_is_kept(talk: Talk) -> None:
 
 
 def test_what_was_claimed_is_given_back_with_the_rest_of_the_lease_before_it(talk: Talk) -> None:
-    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.exchange.go_on(None, b"m-1:1", PATIENCE)
     talk.link.answers = [LEASE, NOTHING]
-    talk.exchange.forgo("m-1:1")
-    assert talk.link.given_back == ["w", "m-1:1"]
+    talk.exchange.forgo(b"m-1:1")
+    assert talk.link.given_back == ["w", b"m-1:1"]
     talk.link.takes_back = 0
-    talk.exchange.forgo("m-1:1")  # asked twice, it has none left to give back
+    talk.exchange.forgo(b"m-1:1")  # asked twice, it has none left to give back
     assert talk.exchange.settle() is None
     assert talk.exchange.next(done(), want=True) is None
     assert talk.link.asked[1:] == [("+", "1", "m-1")]
 
 
 def test_what_was_claimed_is_kept_when_there_is_nobody_else(talk: Talk) -> None:
-    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.exchange.go_on(None, b"m-1:1", PATIENCE)
     talk.link.answers, talk.link.takes_back = [LEASE], 0
-    talk.exchange.forgo("m-1:1")
+    talk.exchange.forgo(b"m-1:1")
     assert talk.exchange.settle() == TAKEN
 
 
 def test_nothing_is_given_back_when_nothing_was_claimed(talk: Talk) -> None:
-    talk.exchange.forgo("m-1:1")
-    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.exchange.forgo(b"m-1:1")
+    talk.exchange.go_on(None, b"m-1:1", PATIENCE)
     talk.link.answers = [NOTHING]
-    talk.exchange.forgo("m-1:1")
+    talk.exchange.forgo(b"m-1:1")
     assert talk.link.given_back == []
 
 
 def test_large_results_are_waited_for(talk: Talk) -> None:
     talk.link.answers = [NOTHING]
-    talk.exchange.go_on(done(outputs=b"x" * LARGE_BYTES), "m-2:1", PATIENCE)
+    talk.exchange.go_on(done(outputs=b"x" * LARGE_BYTES), b"m-2:1", PATIENCE)
     assert talk.link.asked == [("-", "m-2:1", "m-1")]
     assert talk.link.answers == []
     assert talk.exchange.settle() is None
 
 
 def test_a_replica_that_leaves_gives_back_what_it_claimed(talk: Talk) -> None:
-    talk.exchange.go_on(done(), "m-2:1", PATIENCE)
+    talk.exchange.go_on(done(), b"m-2:1", PATIENCE)
     talk.link.answers = [LEASE, NOTHING]
     talk.exchange.leave()
     assert talk.link.asked[1:] == [("", "1", "")]
@@ -232,7 +233,7 @@ def test_what_is_no_lease_is_a_reason_to_ask(talk: Talk, mail: Any) -> None:
 
 def test_a_commit_that_could_not_be_sent_is_made_after_the_next_lease(talk: Talk) -> None:
     talk.link.refuses = True
-    talk.exchange.go_on(done(), "m-2:1", PATIENCE)
+    talk.exchange.go_on(done(), b"m-2:1", PATIENCE)
     assert talk.slot.unsettled == "m-1:1"  # the supervisor renews it
     talk.link.answers = [NOTHING]
     assert talk.exchange.settle() is None
@@ -241,7 +242,7 @@ def test_a_commit_that_could_not_be_sent_is_made_after_the_next_lease(talk: Talk
 
 
 def test_an_answer_that_was_lost_early_is_not_waited_for(talk: Talk) -> None:
-    talk.exchange.go_on(done(), "m-2:1", PATIENCE)
+    talk.exchange.go_on(done(), b"m-2:1", PATIENCE)
     talk.link.breaks = True
     talk.exchange.free_link()
     talk.link.answers = [NOTHING]
@@ -250,9 +251,9 @@ def test_an_answer_that_was_lost_early_is_not_waited_for(talk: Talk) -> None:
 
 
 def test_what_may_have_been_given_back_is_not_run(talk: Talk) -> None:
-    talk.exchange.go_on(None, "m-1:1", PATIENCE)
+    talk.exchange.go_on(None, b"m-1:1", PATIENCE)
     talk.link.answers, talk.link.refuses = [LEASE, NOTHING], True
-    talk.exchange.forgo("m-1:1")
+    talk.exchange.forgo(b"m-1:1")
     talk.link.refuses = False
     assert talk.exchange.settle() is None
     assert talk.exchange.next(done(), want=True) is None

@@ -108,6 +108,18 @@ def test_a_frame_sent_twice_counts_once() -> None:
     assert ledger.finished
 
 
+def test_it_is_held_back_where_outputs_that_nobody_takes_are_in_the_way() -> None:
+    ledger = ledger_of(range(100), max_outstanding=6)
+    leases = ledger.offer(1, 0.0)
+    assert (len(leases), ledger.held_back) == (4, False)  # the window is full
+    for lease in leases:
+        ledger.results(lease.id, frame(lease, 0, 1), 0.0)
+    assert sum(lease.count for lease in ledger.offer(1, 0.0)) == 2
+    assert ledger.held_back
+    assert outputs_of(ledger) == [0, 2, 4, 6]
+    assert sum(lease.count for lease in ledger.offer(1, 0.0)) == 4
+
+
 def grown(count: int = 1000) -> tuple[Ledger, Lease]:
     """A map in which leases have many inputs, and one of its leases."""
     ledger = ledger_of(iter(range(count)))

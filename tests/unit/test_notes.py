@@ -25,7 +25,7 @@ def replica(slot: Slot) -> Replica:
 
 
 def runs(slot: Slot, job: str) -> None:
-    slot.hold(f"{job}:1")
+    slot.hold(f"{job}:1".encode())
     slot.begin_lease(1, time.monotonic_ns(), None)
 
 
@@ -71,7 +71,7 @@ def test_an_order_is_forgotten_after_a_while(replica: Replica, slot: Slot) -> No
 
 def test_what_waits_behind_a_lease_goes_to_a_replica_that_is_idle(replica: Replica, slot: Slot) -> None:
     runs(slot, "m-1")
-    slot.sent("", patience=10**9)
+    slot.sent(b"", patience=10**9)
     begun = slot.lease_since / 1e9
     assert replica.overtaken(begun + 0.5, someone_is_idle=False) == []
     assert replica.overtaken(begun + 0.001, someone_is_idle=True) == []  # it may end as soon
@@ -82,7 +82,7 @@ def test_what_waits_behind_a_lease_goes_to_a_replica_that_is_idle(replica: Repli
 
 def test_what_waits_behind_a_lease_for_one_replica_is_left_where_another_is_idle(replica: Replica, slot: Slot) -> None:
     runs(slot, f"m-1{tag('me')}")
-    slot.sent("", patience=10**9)
+    slot.sent(b"", patience=10**9)
     assert replica.overtaken(slot.lease_since / 1e9 + 0.5, someone_is_idle=True) == []
 
 
@@ -102,7 +102,7 @@ def test_a_replica_that_serves_and_holds_nothing_is_idle(replica: Replica, slot:
 
 def test_what_waits_behind_a_lease_waits_no_longer_than_its_patience(replica: Replica, slot: Slot) -> None:
     runs(slot, "m-1")
-    slot.sent("", patience=10**9)
+    slot.sent(b"", patience=10**9)
     begun = slot.lease_since / 1e9
     assert replica.overtaken(begun + 1.5, someone_is_idle=False) == [("me", "m-1:1")]
 

@@ -14,8 +14,9 @@ from actorq import codec
 from actorq.frames import Frame, Head
 from actorq.replica.inputs import PART
 from actorq.replica.outputs import Outputs
-from actorq.replica.runner import Prepared, Run, Stop
+from actorq.replica.runner import Prepared, Stop
 from actorq.replica.slots import SLOT_BYTES, Slot
+from actorq.replica.tight import TightRun
 
 MANY = 3 * PART + 7
 
@@ -53,14 +54,13 @@ def test_who_looks_while_they_are_packed_sees_each_once() -> None:
     assert seen == [(codec.pack([0, 1, 2, 3, 4]), 5)] * 2
 
 
-def tight(function: Callable[[int], Any], count: int = MANY) -> Run:
+def tight(function: Callable[[int], Any], count: int = MANY) -> TightRun:
     """A lease of tiny inputs 0, 1, 2, …"""
     prepared = Prepared(function, Head(task="t"))
-    prepared.tight = True
-    return Run(prepared, list(range(count)), Slot(memoryview(bytearray(SLOT_BYTES))), None, whole=True)
+    return TightRun(prepared, list(range(count)), Slot(memoryview(bytearray(SLOT_BYTES))))
 
 
-def ran(run: Run) -> Run:
+def ran(run: TightRun) -> TightRun:
     run.run(asyncio.new_event_loop)
     return run
 
@@ -144,7 +144,7 @@ def test_a_lease_of_tiny_inputs_ends_where_it_is_cut(at: int) -> None:
     assert run.count == at + 1
 
 
-class Stopped(Run):
+class Stopped(TightRun):
     """A run whose signal handler raises when no input is running: before the part of this number begins."""
 
     kind, part = "lost", 1

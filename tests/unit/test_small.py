@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actorq import CodecError, DeclarationError, PoolError, TaskError, failure
-from actorq.frames import Frame, Head, join, parse_frame, parse_head, split
+from actorq.frames import PROTOCOL, Frame, Head, join, parse_frame, parse_head, split
 from actorq.isolation.forkable import held
 from actorq.lease import Counters
 from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer
@@ -127,19 +129,56 @@ def test_garbage_is_no_frame_and_no_head(data: bytes) -> None:
         parse_head(data)
 
 
-def test_frames_and_heads_come_back() -> None:
-    frame = Frame(start=1, count=2, busy=0.5, replica="r", errors={0: {"kind": "error"}}, outputs=b"\x92\xc0\x01")
-    assert parse_frame(frame.packed()) == frame
+FAILED: dict[int, dict[str, Any]] = {0: {"kind": "error"}}
+
+
+@pytest.mark.parametrize("errors", [{}, FAILED])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_frames_come_back(errors: dict[int, dict[str, Any]], kind: type[bytes | bytearray]) -> None:
+    frame = Frame(start=1, count=2, busy=0.5, replica="ré", errors=errors, outputs=b"\x92\xc0\x01")
+    assert parse_frame(kind(frame.packed())) == frame
+
+
+@pytest.mark.parametrize("errors", [{}, FAILED])
+def test_a_frame_that_was_cut_is_none(errors: dict[int, dict[str, Any]]) -> None:
+    packed = Frame(start=0, count=1, busy=0.5, replica="r", errors=errors, outputs=b"").packed()
+    for end in range(len(packed)):
+        with pytest.raises(CodecError):
+            parse_frame(packed[:end])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("0", 1, 0.5, "r", {}),
+        (0, -1, 0.5, "r", {}),
+        (0, 1, float("nan"), "r", {}),
+        (0, 1, 0.5, 7, {}),
+        (0, 1, 0.5, "r"),
+    ],
+)
+def test_a_frame_with_a_field_of_another_kind_is_none(fields: tuple[Any, ...]) -> None:
+    with pytest.raises(CodecError):
+        parse_frame(join(msgpack.packb([PROTOCOL, *fields]), b"\x91\x01"))
+    plain = bytearray(Frame(start=0, count=1, busy=0.5, replica="r", errors={}, outputs=b"\x91\x01").packed())
+    plain[14:22] = struct.pack(">d", float("nan"))
+    with pytest.raises(CodecError):
+        parse_frame(plain)
+
+
+def test_heads_come_back() -> None:
     head = Head(task="t", mode=2, kwargs=b"k", timeout=1.5, record=False)
     assert parse_head(head.packed()) == head
     assert bytes(split(join(b"head", b"items"))[1]) == b"items"
 
 
 def test_another_protocol_version_is_refused() -> None:
-    import msgpack
-
     with pytest.raises(PoolError, match="protocol 99"):
         parse_frame(join(msgpack.packb([99, 1, 2]), b"\x90"))
+    plain = bytearray(Frame(start=0, count=1, busy=0.5, replica="r", errors={}, outputs=b"\x91\x01").packed())
+    plain[5] = 99
+    with pytest.raises(PoolError, match="protocol 99"):
+        parse_frame(plain)
     with pytest.raises(PoolError, match="protocol 99"):
         parse_head(msgpack.packb([99, "something", "new"]))
 

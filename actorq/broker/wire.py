@@ -9,6 +9,9 @@ connection is answered by sending the same again.
 from __future__ import annotations
 
 import random
+import socket
+import ssl
+import struct
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +49,8 @@ _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.02, 2.0
 #: read at once; a lease or a frame is up to 1 MiB
 _READ_BYTES = 1 << 18
 _NOTHING = object()
+#: how a socket says that it has waited long enough
+_NO_REPLY_YET = (TimeoutError, BlockingIOError)
 
 #: an outage this long is worth a word to the user, seconds
 _WARN_AFTER = 3.0
@@ -234,12 +239,12 @@ class Link:
     @contextmanager
     def _within(self, seconds: float) -> Iterator[None]:
         """Replies are waited for so long meanwhile."""
-        self._sock.settimeout(seconds)
+        self._limit(seconds)
         try:
             yield
         finally:
             if self._sock is not None:
-                self._sock.settimeout(self._reply_timeout)
+                self._limit(self._reply_timeout)
 
     def command(self, *args: Argument) -> Any:
         """Runs one plain command, safe to repeat, and returns its reply."""
@@ -303,7 +308,7 @@ class Link:
                     raise redis.ConnectionError("the server closed the connection")
                 self._reader.feed(self._buffer, 0, count)
                 reply = self._reader.gets()
-        except TimeoutError as error:
+        except _NO_REPLY_YET as error:
             raise redis.TimeoutError("no reply in time") from error
         except (OSError, AttributeError, hiredis.ProtocolError) as error:  # AttributeError: the connection was dropped
             raise redis.ConnectionError(str(error)) from error
@@ -342,6 +347,18 @@ class Link:
         if self._sock is None:
             self._connection.connect()
             self._sock = self._connection._sock  # redis-py has no public name for it
+            self._limit(self._reply_timeout)
+
+    def _limit(self, seconds: float) -> None:
+        """How long the socket may wait. The kernel sees to that where it can; Python would `poll` before each use."""
+        if isinstance(self._sock, ssl.SSLSocket):
+            self._sock.settimeout(seconds)
+            return
+        whole = int(seconds)
+        limit = struct.pack("ll", whole, int((seconds - whole) * 1e6) or 1)  # a timeval; all zeros would be for ever
+        self._sock.settimeout(None)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
     def fetch(self, key: str) -> bytearray | None:
         """The value at `key`, read straight into place; None when there is none. Nothing else may be on its way."""
@@ -370,7 +387,7 @@ class Link:
                 if not received:
                     raise redis.ConnectionError("the server closed the connection")
                 have += received
-        except TimeoutError as error:
+        except _NO_REPLY_YET as error:
             raise redis.TimeoutError("no reply in time") from error
         except OSError as error:
             raise redis.ConnectionError(str(error)) from error

@@ -34,9 +34,9 @@ from actorq.settings import settings
 #: a lease whose replica vanished without saying at which input is split into this many, again and again, until the
 #: input that kills is alone
 _SPLIT = 16
-#: leases in flight per replica: one that runs, one that is claimed ahead, and two that wait. While one of them is
-#: claimed, another has to wait for every replica: none is kept that somebody else may have to do without. All replicas
-#: may claim before the pump runs again (it may wait for the interpreter's lock, 5 ms: a lease of tiny inputs)
+#: leases in flight per replica: one that runs, one that is claimed ahead, and two that wait. One is claimed only while
+#: every other replica has one that waits, too: none is kept that somebody else may have to do without. All replicas may
+#: claim before the pump runs again (it may wait for the interpreter's lock, 5 ms: a lease of tiny inputs)
 LEASES_PER_REPLICA = 4
 #: exceptions kept for `failures`
 _KEPT_FAILURES = 10_000

@@ -166,6 +166,14 @@ def test_a_replica_claims_a_lease_ahead_while_enough_wait_for_the_others(asked: 
     assert asked.reports() == [(first, "f", "frame"), (second, "f", "frame")]
 
 
+def test_the_last_leases_are_claimed_ahead_where_every_replica_gets_one(asked: Asked) -> None:
+    mine, yours, third, fourth = asked.submit_all("", "", "", "")
+    assert asked.next("me") == mine
+    assert asked.next("you") == yours
+    assert asked.claim("me", "", mine) == (third, True)
+    assert asked.claim("you", "", yours) == (fourth, False)
+
+
 def test_a_replica_claims_ahead_what_waits_for_it_and_for_nobody_else(asked: Asked) -> None:
     running = asked.submit()
     assert asked.next("me") == running

@@ -71,11 +71,16 @@ if j or ahead then
   -- uses: alive addressed replicas split
   local queued, workers -- with `ahead`, where the first in the queue is anyone's: leases there, and replicas
 
-  local function plenty(j) -- there may be more behind one of its own; else one for every replica, of anyone's
-    if queued and not addressed(j) then return queued > workers and '1' or '' end
+  local function enough(queued) -- one waits for every replica: in the queue, or claimed behind the one that it runs
+    return queued >= workers or (queued > 0 and queued + call('ZCARD', WIP) >= 2 * workers)
+  end
+
+  local function plenty(j) -- there may be more behind one of its own; else enough, of anyone's
+    if queued and not addressed(j) then return enough(queued - 1) and '1' or '' end
     local first = call('LINDEX', KEYS[1], 0)
     if not first or addressed(first) then return first and addressed(j) and '1' or '' end
-    return call('LLEN', KEYS[1]) >= replicas() and '1' or ''
+    workers = replicas()
+    return enough(call('LLEN', KEYS[1])) and '1' or ''
   end
 
   local function take_own(or_anyones) -- the first in the queue that is for this replica; a few wait for each
@@ -92,7 +97,7 @@ if j or ahead then
     local first = call('LINDEX', KEYS[1], 0)
     if first and not addressed(first) then
       queued, workers = call('LLEN', KEYS[1]), replicas()
-      j = queued >= workers and call('LPOP', KEYS[1])
+      j = enough(queued) and call('LPOP', KEYS[1])
     end
     j = j or take_own()
   end

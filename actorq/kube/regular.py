@@ -94,6 +94,8 @@ class _NoPool:
 class PodTransport(RedisTransport):
     """Leases of one input each, in pods."""
 
+    prompt = False  # it asks the cluster
+
     def __init__(
         self,
         environment: TaskEnvironment,

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from actorq.errors import ActorqError, MapTimeoutError, PoolError
-from actorq.lease import HandedBack, Lease, Lost, Report, Results
+from actorq.lease import HandedBack, Lost, Report, Results
 from actorq.maps.ledger import Ledger, Segment
 from actorq.maps.transport import Transport
 
@@ -52,6 +52,7 @@ class Pump:
         self._condition = threading.Condition()
         self._closed = False
         self._over = False
+        self._early: Exception | None = None  # raised by the first offer
         self._listener: Callable[[], None] | None = None
         self._by_name = ledger.options.affinity is not None
         timeout = ledger.options.timeout
@@ -60,7 +61,20 @@ class Pump:
         self._thread = threading.Thread(target=self._run, name=f"actorq-{ledger.map_id}", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Offers the first leases, where that takes no time, and starts the thread that does the rest.
+
+        A thread takes longer to start than a replica takes for a few tiny inputs.
+        """
+        try:
+            if self._transport.prompt:
+                self._offer(time.monotonic())
+        except Exception as error:  # the consumer raises it, as any later one
+            self._early = error
+        except BaseException:  # Ctrl-C: the thread removes what is on the server already
+            self._closed = True
+            raise
+        finally:
+            self._thread.start()
 
     def take(self) -> Segment | None:
         """The next finished segment; waits for it. None after the last one. Raises what ended the map."""
@@ -149,24 +163,21 @@ class Pump:
                 self._on_end(error or self.ledger.fatal)
 
     def _loop(self) -> None:
+        if self._early is not None:
+            raise self._early
         next_beat = time.monotonic() + BEAT_SECONDS
         while True:
             now = time.monotonic()
             if self._deadline is not None and now >= self._deadline:
                 raise MapTimeoutError(f"The map did not finish within {self.ledger.options.timeout} s.")
-            names = self._transport.names() if self._by_name else ()
             with self._condition:
-                if self._closed or self._finished():
-                    return
-                alone = not self.ledger.outstanding
-                leases = self.ledger.offer(self._transport.replicas, now, names)
                 given_up, self.ledger.given_up = self.ledger.given_up, []
-                over = not leases and self._finished()  # the source has just said that there is no more
-            if leases:
-                self._submit(leases, alone=alone)
+                over = self._closed or self._finished()
             if given_up:
                 self._transport.record(given_up)
             if over:
+                return
+            if not self._offer(now) and self._finished():  # the source has just said that there is no more
                 continue
             if self._by_name:
                 self._recall(now)
@@ -188,12 +199,20 @@ class Pump:
         if len(self.ledger.outstanding) > 3 * self._transport.replicas:
             time.sleep(_GATHER_SECONDS)
 
-    def _submit(self, leases: list[Lease], *, alone: bool) -> None:
+    def _offer(self, now: float) -> bool:
+        """Submits what should be under way; False when there was nothing to submit."""
+        names = self._transport.names() if self._by_name else ()
+        with self._condition:
+            alone = not self.ledger.outstanding
+            leases = self.ledger.offer(self._transport.replicas, now, names)
+        if not leases:
+            return False
         accepted = self._transport.offer(leases, alone=alone)
         if accepted < len(leases):
             with self._condition:
                 for lease in leases[accepted:]:
                     self.ledger.withdraw(lease)
+        return True
 
     def _recall(self, now: float) -> None:
         """Takes back what waits for a replica that is gone or stuck; it is offered again at once."""

@@ -47,6 +47,8 @@ _COUNT = 64
 class RedisTransport:
     """Leases of one map, through one server."""
 
+    prompt = True
+
     def __init__(
         self, client: Client, map_id: str, owner: str, options: MapOptions, *, lease_seconds: float, pool: Pool
     ) -> None:

@@ -9,8 +9,10 @@ from actorq.lease import Counters, GivenUp, Lease, Report
 
 
 class Transport(Protocol):
-    """Used by one thread, except `wake`."""
+    """Used by one thread at a time, except `wake`."""
 
+    #: an offer takes no time, and is not tied to the thread that makes it
+    prompt: bool
     #: live replicas, as far as known; at least 1
     replicas: int
 

@@ -52,6 +52,8 @@ class _Running:
 class ProcessTransport:
     """Runs each lease, always of one input, in a process of its own."""
 
+    prompt = False  # the processes end with the thread that started them
+
     def __init__(self, environment: TaskEnvironment, options: MapOptions) -> None:
         self.replicas = options.concurrency or 1
         self._environment = environment

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rq import Queue
+from rq.job import Job
 
 from actorq import CodecError, NonRecoverableError, PoolError, ReplicaLostError, TaskError, TaskTimeoutError
 from actorq.runtime import runtime
@@ -161,15 +163,24 @@ def test_a_task_that_waits_for_its_own_full_pool_is_told() -> None:
     assert "wait for itself" in str(next(o for o in outputs if isinstance(o, PoolError)))
 
 
-def test_a_failed_input_is_a_failed_job_of_rq() -> None:
-    with pytest.raises(ValueError, match="no 3"):
-        tasks.fails_at.remote(3)
-    from rq import Queue
-    from rq.job import Job
-
+def failed_jobs(description: str) -> list[str]:
+    """The tracebacks of the jobs in RQ's registry of failed ones whose description has this."""
     with pool_client() as server:
         ids = Queue("plain", connection=server).failed_job_registry.get_job_ids()
         jobs = [Job.fetch(job_id, connection=server) for job_id in ids]
-        latest = [job for job in jobs if "fails_at: ValueError: no 3" in (job.description or "")]
-        assert latest
-        assert "ValueError: no 3" in str(latest[-1].latest_result().exc_string)  # type: ignore[union-attr]  # it has one
+        results = [job.latest_result() for job in jobs if description in (job.description or "")]
+        return [str(result.exc_string) for result in results if result is not None]
+
+
+def test_a_failed_input_is_a_failed_job_of_rq() -> None:
+    with pytest.raises(ValueError, match="no 3"):
+        tasks.fails_at.remote(3)
+    assert "ValueError: no 3" in failed_jobs("fails_at: ValueError: no 3")[-1]
+
+
+def test_the_last_input_of_a_map_that_kills_replicas_is_a_failed_job_of_rq() -> None:
+    before = len(failed_jobs("dies: killed by SIGKILL"))
+    outputs = tasks.dies.map([3], kwargs={"how": int(signal.SIGKILL)}, return_exceptions=True)
+    assert isinstance(next(outputs), ReplicaLostError)
+    outputs.close()
+    assert len(failed_jobs("dies: killed by SIGKILL")) == before + 1

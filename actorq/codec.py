@@ -40,6 +40,12 @@ _HEADER_BYTES = 5
 #: steps into a value that a message shows
 _SHOWN_DEPTH = 20
 
+#: packers that nobody uses just now; a new one costs as much as packing a small value. Who packs takes one out: a
+#: packer must not be used inside itself, by an object's property, or by a signal handler
+_spare: list[msgpack.Packer] = []
+#: a packer keeps a buffer as large as the largest value it has packed
+_SPARE_BYTES = 1 << 16
+
 #: first bytes of an extension type in msgpack
 _EXTENSIONS = frozenset(bytes([byte]) for byte in (0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8))
 
@@ -91,7 +97,13 @@ def pack_list(values: Sequence[Any], limit: int, what: Callable[[int], str]) -> 
     An element that cannot be carried, or is above `limit` bytes, is named by `what(position)`.
     """
     try:
-        data: bytes = msgpack.Packer(default=_encode, strict_types=True).pack(values)
+        packer = _spare.pop()
+    except IndexError:
+        packer = msgpack.Packer(default=_encode, strict_types=True)
+    try:
+        data: bytes = packer.pack(values)
+        if len(data) < _SPARE_BYTES:
+            _spare.append(packer)
     except Exception:
         data = _packed_or_named(values, what)
     if len(data) > limit:

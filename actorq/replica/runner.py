@@ -195,7 +195,8 @@ class Run:
                 self.restore()
                 if self.spoilt is not None:
                     return
-        self._observe()
+        if len(outputs) > 1:  # a single input is not worth the time
+            self._observe()
 
     def _observe(self) -> None:
         """How long inputs of this task take decides which loop runs the next lease."""

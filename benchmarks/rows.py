@@ -110,7 +110,7 @@ def reset_overhead(count: int = 100_000, rounds: int = 5) -> list[Row]:
     ]
 
 
-def remote_call(count: int = 2000, rounds: int = 5) -> list[Row]:
+def remote_call(count: int = 2000, rounds: int = 9) -> list[Row]:
     """One call on one of two warm replicas: beside a redis-py echo through a second process, and beside Pool.apply on
     one of two processes.
     """

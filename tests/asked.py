@@ -8,7 +8,7 @@ import redis
 
 from actorq.broker import keys, scripts
 from actorq.broker.commands import Argument
-from actorq.broker.stream import next_keys, submit_keys
+from actorq.broker.stream import call_keys, next_keys, submit_keys
 from actorq.broker.wire import Link
 from actorq.clock import iso_now
 from actorq.lease import tag
@@ -43,6 +43,12 @@ class Asked:
             args += (self.serial, leases[-1], "d", where, b"payload")
         self.link.call(scripts.SUBMIT, submit_keys("m", "e"), args)
         return leases
+
+    def call(self, serial: int, *, new: bool = True, only_idle: bool = False) -> bool:
+        """Offers call number `serial` of a lane, lease "lane-<serial>"; whether it was taken."""
+        args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "1" if only_idle else "", "1" if new else ""]
+        args += ("lane", serial, f"lane-{serial}", "d", b"payload")
+        return bool(self.link.call(scripts.CALL, call_keys("lane", "e"), args))
 
     def next(self, name: str, *, done: str = "", want: bool = True, again: bool = False) -> str:
         """The lease that a replica gets."""

@@ -51,6 +51,7 @@ def _load(name: str) -> Script:
 
 
 SUBMIT = _load("submit")
+CALL = _load("call")
 NEXT = _load("next")
 SYNC = _load("sync")
 RENEW = _load("renew")

@@ -12,7 +12,12 @@ from actorq.log import logger
 
 def submit_keys(map_id: str, env: str) -> list[str]:
     """The keys of submit.lua; the first two are those of check.lua and close.lua."""
-    return [keys.map_(map_id), keys.out(map_id), keys.QUEUES, keys.queue(env), keys.workers(env), keys.SUSPENDED]
+    return [keys.map_(map_id), keys.out(map_id), keys.queue(env), keys.workers(env), keys.SUSPENDED]
+
+
+def call_keys(lane: str, env: str) -> list[str]:
+    """The keys of call.lua; the first two are those of check.lua and close.lua."""
+    return [keys.map_(lane), keys.out(lane), keys.queue(env), keys.SUSPENDED]
 
 
 def next_keys(env: str, worker: str) -> list[str]:

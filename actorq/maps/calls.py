@@ -18,7 +18,7 @@ from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
 from actorq.broker.commands import NO_REPLY, Argument, Command
 from actorq.broker.linger import Linger
-from actorq.broker.stream import after, parse_reports, submit_keys
+from actorq.broker.stream import after, call_keys, parse_reports
 from actorq.broker.wire import Link
 from actorq.bundle import Courier
 from actorq.clock import iso_now
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
 _BLOCK_SECONDS = 1.0
 #: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
 _TRIM_FRAMES = 32
-#: an argument of submit.lua, counted from the first that is not the same every time: b"" for a lease that is sent for
-#: the first time
-_OWNER = 6
+#: an argument of call.lua, counted from the first that is not the same every time: whether it was not sent before
+_NEW = 5
 
 
 class _Lane:
@@ -54,8 +53,8 @@ class _Lane:
         self.last = b"0-0"
         self.frames = 0
         self.renewed = 0.0
-        self.keys = submit_keys(self.id, environment)
-        self.submit = Command.of(scripts.SUBMIT, self.keys, *keys.prefix(environment))
+        self.keys = call_keys(self.id, environment)
+        self.submit = Command.of(scripts.CALL, self.keys, *keys.prefix(environment))
         self._read = Command("XREAD", "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", self.keys[1])
 
     def read(self) -> bytes:
@@ -191,18 +190,17 @@ class Caller:
         """Sends the lease and, behind it, the wait for its result."""
         nested = b"1" if self.pool.is_own else b""
         payload, stores = blobs.send(parts, lease, lives=keys.LEASE_TTL_SECONDS)
-        args = [lane.ttl(), self._lease_seconds, iso_now(), lane.trim(), nested, lane.name, lane.name]
-        args += (b"%d" % lane.serial, lease.encode(), self._description, b"", payload)
+        args = [lane.ttl(), self._lease_seconds, iso_now(), lane.trim(), nested, b"1", lane.name]
+        args += (b"%d" % lane.serial, lease.encode(), self._description, payload)
         if lane.link.connected and not (nested or with_reply or stores):
-            args[_OWNER] = b""
             try:
                 lane.link.send(NO_REPLY, lane.submit.packed(*args), lane.read())
                 return
             except BrokerError:
-                args[_OWNER] = lane.name
                 lane.link.drop()
+        args[_NEW] = b""
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
-        if not lane.link.call_packed(scripts.SUBMIT, lane.submit.packed(*args), stores)[1]:
+        if not lane.link.call_packed(scripts.CALL, lane.submit.packed(*args), stores):
             raise no_replica_free(self._environment.name)
         lane.link.ask(lane.read())
 

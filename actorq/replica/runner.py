@@ -135,6 +135,8 @@ class Run:
         """Runs what is left. Returns early only after `Stop("cancelled")`."""
         prepared = self.prepared
         self._run_each(partial(_run_coroutine, event_loop(), prepared.call) if prepared.is_async else prepared.call)
+        if len(self._outputs) > 1:  # a single input is not worth the time
+            self._observe()
 
     def take(self, replica: str) -> Frame:
         """The results since the last call, as a frame."""
@@ -195,8 +197,6 @@ class Run:
                 self.restore()
                 if self.spoilt is not None:
                     return
-        if len(outputs) > 1:  # a single input is not worth the time
-            self._observe()
 
     def _observe(self) -> None:
         """How long inputs of this task take decides which loop runs the next lease."""

@@ -363,3 +363,46 @@ def test_a_call_to_its_own_environment_never_waits_in_the_queue(asked: Asked) ->
     asked.lost("me")
     assert asked.queue() == []
     assert asked.reports() == [(inner, "c", "0")]  # and its caller is told, when nobody is free
+
+
+# -- single calls ------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_goes_to_an_idle_replica(asked: Asked) -> None:
+    assert asked.next("me") == ""
+    assert asked.call(1)
+    assert str(asked.client.lindex(keys.mail("me"), 0)).startswith("lane-1\x001\x00")
+    assert not asked.idle("me")
+    assert asked.queue() == []
+
+
+def test_a_call_waits_in_the_queue_while_no_replica_is_idle_or_the_workers_are_suspended(asked: Asked) -> None:
+    assert asked.call(1)
+    asked.next("me")
+    asked.client.set(keys.SUSPENDED, "1")
+    assert asked.call(2)
+    assert asked.queue() == ["lane-2"]
+    assert asked.client.ttl(keys.job("lane-2")) > 0
+
+
+def test_a_call_that_may_not_wait_is_refused_while_no_replica_is_idle(asked: Asked) -> None:
+    assert not asked.call(1, only_idle=True)
+    assert asked.queue() == []
+    assert not asked.client.exists(keys.job("lane-1"))
+    assert asked.next("me") == ""
+    assert asked.call(2, only_idle=True)
+
+
+def test_a_call_that_is_sent_again_runs_once(asked: Asked) -> None:
+    assert asked.call(1)
+    assert asked.call(1, new=False)
+    assert asked.queue() == ["lane-1"]
+    asked.client.flushdb()  # the server has forgotten it
+    assert asked.call(1, new=False)
+    assert asked.queue() == ["lane-1"]
+
+
+def test_a_lane_and_its_stream_expire(asked: Asked) -> None:
+    assert asked.call(1)
+    assert 0 < asked.client.ttl(keys.map_("lane")) <= keys.MAP_TTL_SECONDS
+    assert 0 < asked.client.ttl(keys.out("lane")) <= keys.MAP_TTL_SECONDS

@@ -21,6 +21,7 @@ from actorq.broker import keys, scripts
 from actorq.broker.commands import Argument
 from actorq.broker.embedded import EmbeddedServer, server_binary
 from actorq.broker.serverinfo import check_server
+from actorq.broker.stream import call_keys, submit_keys
 from actorq.broker.wire import Link, ServerFullError
 from actorq.runtime import runtime
 from tests import tasks
@@ -246,7 +247,10 @@ def test_a_full_server_refuses_a_lease_and_changes_nothing(tmp_path: Path) -> No
         link = Link(f"redis://127.0.0.1:{port}", patience=0.0)
         submit: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "m", 1, "m-1", "d", "", b"payload"]
         with pytest.raises(ServerFullError, match="maxmemory"):
-            link.call(scripts.SUBMIT, ["aq:map:m", "aq:out:m", "rq:queues", "rq:queue:e", "rq:workers:e", "s"], submit)
+            link.call(scripts.SUBMIT, submit_keys("m", "e"), submit)
+        call: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "1", "m", 1, "m-1", "d", b"payload"]
+        with pytest.raises(ServerFullError, match="maxmemory"):
+            link.call(scripts.CALL, call_keys("m", "e"), call)
         assert client.dbsize() == before
         link.close()
 

@@ -84,6 +84,34 @@ local function open_stream(out, ttl)
   call('EXPIRE', out, ttl)
 end
 
+--@ hand_over
+-- Gives a new lease to idle worker w, who waits on its mailbox.
+local function hand_over(j, w, stamp, t, lease_s, description, map, payload, plenty)
+  call('HSET', RQ .. ':job:' .. j, 'created_at', stamp, 'origin', ENV, 'status', 'started', 'worker_name', w,
+    'description', description, 'data', JOB_DATA, 'aq_attempt', 1, 'aq_map', map, 'aq', payload)
+  call('ZADD', WIP, t + lease_s, j .. ':1')
+  call('RPUSH', AQ .. ':mail:' .. w, j .. '\0001\000' .. plenty .. '\0' .. payload)
+end
+
+--@ record_queued
+-- Makes the job of a new lease that is to wait in the queue.
+local function record_queued(j, stamp, description, map, payload)
+  local job = RQ .. ':job:' .. j
+  call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'origin', ENV, 'status', 'queued',
+    'description', description, 'data', JOB_DATA, 'timeout', '-1', 'result_ttl', '0', 'failure_ttl', FAILURE_TTL,
+    'aq_map', map, 'aq', payload)
+  call('EXPIRE', job, DAY)
+end
+
+--@ renew_map < open_stream
+-- Keeps a map, and its stream, for ttl seconds; tells RQ's tools of the queue, and that the environment is in use.
+local function renew_map(map, out, ttl, t)
+  call('EXPIRE', map, ttl)
+  open_stream(out, ttl)
+  call('SADD', RQ .. ':queues', RQ .. ':queue:' .. ENV)
+  call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', t), 'EX', DAY)
+end
+
 --@ forget
 -- Forgets a lease that is no longer run by worker w, who runs one at a time.
 local function forget(j, x, w)

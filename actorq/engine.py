@@ -8,8 +8,10 @@ the runtime knows tasks and environments, and these know a few calls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 class PoolControl(Protocol):

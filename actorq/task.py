@@ -6,7 +6,6 @@ import difflib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -20,6 +19,8 @@ from actorq.retry import Backoff
 from actorq.settings import settings
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from actorq.environment import Environment
     from actorq.maps.handle import MapHandle
 

@@ -223,7 +223,7 @@ def large_values(count: int = 200, rounds: int = 5) -> list[Row]:
 _START = """
     import time
     from benchmarks import tasks
-    import actorq.maps.redis_transport, actorq.broker.embedded, actorq.pool.local, redis
+    import actorq.runtime, actorq.maps.redis_transport, actorq.broker.embedded, actorq.pool.local, redis
     started = time.perf_counter()
     next(iter(tasks.nap_twenty.map([0.0] * 20)))
     print(time.perf_counter() - started)

@@ -17,12 +17,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
+from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -90,12 +92,19 @@ def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> Connectio
             health_check_interval=0,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
+            driver_info=_driver_info(),
             **_socket_options(url),
         )
     except (ValueError, TypeError) as error:
         raise DeclarationError(
             f"{masked(url)!r} is not a Redis address: use redis://host:6379/0, rediss:// for TLS, or unix:///path."
         ) from error
+
+
+@cache
+def _driver_info() -> DriverInfo:
+    """What `CLIENT LIST` shows of us: redis-py, whose version would be looked up on disk for every connection."""
+    return DriverInfo()
 
 
 def _socket_options(url: str) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def worker(
     from actorq.log import configure_later
     from actorq.replica.importing import parse_target
     from actorq.replica.spec import Served, SupervisorSpec, ZygoteSpec
-    from actorq.replica.supervisor import Supervisor
+    from actorq.replica.zygote import start_zygote
 
     configure_later(log_format, log_level)
     if not targets and not (bundles and environment):
@@ -121,9 +121,11 @@ def worker(
         click.echo(f"The tasks of {' '.join(targets)} cannot be imported:\n\n{text}", err=True)
 
     _check(url, 0.0 if http_port is None else _POD_PATIENCE)
-    supervisor = Supervisor(
-        SupervisorSpec(url=url, replicas=replicas, zygote=zygote), on_ready=ready, on_failed=failed
-    )  # forks the zygote, so what follows may start threads
+    spec = SupervisorSpec(url=url, replicas=replicas, zygote=zygote)
+    started = start_zygote(spec)  # so what follows may start threads
+    from actorq.replica.supervisor import Supervisor
+
+    supervisor = Supervisor(spec, started, on_ready=ready, on_failed=failed)
     if http_port is not None:
         from actorq.monitor.http import MonitorServer
 

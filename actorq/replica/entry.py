@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+from typing import TYPE_CHECKING, Any
 
+from actorq.broker.wire import Link
+from actorq.environment import ActorEnvironment
+from actorq.isolation.randomness import generators_of, reseed
+from actorq.isolation.reset import own_modules
 from actorq.replica.executor import Executor, flush_streams
-from actorq.replica.forked import ForkingExecutor
-from actorq.replica.lanes import Lanes
 from actorq.replica.leftovers import leave_failure
 from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
 from actorq.replica.spec import SERVE_FAILED, START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
+
+if TYPE_CHECKING:
+    from actorq.replica.lanes import Lanes
+
+
+#: the random generators of the environment's modules, looked up by the zygote
+_generators: list[Any] | None = None
 
 
 def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
@@ -21,6 +31,7 @@ def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _leave_it_to_the_supervisor)
+        reseed(_generators if _generators is not None else _generators_of(ActorEnvironment.declared(spec.environment)))
         executor = _make(spec, mine)
         try:
             executor.serve()
@@ -37,12 +48,37 @@ def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
 
 
 def _make(spec: ExecutorSpec, slots: list[Slot]) -> Executor | Lanes:
-    if len(slots) > 1:
-        return Lanes(spec, slots)
-    kind = ForkingExecutor if spec.isolation == "fork" else Executor
+    kind = kind_of(spec.isolation, len(slots))
+    if not issubclass(kind, Executor):
+        return kind(spec, slots)
     executor = kind(spec, spec.workers[0], slots[0])
     signal.signal(WAKE_SIGNAL, executor.on_wake)
     return executor
+
+
+def prepare(environment: ActorEnvironment) -> None:
+    """In the zygote, before it forks: imports and looks up what every executor would, for 10 ms each."""
+    global _generators
+    kind_of(environment.isolation, environment.concurrency)
+    _generators = _generators_of(environment)
+    Link("unix:///", patience=0.0)  # is never opened
+
+
+def _generators_of(environment: ActorEnvironment) -> list[Any]:
+    return generators_of(own_modules(environment))
+
+
+def kind_of(isolation: str, concurrency: int) -> type[Executor | Lanes]:
+    """The class of an environment's executors. No other is imported."""
+    if concurrency > 1:
+        from actorq.replica.lanes import Lanes
+
+        return Lanes
+    if isolation == "fork":
+        from actorq.replica.forked import ForkingExecutor
+
+        return ForkingExecutor
+    return Executor
 
 
 def _failed(spec: ExecutorSpec, slot: Slot, error: BaseException) -> int:

@@ -25,8 +25,6 @@ from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, CodecError
 from actorq.frames import Frame, parse_head, split
 from actorq.isolation import Isolation
-from actorq.isolation.randomness import generators_of, reseed
-from actorq.isolation.reset import own_modules
 from actorq.log import logger
 from actorq.replica.caches import CacheTeller
 from actorq.replica.exchange import MAIL_SECONDS, Done, Exchange, Taken
@@ -112,7 +110,6 @@ class Executor:
 
     def start(self) -> None:
         """What comes before the first lease. An exception is a start that failed, and no input's."""
-        reseed(generators_of(own_modules(self._environment)))
         self._lifecycle.start(self._environment)
         self._isolation.begin()
         if self._lifecycle.warm(self._versions.activate, "") and self._isolation.after_input is not None:

@@ -15,7 +15,7 @@ from typing import Any
 from actorq.log import configure_later
 from actorq.replica.importing import Target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
-from actorq.replica.supervisor import Supervisor
+from actorq.replica.zygote import start_zygote
 
 
 def parse_spec(text: str) -> SupervisorSpec:
@@ -38,8 +38,12 @@ def _main() -> int:
     def say(**message: Any) -> None:
         os.write(status, json.dumps(message).encode() + b"\n")
 
+    zygote = start_zygote(spec, lifeline)
+    from actorq.replica.supervisor import Supervisor
+
     supervisor = Supervisor(
         spec,
+        zygote,
         lifeline=lifeline,
         on_ready=lambda served: say(ready=served.tasks),
         on_failed=lambda text: say(failed=text),

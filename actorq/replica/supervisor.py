@@ -28,9 +28,9 @@ from actorq.replica import leftovers
 from actorq.replica.guard import MemoryGuard
 from actorq.replica.health import Cause
 from actorq.replica.notes import Lane, Replica, Work, send_signal
-from actorq.replica.slots import ENDING, MAX_LANES, Slots
+from actorq.replica.slots import ENDING, MAX_LANES
 from actorq.replica.spec import SERVE_FAILED, START_FAILED, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
-from actorq.replica.zygote import Channel, run_zygote
+from actorq.replica.zygote import StartedZygote
 from actorq.waiting import Waker, ready
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ _STALLED_SECONDS = 10.0
 _WORKING_STATES = {"busy", "idle"}
 #: the first process of a container
 _IS_INIT = os.getpid() == 1
+#: replicas that have been starting for so long are registered as such, seconds
+_REGISTER_SECONDS = 1.0
 #: how long the zygote may take to end, seconds
 _END_SECONDS = 1.0
 
@@ -55,6 +57,7 @@ class Supervisor:
 
     Args:
         spec: what to run.
+        zygote: that was started for it.
         lifeline: a descriptor whose end of file means that the owner is gone; everything is killed then.
         on_ready: called with what is served once the code is imported.
         on_failed: called with a traceback when it cannot be.
@@ -63,6 +66,7 @@ class Supervisor:
     def __init__(
         self,
         spec: SupervisorSpec,
+        zygote: StartedZygote,
         *,
         lifeline: int | None = None,
         on_ready: Callable[[Served], None] = lambda served: None,
@@ -71,10 +75,11 @@ class Supervisor:
         self._spec = spec
         self._lifeline = lifeline
         self._on_ready, self._on_failed = on_ready, on_failed
-        self._slots = Slots(spec.replicas * MAX_LANES)
+        self._slots = zygote.slots
         self._scratch = tempfile.mkdtemp(prefix="actorq-pool-")
         self._replicas = [Replica(i, f"{self._scratch}/{i}") for i in range(spec.replicas)]
         self._registrar: Any = None
+        self._register_at = 0.0
         self._served: Served | None = None
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waker = Waker()
@@ -84,8 +89,7 @@ class Supervisor:
         self._look_at_states = 0.0
         self._was_busy = False  # at the last look
         self._ticked = time.monotonic()
-        self._channel = self._start_zygote()
-        # only now: settings are read once, and those of the zygote are others
+        self._zygote_pid, self._channel = zygote.pid, zygote.channel
         self._memory = MemoryGuard(self._replicas, alone=lifeline is None)
 
     def run(self) -> int:
@@ -99,6 +103,8 @@ class Supervisor:
                 while not self._calls.empty():
                     self._calls.get()()
                 self._watch()
+                if self._registrar is None and self._served is not None:
+                    self._register()
                 self._ticked = time.monotonic()
                 if _IS_INIT:
                     self._reap_orphans()
@@ -182,20 +188,6 @@ class Supervisor:
         self._calls.put(action)
         self._waker.wake()
 
-    def _start_zygote(self) -> Channel:
-        """Forks the zygote now, while this process has one thread and has imported nothing heavy."""
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            if self._lifeline is not None:
-                os.close(self._lifeline)
-            self._waker.close()
-            run_zygote(self._spec.zygote, self._slots, Channel(theirs))
-        theirs.close()
-        self._zygote_pid = pid
-        return Channel(ours)
-
     def _wait(self) -> None:
         busy = any(r.busy for r in self._replicas)
         timeout = _BUSY_TICK if busy or self._stopping_since is not None else _IDLE_TICK
@@ -228,7 +220,7 @@ class Supervisor:
                 self._fork(replica)
             self._memory.forks = served.isolation == "fork"
             self._on_ready(served)
-            self._start_registrar()
+            self._register_at = time.monotonic() + _REGISTER_SECONDS
         elif "failed" in message:
             self._failed = True
             self._on_failed(message["failed"])
@@ -241,8 +233,13 @@ class Supervisor:
         elif "exited" in message:
             self._exited(self._replicas[message["exited"]], message["status"])
 
-    def _start_registrar(self) -> None:
-        """Only now: importing RQ would compete with the zygote's imports for the first result."""
+    def _register(self) -> None:
+        """Starts the registrar when there is a replica to register.
+
+        Importing RQ takes a quarter of a second, for which it would compete with the executors that start.
+        """
+        if time.monotonic() < self._register_at and not any(r.serving for r in self._replicas):
+            return
         from actorq.replica.registrar import Registrar
 
         served = self._environment

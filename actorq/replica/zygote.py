@@ -20,7 +20,7 @@ import socket
 import sys
 import threading
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
 from actorq.replica import hugepages
 from actorq.replica.importing import import_target
-from actorq.replica.slots import Slots
-from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, Served, ZygoteSpec
+from actorq.replica.slots import MAX_LANES, Slots
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, Served, SupervisorSpec, ZygoteSpec
 from actorq.settings import settings
 from actorq.waiting import Waker, ready
 
@@ -72,6 +72,34 @@ class Channel:
             self.closed = True
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         return [json.loads(line) for line in lines if line]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartedZygote:
+    """The zygote of a supervisor."""
+
+    pid: int
+    channel: Channel
+    #: the pages of its executors
+    slots: Slots
+
+
+def start_zygote(spec: SupervisorSpec, lifeline: int | None = None) -> StartedZygote:
+    """Forks the zygote of a supervisor, which is to be made by this process.
+
+    Before that, so that it imports the tasks while this process imports what a supervisor needs; while there is one
+    thread; and before this process has read its settings, since those of the zygote are others.
+    """
+    slots = Slots(spec.replicas * MAX_LANES)
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        if lifeline is not None:
+            os.close(lifeline)
+        run_zygote(spec.zygote, slots, Channel(theirs))
+    theirs.close()
+    return StartedZygote(pid=pid, channel=Channel(ours), slots=slots)
 
 
 def die_with_parent() -> None:
@@ -140,7 +168,9 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
                 _exec(spec, slots, wanted, channel=channel)
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
-        from actorq.replica import entry as _warm  # noqa: F401 - imported here once, not in every executor
+        from actorq.replica import entry
+
+        entry.prepare(environment)
     except BaseException as error:
         channel.send({"failed": _explain(error, spec)})
         return False

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 from actorq.broker import keys
-from actorq.broker.wire import Link, LoginRefusedError
+from actorq.broker.refusals import LoginRefusedError
+from actorq.broker.wire import Link
 from actorq.errors import BrokerError
 from actorq.log import logger
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from actorq.broker.wire import Link, NotPermittedError
+from actorq.broker.refusals import NotPermittedError
+from actorq.broker.wire import Link
 from actorq.errors import BrokerError
 from actorq.settings import masked
 

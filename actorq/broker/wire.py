@@ -1,9 +1,9 @@
 """One connection to Redis, built on purpose.
 
-redis-py opens the socket: TLS, ACL login. This module owns what redis-py leaves to chance: stated
-timeouts, one retry policy with jitter, EVALSHA with a reload when the server forgot a script, and error messages that
-say what to do. A `Link` belongs to one thread. All that is sent through it may safely be sent twice, so a broken
-connection is answered by sending the same again.
+redis-py opens the socket (`connecting.py`): TLS, ACL login. This module owns what redis-py leaves to chance: stated
+timeouts, one retry policy with jitter, EVALSHA with a reload when the server forgot a script; `refusals.py` has the
+messages that say what to do. A `Link` belongs to one thread. All that is sent through it may safely be sent twice, so a
+broken connection is answered by sending the same again.
 """
 
 from __future__ import annotations
@@ -17,34 +17,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, cast
 
 import hiredis
 import redis
-from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
-from redis.driver_info import DriverInfo
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-)
-from redis.retry import Retry
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError
 
 from actorq.broker.commands import Argument, Command, packed
+from actorq.broker.connecting import REPLY_TIMEOUT, connection_pool
+from actorq.broker.refusals import TRANSIENT, explain, typed
 from actorq.broker.scripts import Script
-from actorq.errors import BrokerError, DeclarationError
-from actorq.settings import masked, settings
+from actorq.errors import BrokerError
 
-#: seconds to wait for a connection, and for the reply of a call that does not block
-CONNECT_TIMEOUT = 5.0
-REPLY_TIMEOUT = 10.0
 #: first and longest pause between two tries, seconds; half of it is random so that replicas do not return in step
 _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.02, 2.0
 
@@ -62,79 +46,10 @@ _ENDED = (
     "The next map starts a new one."
 )
 
-_TRANSIENT = (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)
-
-
-class ServerFullError(BrokerError):
-    """The Redis server has reached `maxmemory` and takes no more work: raise it, or delete what fills it."""
-
-
-class LoginRefusedError(BrokerError):
-    """The Redis server does not know this user, or has another password for it."""
-
-
-class NotPermittedError(BrokerError):
-    """The Redis server keeps a command from this user, or from everybody."""
-
 
 def never() -> bool:
     """Whether a server is gone for good that this program has not started: somebody may start it again."""
     return False
-
-
-def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> ConnectionPool:
-    """A factory of connections to `url`. Raises `DeclarationError` for an address that cannot be one."""
-    try:
-        return ConnectionPool.from_url(
-            url,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            socket_timeout=reply_timeout,
-            health_check_interval=0,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            driver_info=_driver_info(),
-            **_socket_options(url),
-        )
-    except (ValueError, TypeError) as error:
-        raise DeclarationError(
-            f"{masked(url)!r} is not a Redis address: use redis://host:6379/0, rediss:// for TLS, or unix:///path."
-        ) from error
-
-
-@cache
-def _driver_info() -> DriverInfo:
-    """What `CLIENT LIST` shows of us: redis-py, whose version would be looked up on disk for every connection."""
-    return DriverInfo()
-
-
-def _socket_options(url: str) -> dict[str, Any]:
-    if url.startswith("unix"):
-        return {}
-    options: dict[str, Any] = {"socket_keepalive": True}
-    authorities = settings().redis_ca_file
-    if url.startswith("rediss") and authorities is not None:
-        options["ssl_ca_certs"] = authorities
-    return options
-
-
-def explain(error: Exception, url: str) -> BrokerError:
-    """`error` of redis-py as a message for a person: what happened, to which server, what to do."""
-    server = masked(url)
-    if isinstance(error, OutOfMemoryError):
-        return ServerFullError(f"{server} is full: it has reached maxmemory. Raise it, or delete what fills it.")
-    text = masked(str(error))
-    lowered = text.lower()
-    if isinstance(error, (AuthenticationError, AuthorizationError)) or "noauth" in lowered or "wrongpass" in lowered:
-        return LoginRefusedError(f"{server} refuses the login ({text}): put user and password into the URL.")
-    if isinstance(error, NoPermissionError) or "noperm" in lowered or "unknown command" in lowered:
-        return NotPermittedError(
-            f"{server} does not permit what actorq needs ({text}): see the ACL rule in the README."
-        )
-    if isinstance(error, ReadOnlyError):
-        return BrokerError(f"{server} is a read-only replica: give the address of the primary.")
-    if isinstance(error, _TRANSIENT):
-        return BrokerError(f"{server} cannot be reached ({text}): is the server running, and the address right?")
-    return BrokerError(f"{server} answered: {text}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,7 +237,7 @@ class Link:
         except (OSError, AttributeError, hiredis.ProtocolError) as error:  # AttributeError: the connection was dropped
             raise redis.ConnectionError(str(error)) from error
         if isinstance(reply, hiredis.ReplyError):
-            raise _typed(str(reply))
+            raise typed(str(reply))
         return reply
 
     def read_within(self, seconds: float) -> Any:
@@ -383,7 +298,7 @@ class Link:
             if not count:
                 raise redis.ConnectionError("the server closed the connection")
             if self._buffer[0] != ord("$"):
-                raise _typed(self._buffer[1:end].decode(errors="replace"))
+                raise typed(self._buffer[1:end].decode(errors="replace"))
             size = int(self._buffer[1:end])
             if size < 0:
                 return None
@@ -422,7 +337,7 @@ class Link:
     def _worth_retrying(self, error: RedisError) -> bool:
         if isinstance(error, NoPermissionError):
             return False
-        return self._stubborn or (isinstance(error, _TRANSIENT) and not isinstance(error, AuthenticationError))
+        return self._stubborn or (isinstance(error, TRANSIENT) and not isinstance(error, AuthenticationError))
 
     def _patiently(self, attempt: Callable[[], Any]) -> Any:
         pause, started, warned = _BACKOFF_FIRST, time.monotonic(), False
@@ -446,22 +361,3 @@ class Link:
                 raise
             time.sleep(pause * (0.5 + random.random() / 2))
             pause = min(2 * pause, _BACKOFF_LONGEST)
-
-
-def _typed(text: str) -> RedisError:
-    """An error reply as redis-py's exception for it."""
-    code, _, rest = text.partition(" ")
-    if code == "ERR":
-        return redis.ResponseError(rest)
-    return _ERRORS.get(code, redis.ResponseError)(text)
-
-
-_ERRORS: dict[str, type[RedisError]] = {
-    "NOSCRIPT": NoScriptError,
-    "OOM": OutOfMemoryError,
-    "READONLY": ReadOnlyError,
-    "NOAUTH": AuthenticationError,
-    "WRONGPASS": AuthenticationError,
-    "NOPERM": NoPermissionError,
-    "LOADING": BusyLoadingError,
-}

@@ -15,8 +15,9 @@ import time
 import warnings
 
 from actorq.broker import keys
+from actorq.broker.refusals import NotPermittedError
 from actorq.broker.serverinfo import server_version
-from actorq.broker.wire import Link, NotPermittedError
+from actorq.broker.wire import Link
 from actorq.kube.address import with_login
 
 #: `actorq-map-<Unix seconds>-<map id>`

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from actorq.broker import keys, scripts
 from actorq.broker.client import Client
 from actorq.broker.commands import Argument
-from actorq.broker.wire import ServerFullError
+from actorq.broker.refusals import ServerFullError
 from actorq.environment import TaskEnvironment
 from actorq.errors import ActorqError, DeclarationError, PoolError
 from actorq.kube import jobs, trouble

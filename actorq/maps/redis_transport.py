@@ -19,8 +19,9 @@ from actorq import codec
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.client import Client
 from actorq.broker.commands import Argument, Command
+from actorq.broker.refusals import ServerFullError
 from actorq.broker.stream import after, parse_reports, submit_keys
-from actorq.broker.wire import ServerFullError, Store
+from actorq.broker.wire import Store
 from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, DeclarationError

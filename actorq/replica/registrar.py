@@ -21,7 +21,8 @@ from rq.worker import BaseWorker
 
 from actorq.broker import keys, scripts
 from actorq.broker.commands import Argument
-from actorq.broker.wire import Link, connection_pool
+from actorq.broker.connecting import connection_pool
+from actorq.broker.wire import Link
 from actorq.clock import iso_now
 from actorq.errors import BrokerError
 from actorq.lease import NONE_RAN

@@ -20,9 +20,10 @@ from actorq import BrokerError, DeclarationError
 from actorq.broker import keys, scripts
 from actorq.broker.commands import Argument
 from actorq.broker.embedded import EmbeddedServer, server_binary
+from actorq.broker.refusals import ServerFullError
 from actorq.broker.serverinfo import check_server
 from actorq.broker.stream import call_keys, submit_keys
-from actorq.broker.wire import Link, ServerFullError
+from actorq.broker.wire import Link
 from actorq.runtime import runtime
 from tests import tasks
 from tests.conftest import Worker, eventually, pool_client

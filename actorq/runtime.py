@@ -141,12 +141,13 @@ class Runtime:
         with self._lock:
             self._closed = self.pools.closed = True
             pumps = list(self._pumps)
-        for submitter in self._submitters.values():
-            submitter.close()
+        for pump in pumps:
+            pump.hurry()  # all at the same time
         for pump in pumps:
             pump.close()
         for _, caller in self._callers.values():
-            caller.close()
+            if not caller.close():
+                break  # the server does not answer; it forgets the others by itself
         self.pools.drop()
 
     def _caller(self, task: Task[Any, Any, Any]) -> Caller:

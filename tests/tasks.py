@@ -62,6 +62,15 @@ def until(path: str) -> str:
 
 
 @plain.task
+def note(log: str, number: int) -> int:
+    """Notes that it runs, for a while."""
+    with Path(log).open("a") as file:
+        file.write(f"{number}\n")
+    time.sleep(0.02)
+    return number
+
+
+@plain.task
 def span(_: int) -> tuple[float, float]:
     begin = time.monotonic()
     time.sleep(0.01)

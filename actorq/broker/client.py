@@ -6,8 +6,10 @@ import os
 import threading
 from collections.abc import Callable
 
+from actorq.broker.connecting import REPLY_TIMEOUT
+from actorq.broker.patience import never
 from actorq.broker.serverinfo import check_server
-from actorq.broker.wire import Link, never
+from actorq.broker.wire import Link
 
 
 class Client:
@@ -25,7 +27,7 @@ class Client:
         self._is_gone = is_gone
         self._free: list[Link] = []
         self._lock = threading.Lock()
-        self._checked = False
+        self._checked = self._closed = False
         self._pid = os.getpid()
 
     def borrow(self) -> Link:
@@ -35,11 +37,11 @@ class Client:
                 self._free, self._pid = [], os.getpid()
             link = self._free.pop() if self._free else None
         if link is not None:
-            link.patience = self.patience
-        if link is None:
-            link = Link(self.url, patience=self.patience, is_gone=self._is_gone)
+            link.take_time(self.patience)
+        else:
+            link = self._new()
         if not self._checked:
-            first = Link(self.url, patience=0.0)  # an address that never worked is told at once
+            first = self._new(at_once=True)  # an address that never worked
             try:
                 check_server(first)
             finally:
@@ -47,15 +49,21 @@ class Client:
             self._checked = True
         return link
 
+    def _new(self, *, at_once: bool = False) -> Link:
+        # at most half of the patience for one reply: one that is lost with its connection can be asked for again
+        timeout = min(REPLY_TIMEOUT, self.patience / 2)
+        return Link(self.url, patience=self.patience, reply_timeout=timeout, at_once=at_once, is_gone=self._is_gone)
+
     def give_back(self, link: Link) -> None:
         with self._lock:
-            if len(self._free) < 16:
+            if len(self._free) < 16 and not self._closed:
                 self._free.append(link)
                 return
         link.close()
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             links, self._free = self._free, []
         for link in links:
             link.close()

@@ -23,7 +23,7 @@ def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> Connectio
     try:
         return ConnectionPool.from_url(
             url,
-            socket_connect_timeout=CONNECT_TIMEOUT,
+            socket_connect_timeout=min(CONNECT_TIMEOUT, reply_timeout),
             socket_timeout=reply_timeout,
             health_check_interval=0,
             retry=Retry(NoBackoff(), 0),

@@ -1,14 +1,22 @@
-"""What a server refuses, and what goes wrong on the way to it: as exceptions of redis-py, and told to a person."""
+"""What a server refuses, and what goes wrong on the way to it: whether it passes, and told to a person.
+
+The one idea: *one table says for each refusal whether waiting helps*. Who talks to the server asks the table, and keeps
+no list of its own: a map that ends at a refusal which passes in seconds has lost its work for nothing, and one that
+waits for what is final hangs.
+"""
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass
 
 import redis
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    MasterDownError,
     NoPermissionError,
-    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -16,9 +24,6 @@ from redis.exceptions import (
 
 from actorq.errors import BrokerError
 from actorq.settings import masked
-
-#: what may pass by itself
-TRANSIENT = (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)
 
 
 class ServerFullError(BrokerError):
@@ -33,40 +38,147 @@ class NotPermittedError(BrokerError):
     """The Redis server keeps a command from this user, or from everybody."""
 
 
-def explain(error: Exception, url: str) -> BrokerError:
-    """`error` of redis-py as a message for a person: what happened, to which server, what to do."""
-    server = masked(url)
-    if isinstance(error, OutOfMemoryError):
-        return ServerFullError(f"{server} is full: it has reached maxmemory. Raise it, or delete what fills it.")
-    text = masked(str(error))
-    lowered = text.lower()
-    if isinstance(error, (AuthenticationError, AuthorizationError)) or "noauth" in lowered or "wrongpass" in lowered:
-        return LoginRefusedError(f"{server} refuses the login ({text}): put user and password into the URL.")
-    if isinstance(error, NoPermissionError) or "noperm" in lowered or "unknown command" in lowered:
-        return NotPermittedError(
-            f"{server} does not permit what actorq needs ({text}): see the ACL rule in the README."
-        )
-    if isinstance(error, ReadOnlyError):
-        return BrokerError(f"{server} is a read-only replica: give the address of the primary.")
-    if isinstance(error, TRANSIENT):
-        return BrokerError(f"{server} cannot be reached ({text}): is the server running, and the address right?")
-    return BrokerError(f"{server} answered: {text}")
+class Refused(redis.ResponseError):
+    """An error reply. Its code is the first word of what the server says, or one that this module makes of it."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
-def typed(text: str) -> RedisError:
-    """An error reply as redis-py's exception for it."""
-    code, _, rest = text.partition(" ")
-    if code == "ERR":
-        return redis.ResponseError(rest)
-    return _ERRORS.get(code, redis.ResponseError)(text)
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """One row of the table."""
+
+    #: said to a person, between the server's address and its own words
+    means: str
+    #: said to a person, behind them
+    advice: str = ""
+    kind: type[BrokerError] = BrokerError
+    #: waiting may help
+    passes: bool = False
+    #: waiting may help whoever stays: a worker, whose login a restarted server may be told of again
+    passes_in_time: bool = False
+    #: a new connection may reach another server, as after a failover
+    elsewhere: bool = False
+    #: nobody has answered
+    unreachable: bool = False
 
 
-_ERRORS: dict[str, type[RedisError]] = {
-    "NOSCRIPT": NoScriptError,
-    "OOM": OutOfMemoryError,
-    "READONLY": ReadOnlyError,
-    "NOAUTH": AuthenticationError,
-    "WRONGPASS": AuthenticationError,
-    "NOPERM": NoPermissionError,
-    "LOADING": BusyLoadingError,
+_FULL, _NO_LOGIN, _NOT_PERMITTED, _TOO_MANY, _FORGETFUL = "OOM", "NOAUTH", "NOPERM", "MAXCLIENTS", "NOSCRIPT"
+
+_TABLE = {
+    "LOADING": Refusal(means="is loading its data", passes=True),
+    "BUSY": Refusal(
+        means="is kept busy by a script or a module", advice="SCRIPT KILL ends a script that never ends.", passes=True
+    ),
+    "MISCONF": Refusal(
+        means="cannot write to its disk",
+        advice="Look for a full disk, and into the server's log: it takes no writes until it can save.",
+        passes=True,
+    ),
+    "NOREPLICAS": Refusal(
+        means="has too few replicas in sync", advice="It takes writes again with min-replicas-to-write.", passes=True
+    ),
+    "MASTERDOWN": Refusal(means="is a replica whose primary is away", passes=True, elsewhere=True),
+    "READONLY": Refusal(
+        means="is a read-only replica", advice="Give the address of the primary.", passes=True, elsewhere=True
+    ),
+    "UNBLOCKED": Refusal(means="has changed its role", passes=True, elsewhere=True),
+    "TRYAGAIN": Refusal(means="is moving keys", passes=True),
+    "CLUSTERDOWN": Refusal(means="is a cluster that is down", passes=True),
+    # ours to mend, once: `Link` loads the script and sends the call again
+    _FORGETFUL: Refusal(means="forgets scripts as soon as they are loaded", passes=True),
+    _TOO_MANY: Refusal(means="takes no more connections", advice="Raise maxclients.", passes=True),
+    # whoever can wait for room does; a map that can still read its results frees some itself, see `RedisTransport`
+    _FULL: Refusal(
+        means="is full: it has reached maxmemory",
+        advice="Raise it, or delete what fills it.",
+        kind=ServerFullError,
+        passes=True,
+    ),
+    _NO_LOGIN: Refusal(
+        means="refuses the login",
+        advice="Put user and password into the URL.",
+        kind=LoginRefusedError,
+        passes_in_time=True,
+    ),
+    _NOT_PERMITTED: Refusal(
+        means="does not permit what actorq needs",
+        advice="See the ACL rule in the README.",
+        kind=NotPermittedError,
+    ),
+    "DENIED": Refusal(means="runs in protected mode", advice="Give it a password, or let it listen on loopback only."),
 }
+_TABLE["WRONGPASS"] = _TABLE[_NO_LOGIN]
+_OTHER = Refusal(means="refused a command")
+_AWAY = Refusal(
+    means="cannot be reached",
+    advice="Is the server running, and the address right?",
+    passes=True,
+    elsewhere=True,
+    unreachable=True,
+)
+
+#: what redis-py, which opens connections, makes of the same refusals
+_CLASSES: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...] = (
+    ((AuthenticationError, AuthorizationError), _NO_LOGIN),
+    (NoPermissionError, _NOT_PERMITTED),
+    (BusyLoadingError, "LOADING"),
+    (OutOfMemoryError, _FULL),
+    (ReadOnlyError, "READONLY"),
+    (MasterDownError, "MASTERDOWN"),
+)
+_MARKS = (
+    ("max number of clients", _TOO_MANY),
+    ("noauth", _NO_LOGIN),
+    ("wrongpass", _NO_LOGIN),
+    ("noperm", _NOT_PERMITTED),
+    ("unknown command", _NOT_PERMITTED),
+)
+#: a script's error, as Redis up to 6.2 wraps it: "ERR Error running script (…): @user_script: 1: -OOM command not …"
+_WRAPPED = re.compile(r"@user_script.*?-([A-Z]+) ")
+
+
+def typed(text: str) -> Refused:
+    """An error reply as an exception."""
+    code, _, rest = text.partition(" ")
+    if code != "ERR":
+        return Refused(code, text)
+    wrapped = _WRAPPED.search(rest)
+    return Refused(wrapped[1] if wrapped and wrapped[1] in _TABLE else _code_in(rest), rest)
+
+
+def refusal(error: RedisError) -> Refusal:
+    """What the table says of `error`, of this module or of redis-py."""
+    if isinstance(error, Refused):
+        return _TABLE.get(error.code, _OTHER)
+    for kind, code in _CLASSES:
+        if isinstance(error, kind):
+            return _TABLE[code]
+    if (code := _code_in(str(error))) in _TABLE:
+        return _TABLE[code]
+    return _AWAY if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) else _OTHER
+
+
+def forgot_script(error: RedisError) -> bool:
+    """Whether the server does not know the script that was called."""
+    return isinstance(error, Refused) and error.code == _FORGETFUL
+
+
+def is_full(error: RedisError) -> bool:
+    """Whether the server has no room for what was sent."""
+    return refusal(error) is _TABLE[_FULL]
+
+
+def explain(error: RedisError, url: str) -> BrokerError:
+    """`error` as a message for a person: what happened, to which server, what to do."""
+    row = refusal(error)
+    text = masked(str(error))
+    return row.kind(" ".join(filter(None, [f"{masked(url)} {row.means} ({text}).", row.advice])))
+
+
+def _code_in(text: str) -> str:
+    """The row for a refusal without a code of its own, "ERR" for none."""
+    lowered = text.lower()
+    return next((code for mark, code in _MARKS if mark in lowered), "ERR")

@@ -1,55 +1,37 @@
 """One connection to Redis, built on purpose.
 
-redis-py opens the socket (`connecting.py`): TLS, ACL login. This module owns what redis-py leaves to chance: stated
-timeouts, one retry policy with jitter, EVALSHA with a reload when the server forgot a script; `refusals.py` has the
-messages that say what to do. A `Link` belongs to one thread. All that is sent through it may safely be sent twice, so a
-broken connection is answered by sending the same again.
+redis-py opens the socket (`connecting.py`): TLS, ACL login. This module owns what redis-py leaves to chance: a deadline
+for every reply, EVALSHA with a reload when the server forgot a script, and one policy for outages (`patience.py`). A
+`Link` belongs to one thread. All that is sent through it may safely be sent twice, so a broken connection is answered
+by sending the same again; one that goes silent, with no word of its end, breaks when a reply is over its deadline.
 """
 
 from __future__ import annotations
 
-import random
 import socket
 import ssl
 import struct
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 import hiredis
 import redis
-from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from actorq.broker.commands import Argument, Command, packed
-from actorq.broker.connecting import REPLY_TIMEOUT, connection_pool
-from actorq.broker.refusals import TRANSIENT, explain, typed
+from actorq.broker.connecting import CONNECT_TIMEOUT, REPLY_TIMEOUT, connection_pool
+from actorq.broker.patience import Patience, is_lost, never
+from actorq.broker.refusals import explain, forgot_script, typed
 from actorq.broker.scripts import Script
-from actorq.errors import BrokerError
-
-#: first and longest pause between two tries, seconds; half of it is random so that replicas do not return in step
-_BACKOFF_FIRST, _BACKOFF_LONGEST = 0.02, 2.0
 
 #: read at once; a lease or a frame is up to 1 MiB
 _READ_BYTES = 1 << 18
 _NOTHING = object()
 #: how a socket says that it has waited long enough
 _NO_REPLY_YET = (TimeoutError, BlockingIOError)
-
-#: an outage this long is worth a word to the user, seconds
-_WARN_AFTER = 3.0
-
-_ENDED = (
-    "The server that this program had started has ended (killed, out of memory, or stopped); what it held is lost. "
-    "The next map starts a new one."
-)
-
-
-def never() -> bool:
-    """Whether a server is gone for good that this program has not started: somebody may start it again."""
-    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +51,10 @@ class Link:
 
     Args:
         url: server address.
-        patience: seconds to keep trying when the server cannot be reached; 0 fails at once.
+        patience: seconds to keep trying through an outage: the server cannot be reached, is silent, or refuses with
+            what passes; 0 fails at once.
         reply_timeout: seconds to wait for a reply; longer than any command may block.
-        stubborn: also try again when the server answers with a refusal that may pass: full, busy, not in sync, or
-            restarted and not yet told of the login again.
-        is_gone: whether the server is known to be gone for good: then nothing is tried again.
+        stubborn, at_once, is_gone: see `Patience`.
     """
 
     def __init__(
@@ -83,13 +64,12 @@ class Link:
         patience: float,
         reply_timeout: float = REPLY_TIMEOUT,
         stubborn: bool = False,
+        at_once: bool = False,
         is_gone: Callable[[], bool] = never,
     ) -> None:
         self.url = url
-        self._stubborn = stubborn
-        self._is_gone = is_gone
+        self._patience = Patience(url, patience, stubborn=stubborn, at_once=at_once, is_gone=is_gone)
         self._reply_timeout = reply_timeout
-        self.patience = patience
         self._connection: Any = connection_pool(url, reply_timeout).make_connection()
         self._sock: Any = None
         self._reader: Any = hiredis.Reader()  # its stubs refuse what it takes
@@ -105,23 +85,37 @@ class Link:
         """Whether the connection is open, as far as this side knows."""
         return self._sock is not None
 
-    def connect(self) -> None:
-        """Opens the connection if it is closed, trying for `patience` seconds."""
-        if self._sock is None:
-            self._patiently(self._open)
+    @property
+    def calm(self) -> bool:
+        """Whether what was sent last was answered: there is no outage. Any thread may ask."""
+        return self._patience.calm
+
+    def take_time(self, patience: float) -> None:
+        """From now on an outage is borne for `patience` seconds, also after `hurry`."""
+        if self._patience.renew(patience) and self._sock is not None:
+            self._limit(self._reply_timeout)
+
+    def hurry(self, seconds: float) -> None:
+        """From now on nothing takes longer than `seconds` in all. Any thread may call it, and a signal handler.
+
+        What is waited for just now keeps its deadline, unless the signal has interrupted the wait.
+        """
+        if self._patience.hurry(seconds) and (sock := self._sock) is not None:
+            with suppress(OSError):  # closed meanwhile
+                self._limit(min(seconds, self._reply_timeout), sock)
 
     def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store] = ()) -> Any:
         """Runs `script` and returns its reply, sending it again over a new connection until it is answered.
 
         `stores` are written first, in the same go.
 
-        Raises `BrokerError` when `patience` seconds have passed or trying again cannot help.
+        Raises `BrokerError` when the patience is spent or trying again cannot help.
         """
         return self.call_packed(script, Command.of(script, keys, *args).packed(), stores)
 
-    def call_packed(self, script: Script, command: bytes, stores: Sequence[Store] = ()) -> Any:
-        """The same for a command that is packed already."""
-        return self._patiently(lambda: self.call_once(script, command, stores))
+    def call_packed(self, script: Script, command: bytes, stores: Sequence[Store] = (), *, full: bool = True) -> Any:
+        """The same for a command that is packed already. `full`: whether a full server is borne."""
+        return self._patiently(lambda: self.call_once(script, command, stores), full=full)
 
     def call_once(self, script: Script, command: bytes, stores: Sequence[Store]) -> Any:
         """The same, once: `drop` the connection after an error. Raises redis-py's errors."""
@@ -140,7 +134,9 @@ class Link:
             raise refused
         try:
             return self.read()
-        except NoScriptError:
+        except redis.ResponseError as error:
+            if not forgot_script(error):
+                raise
             self.load(script)
             self._write(command)
             return self.read()
@@ -150,7 +146,7 @@ class Link:
     ) -> Any:
         """`call`, once, and within `seconds`."""
         try:
-            self._open()
+            self._open(seconds)
             with self._within(seconds):
                 return self.call_once(script, Command.of(script, keys, *args).packed(), stores)
         except RedisError as error:
@@ -168,7 +164,7 @@ class Link:
             yield
         finally:
             if self._sock is not None:
-                self._limit(self._reply_timeout)
+                self._limit(self._patience.time_for(self._reply_timeout))
 
     def command(self, *args: Argument) -> Any:
         """Runs one plain command, safe to repeat, and returns its reply."""
@@ -209,15 +205,31 @@ class Link:
             raise explain(error, self.url) from error
 
     def ask(self, command: bytes) -> None:
-        """Writes a packed command whose reply is waited for later. Tries again once, as the server may have closed a
+        """Writes a packed command whose reply is waited for later. Tries again, as the server may have closed a
         connection that was not used for a while.
+
+        The outage, if there is one, is over when that reply is there: then call `answered`, or `bear` what went wrong.
         """
-        try:
-            self.connect()
-            self.send(command)
-        except BrokerError:  # a new one, with patience
-            self.connect()
-            self.send(command)
+
+        def once() -> None:
+            self._open()
+            self._write(command)
+
+        self._patiently(once, answers=False)
+
+    def answered(self) -> None:
+        """The reply to what was asked for has come."""
+        if not self.calm:
+            self._patience.answered()
+
+    def bear(self, error: RedisError) -> None:
+        """What was asked for has failed: returns, after a pause, when it should be asked for again.
+
+        Raises `BrokerError` when the patience is spent or trying again cannot help.
+        """
+        if is_lost(error):
+            self.drop()
+        self._patience.bear(error, time.monotonic(), full=True)
 
     def read(self) -> Any:
         """The next reply, within the reply timeout. Raises redis-py's errors."""
@@ -267,22 +279,29 @@ class Link:
         self._write(packed("SCRIPT", "LOAD", script.text))
         self.read()
 
-    def _open(self) -> None:
+    def _open(self, seconds: float | None = None) -> None:
+        """Opens the connection if it is closed. `seconds`: for each step of that, where it is not the reply timeout."""
         if self._sock is None:
+            limit = self._patience.time_for(seconds or self._reply_timeout)
+            self._connection.socket_timeout, self._connection.socket_connect_timeout = (
+                limit,
+                min(limit, CONNECT_TIMEOUT),
+            )
             self._connection.connect()
             self._sock = self._connection._sock  # redis-py has no public name for it
-            self._limit(self._reply_timeout)
+            self._limit(limit)
 
-    def _limit(self, seconds: float) -> None:
+    def _limit(self, seconds: float, sock: Any = None) -> None:
         """How long the socket may wait. The kernel sees to that where it can; Python would `poll` before each use."""
-        if isinstance(self._sock, ssl.SSLSocket):
-            self._sock.settimeout(seconds)
+        sock = sock or self._sock
+        if isinstance(sock, ssl.SSLSocket):
+            sock.settimeout(seconds)
             return
         whole = int(seconds)
         limit = struct.pack("ll", whole, int((seconds - whole) * 1e6) or 1)  # a timeval; all zeros would be for ever
-        self._sock.settimeout(None)
+        sock.settimeout(None)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._sock.setsockopt(socket.SOL_SOCKET, option, limit)
+            sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
     def fetch(self, key: str) -> bytearray | None:
         """The value at `key`, read straight into place; None when there is none. Nothing else may be on its way."""
@@ -334,30 +353,19 @@ class Link:
         except OSError as error:
             raise redis.ConnectionError(str(error)) from error
 
-    def _worth_retrying(self, error: RedisError) -> bool:
-        if isinstance(error, NoPermissionError):
-            return False
-        return self._stubborn or (isinstance(error, TRANSIENT) and not isinstance(error, AuthenticationError))
-
-    def _patiently(self, attempt: Callable[[], Any]) -> Any:
-        pause, started, warned = _BACKOFF_FIRST, time.monotonic(), False
+    def _patiently(self, attempt: Callable[[], Any], *, full: bool = True, answers: bool = True) -> Any:
         while True:
+            begun = time.monotonic()
             try:
-                return attempt()
+                reply = attempt()
             except RedisError as error:
-                refused = explain(error, self.url)
-                if not isinstance(error, redis.ResponseError):
+                if is_lost(error):
                     self.drop()  # a reply may still come: it must not be taken for that of the next command
-                lost_for = time.monotonic() - started
-                if not self._worth_retrying(error) or lost_for >= self.patience:  # which another thread may shorten
-                    raise refused from error
-                if self._is_gone():
-                    raise BrokerError(_ENDED) from error
-                if lost_for > _WARN_AFTER and not warned and not self._stubborn:
-                    warned = True
-                    warnings.warn(f"{refused} Trying for {self.patience:.0f} s.", RuntimeWarning, stacklevel=2)
+                self._patience.bear(error, begun, full=full)
             except BaseException:
                 self.drop()  # interrupted between a command and its reply
                 raise
-            time.sleep(pause * (0.5 + random.random() / 2))
-            pause = min(2 * pause, _BACKOFF_LONGEST)
+            else:
+                if answers and not self.calm:
+                    self._patience.answered()
+                return reply

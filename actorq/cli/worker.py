@@ -13,8 +13,9 @@ from actorq.cli.options import monitor_address, redis_url, server_url
 from actorq.errors import ActorqError, BrokerError
 from actorq.settings import masked
 
-#: a pod may start before its server does: a crash and a back-off would take longer than to wait, seconds
-_POD_PATIENCE = 60.0
+#: how long a server may take to be ready, seconds. A pod may start before it does, and a crash and a back-off would
+#: take longer than to wait
+_START_PATIENCE = 60.0
 
 
 @click.command(short_help="Serve an environment with warm replicas.")
@@ -120,7 +121,7 @@ def worker(
     def failed(text: str) -> None:
         click.echo(f"The tasks of {' '.join(targets)} cannot be imported:\n\n{text}", err=True)
 
-    _check(url, 0.0 if http_port is None else _POD_PATIENCE)
+    _check(url, at_once=http_port is None)
     spec = SupervisorSpec(url=url, replicas=replicas, zygote=zygote)
     started = start_zygote(spec)  # so what follows may start threads
     from actorq.replica.supervisor import Supervisor
@@ -133,10 +134,14 @@ def worker(
     sys.exit(supervisor.run())
 
 
-def _check(url: str, patience: float) -> None:
-    """Ends the program with a message when the server cannot be used, or does not answer for `patience` seconds.
+def _check(url: str, *, at_once: bool) -> None:
+    """Ends the program with a message when the server cannot be used, or is not ready for a minute.
 
     In a child: this process must stay light, since the zygote is forked from it.
+
+    Args:
+        url: the server.
+        at_once: one that cannot be reached at all is an error at once.
     """
     pid = os.fork()
     if pid == 0:
@@ -145,7 +150,7 @@ def _check(url: str, patience: float) -> None:
             from actorq.broker.serverinfo import check_server
             from actorq.broker.wire import Link
 
-            check_server(Link(url, patience=patience))
+            check_server(Link(url, patience=_START_PATIENCE, at_once=at_once))
         except BrokerError as error:
             click.echo(str(error), err=True)
             status = 3

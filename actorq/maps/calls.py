@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: one wait for a result lasts this long; then the map is renewed and asked for again
 _BLOCK_SECONDS = 1.0
+#: how long a server may take to be told that a call is given up, seconds
+_LAST_SECONDS = 1.0
 #: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
 _TRIM_FRAMES = 32
 #: an argument of call.lua, counted from the first that is not the same every time: whether it was not sent before
@@ -135,10 +137,12 @@ class Caller:
             raise outcome.error
         return outcome
 
-    def close(self) -> None:
-        """Removes the lanes' keys."""
+    def close(self) -> bool:
+        """Removes the lanes' keys; False when the server does not answer."""
         while self._lanes:
-            self._abandon(self._lanes.pop())
+            if not self._abandon(self._lanes.pop()):
+                return False
+        return True
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -224,14 +228,14 @@ class Caller:
         self.pool.check(int(reply[0]))
         return len(reply) > 2
 
-    def _abandon(self, lane: _Lane) -> None:
-        """Cancels what the lane waits for, and removes its keys."""
+    def _abandon(self, lane: _Lane) -> bool:
+        """Cancels what the lane waits for, and removes its keys; False when the server does not answer: they expire."""
         lane.link.drop()
-        lane.link.patience = 0.0  # the keys of a server that is away expire
+        args: list[Argument] = [*keys.prefix(self._environment.name), lane.id, lane.id, f"{lane.id}-{lane.serial}"]
         try:
-            args: list[Argument] = [*keys.prefix(self._environment.name), lane.id, lane.id, f"{lane.id}-{lane.serial}"]
-            lane.link.call(scripts.CLOSE, lane.keys, args)
+            lane.link.call_quickly(scripts.CLOSE, lane.keys, args, [], _LAST_SECONDS)
         except BrokerError:
-            return  # the keys expire
+            return False
         finally:
             lane.link.close()
+        return True

@@ -114,9 +114,6 @@ class Submitter:
         self._pump.nudge()
         self._pump.join()
 
-    def close(self) -> None:
-        self._pump.close()
-
     def _deliver(self, segment: Segment) -> None:
         values, _ = codec.unpack_each(segment.outputs)
         for offset, value in enumerate(values):

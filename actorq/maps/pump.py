@@ -23,6 +23,8 @@ from actorq.maps.transport import Transport
 
 #: pause between two heartbeats of a map, seconds; also bounds how late a lost replica is noticed beyond its lease
 BEAT_SECONDS = 1.0
+#: how long `close` waits for the server to be told, seconds. One that does not answer by then forgets the map by itself
+_CLOSE_SECONDS = 2.0
 #: how long frames may gather, seconds: a twentieth of the lease that the sizer aims at
 _GATHER_SECONDS = 0.001
 
@@ -51,6 +53,7 @@ class Pump:
         self._on_end = on_end
         self._condition = threading.Condition()
         self._closed = False
+        self._close_by: float | None = None
         self._over = False
         self._early: Exception | None = None  # raised by the first offer
         self._listener: Callable[[], None] | None = None
@@ -115,13 +118,27 @@ class Pump:
             self._listener()
 
     def close(self) -> None:
-        """Ends the map now and waits until nothing of it is left."""
+        """Ends the map now and waits until nothing of it is left, or the server has not answered for two seconds.
+
+        Who interrupts the wait does not wait at all, also when it is called again.
+        """
+        self.hurry()
+        assert self._close_by is not None
+        if threading.current_thread() is not self._thread:
+            try:
+                self._thread.join(max(0.0, self._close_by - time.monotonic()))
+            except BaseException:
+                self._close_by = 0.0
+                raise
+
+    def hurry(self) -> None:
+        """Has the map end, and does not wait for it; `close` does."""
         with self._condition:
             self._closed = True
+            if self._close_by is None:
+                self._close_by = time.monotonic() + _CLOSE_SECONDS
         self._transport.hurry()
         self._transport.wake()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
 
     def join(self) -> None:
         """Waits until the map is over."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import time
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -33,8 +35,12 @@ from actorq.waiting import Waker, ready
 
 #: one XREAD waits this long on the server; then it is asked again
 _BLOCK_SECONDS = 5.0
+#: without an answer for so much longer the connection is taken for one that went silent, seconds
+_SILENT_SECONDS = 5.0
 #: pause before a full server is asked again, seconds
 _FULL_PAUSE = 0.25
+#: a server that is full for so long is worth a word to the user, seconds
+_FULL_WARN_AFTER = 3.0
 #: seconds to try an unreachable server when the map ends
 _LAST_PATIENCE = 1.0
 #: how long the names of the replicas are believed, seconds
@@ -70,6 +76,7 @@ class RedisTransport:
         # `beat` renews the map; the first submission sets its TTL
         self._offer = Command.of(scripts.SUBMIT, self._keys, *keys.prefix(self._env), "", lease_seconds)
         self._reading = False
+        self._asked = 0.0  # when it last was, monotonic seconds
         self._read = Command("XREAD", "COUNT", _COUNT, "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", keys.out(map_id))
         self._last = b"0-0"
         self._trim = b""
@@ -79,6 +86,7 @@ class RedisTransport:
         self._code = Courier(options.bundle)
         self._code.bring(self._submit)
         self._full_since: float | None = None
+        self._told_full = False
         self._names: tuple[str, ...] = ()
         self._names_until = 0.0
 
@@ -95,7 +103,7 @@ class RedisTransport:
             described = describe_lease(self._task, lease).encode()
             args += (b"%d" % lease.serial, lease.id.encode(), described, where, payload)
         try:
-            live, accepted = self._submit.call_packed(scripts.SUBMIT, self._offer.packed(*args), stores)
+            live, accepted = self._submit.call_packed(scripts.SUBMIT, self._offer.packed(*args), stores, full=False)
         except ServerFullError as error:
             self._bear_full(error, alone=alone, pause=_FULL_PAUSE)
             return 0
@@ -142,6 +150,8 @@ class RedisTransport:
             if self._waker.fileno() in found:
                 self._waker.clear()
             if self._reader.fileno() not in found:
+                if time.monotonic() - self._asked > _BLOCK_SECONDS + _SILENT_SECONDS:
+                    self._forget_reader()
                 return []
         return self._receive()
 
@@ -152,9 +162,15 @@ class RedisTransport:
         live, missing = int(reply[0]), {item.decode() for item in reply[2:]}
         self.replicas = max(live, self._at_least)
         self._pool.check(live)
-        # A lease without a job has finished, its frame on the way to us, or has vanished: only the second look tells.
-        vanished = self._suspects & missing
+        # A lease without a job has finished, its frame on the way to us, or has vanished. Only a second look tells, and
+        # only if nothing lies in the stream that we have not read: the reader may be silent.
+        vanished, self._suspects = self._suspects & missing, missing
+        if not vanished:
+            return []
+        if reports := self._read_past_reader():
+            return reports
         self._suspects = missing - vanished
+        self._submit.command("UNLINK", *(key for lease in vanished for key in (keys.job(lease), keys.blob(lease))))
         return [
             Lost(lease=lease, reason="vanished from the server", position=NONE_RAN, replica="?") for lease in vanished
         ]
@@ -173,7 +189,8 @@ class RedisTransport:
             self._waker.close()
 
     def hurry(self) -> None:
-        self._submit.patience = self._reader.patience = min(_LAST_PATIENCE, self._client.patience)
+        for link in (self._submit, self._reader):
+            link.hurry(min(_LAST_PATIENCE, self._client.patience))
 
     def wake(self) -> None:
         self._waker.wake()
@@ -207,22 +224,43 @@ class RedisTransport:
         """A full server has refused an offer: waits a moment, or raises that where nothing of ours will make room."""
         now = time.monotonic()
         if self._full_since is None:
-            self._full_since = now
-        if alone and now - self._full_since > self._client.patience:
+            self._full_since, self._told_full = now, False
+        full_for = now - self._full_since
+        if alone and full_for > self._client.patience:
             raise error
+        if full_for > _FULL_WARN_AFTER and not self._told_full:
+            self._told_full = True
+            warnings.warn(f"{error} The map waits for room.", RuntimeWarning, stacklevel=2)
         time.sleep(pause)
 
     def _ask(self) -> None:
         self._reader.ask(self._read.packed(self._last))
-        self._reading = True
+        self._reading, self._asked = True, time.monotonic()
 
     def _receive(self) -> list[Report]:
         self._reading = False
         try:
             reply = self._reader.read()
-        except RedisError:  # asked again over a new connection; nothing read was forgotten, the stream keeps it
-            self._reader.drop()
+        except RedisError as error:  # asked again; nothing read was forgotten, the stream keeps it
+            self._reader.bear(error)
             return []
+        self._reader.answered()
+        return self._reports(reply)
+
+    def _forget_reader(self) -> None:
+        """What comes is read over a new connection, from the last id on."""
+        self._reader.drop()
+        self._reading = False
+
+    def _read_past_reader(self) -> list[Report]:
+        """What lies in the stream and the reader has not told, over the connection that has just been answered."""
+        reports = self._reports(self._submit.command("XREAD", "COUNT", _COUNT, "STREAMS", self._keys[1], self._last))
+        if reports:
+            self._forget_reader()  # what it would tell now is known
+        return reports
+
+    def _reports(self, reply: Any) -> list[Report]:
+        """What a read of the stream has brought."""
         if not reply:
             return []
         entries = reply[0][1]

@@ -29,12 +29,10 @@ from actorq.clock import iso_now
 from actorq.errors import ActorqError, BrokerError, CodecError
 from actorq.frames import Frame, parse_head
 from actorq.log import logger
+from actorq.replica import deadlines
 from actorq.replica.slots import Slot
 from actorq.seal import seal, unseal
 
-#: seconds one wait on the mailbox lasts; then the executor registers as idle again, which also heals a server that
-#: was flushed or restarted
-MAIL_SECONDS = 10
 #: how long an answer that is needed before its time, and should be here, is waited for, seconds
 _EARLY_SECONDS = 0.3
 #: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
@@ -91,7 +89,8 @@ class Exchange:
         self._environment = environment
         self._slot = slot
         self._tidy = tidy
-        self._wait = packed("BLPOP", keys.mail(worker), MAIL_SECONDS)
+        # after it the executor registers as idle again, which also heals a server that was flushed or restarted
+        self._wait = packed("BLPOP", keys.mail(worker), deadlines.mailbox(lease_seconds))
         self._who = (*keys.prefix(environment), worker)
         self._command = Command.of(scripts.NEXT, next_keys(environment, worker), *self._who, lease_seconds)
         self._uncounted: Frame | None = None  # its results are committed, and not in the totals

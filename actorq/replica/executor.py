@@ -26,8 +26,9 @@ from actorq.errors import ActorqError, CodecError
 from actorq.frames import Frame, parse_head, split
 from actorq.isolation import Isolation
 from actorq.log import logger
+from actorq.replica import deadlines
 from actorq.replica.caches import CacheTeller
-from actorq.replica.exchange import MAIL_SECONDS, Done, Exchange, Taken
+from actorq.replica.exchange import Done, Exchange, Taken
 from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, TIMEOUT, Slot
@@ -40,8 +41,8 @@ from actorq.settings import settings
 
 #: how long a flush in the middle of a task may hold up the task, seconds
 _FLUSH_PATIENCE = 1.0
-#: seconds a draining replica tries an unreachable server
-_LAST_PATIENCE = 2.0
+#: seconds a draining replica tries a server that does not answer
+_LAST_PATIENCE = 1.5
 #: constants of this many maps are kept unpacked
 _PREPARED_MAPS = 64
 #: nothing is claimed ahead where leases take longer than this, seconds: there the pause between two is no matter
@@ -134,7 +135,7 @@ class Executor:
         draining = self._slot.draining and not self._draining
         if draining:
             self._draining = True
-            self._link.patience = _LAST_PATIENCE  # a server that is gone must not keep the replica from leaving
+            self._link.hurry(_LAST_PATIENCE)  # a server that is gone must not keep the replica from leaving
             if self._waiting:
                 self._waiting = False
                 raise _Leave
@@ -165,7 +166,8 @@ class Executor:
         return Lifecycle(self._spec, self._event_loop, lambda: self._versions.active)
 
     def _make_link(self) -> Link:
-        return Link(self._spec.url, patience=float("inf"), reply_timeout=2 * MAIL_SECONDS, stubborn=True)
+        deadline = deadlines.result(self._spec.lease_seconds)
+        return Link(self._spec.url, patience=float("inf"), reply_timeout=deadline, stubborn=True)
 
     def _make_versions(self) -> Versions:
         return self._versions_by(self._exchange.free_link)

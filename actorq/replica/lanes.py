@@ -19,8 +19,11 @@ import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import redis
+
 from actorq import codec
 from actorq.frames import parse_head
+from actorq.replica import deadlines
 from actorq.replica.caches import CacheTeller
 from actorq.replica.executor import Executor
 from actorq.replica.lifecycle import Lifecycle
@@ -32,9 +35,6 @@ from actorq.waiting import Waker, ready
 
 #: how long tasks that an input left behind may take to be cancelled, seconds
 _CANCEL_SECONDS = 1.0
-#: longest wait for a message of the server or a wake-up, seconds: the wait on the mailbox answers after 10
-_READ_SECONDS = 20.0
-
 #: rounds of cancelling what an input left behind, which may start more while it ends
 _CANCEL_ROUNDS = 3
 
@@ -168,11 +168,13 @@ class Lane(Executor):
 
     def _read_mail(self) -> Any:
         while not self._link.has_reply():
-            found = ready([self._link, self._waker], _READ_SECONDS)
+            found = ready([self._link, self._waker], deadlines.result(self._spec.lease_seconds))
             if self._waker.fileno() in found:
                 self._waker.clear()
                 self.on_wake()
-            elif not found or self._link.fileno() in found:
+            elif not found:
+                raise redis.TimeoutError("no answer to the wait on the mailbox")
+            else:
                 break
         return self._link.read()
 

@@ -17,7 +17,7 @@ from actorq import failure
 from actorq.lease import NONE_RAN, is_addressed
 from actorq.replica.caches import CacheListener
 from actorq.replica.health import Cause, Health
-from actorq.replica.slots import CANCEL, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Slot
+from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Slot
 from actorq.replica.spec import START_FAILED, WAKE_SIGNAL
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Replica:
         self.started = 0.0
         self.restarts = 0
         self.draining = False
+        self._leaving: float | None = None  # since when it drains and runs nothing, monotonic seconds
         self.gone = False
         self.begin()
 
@@ -218,6 +219,14 @@ class Replica:
             if lane.slot.running:
                 self._watch_lease(lane, now)
                 self._watch_input(lane, now)
+
+    def leaves_since(self, now: float) -> float:
+        """For how long it has been told to leave and has run nothing, seconds."""
+        if not self.draining or self.busy or self.phase == ENDING:
+            self._leaving = None
+        elif self._leaving is None:
+            self._leaving = now
+        return 0.0 if self._leaving is None else now - self._leaving
 
     def overtaken(self, now: float, *, someone_is_idle: bool) -> list[tuple[str, str]]:
         """Replicas, and what they run, that should not keep what they claimed ahead: told once.

@@ -28,13 +28,17 @@ from actorq.errors import BrokerError
 from actorq.lease import NONE_RAN
 from actorq.log import logger
 from actorq.monitor.metrics import ReplicaState
+from actorq.replica import deadlines
 from actorq.replica.notes import Unfinished, Work
 from actorq.replica.slots import REPORT_BYTES
+from actorq.replica.subscription import Subscription
 
 #: pause before a death that could not be told is told again, seconds
 _RETRY_SECONDS = 0.5
-#: the longest wait for the answer to a subscription, seconds; without one it is no less subscribed
-_SUBSCRIBE_SECONDS = 1.0
+#: how often the command channels are asked for a sign of life, at least, seconds
+_SIGN_SECONDS = 5.0
+#: how long a server that does not answer is told that the replicas leave, seconds
+_LAST_SECONDS = 0.5
 
 
 class Watched(Protocol):
@@ -96,11 +100,11 @@ class Registrar(threading.Thread):
         self._lease_seconds = lease_seconds
         self._watched = watched
         self._inbox: queue.SimpleQueue[Death | Callable[[], None] | None] = queue.SimpleQueue()
-        self._link = Link(url, patience=lease_seconds)
-        self._client = redis.Redis(connection_pool=connection_pool(url))
+        deadline = deadlines.renewal(lease_seconds)
+        self._link = Link(url, patience=lease_seconds, reply_timeout=deadline)
+        self._client = redis.Redis(connection_pool=connection_pool(url, deadline))
         self._workers: list[ReplicaWorker] = []
-        self._pubsub_thread: Any = None
-        self._stopped = threading.Event()
+        self._subscription: Subscription | None = None
         self._unregistered = threading.Event()
         self._ending = False
         self._next_renewal = 0.0
@@ -112,8 +116,14 @@ class Registrar(threading.Thread):
         self.last_renewal = 0.0
         #: calls that failed
         self.broker_errors = 0
+        self._answered = True  # the last call
 
     # -- any thread ----------------------------------------------------------------------------------------------------
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the server answers, as far as is known."""
+        return self._answered and self._link.calm
 
     def report(self, death: Death) -> None:
         """Tells the submitters; `Watched.buried` is called when that is done and a new executor may start."""
@@ -135,11 +145,15 @@ class Registrar(threading.Thread):
             self._inbox.put(self._book)
 
     def stop(self, timeout: float) -> None:
-        """Unregisters the replicas. The thread ends soon after; what it still waits for then is nobody's."""
+        """Unregisters the replicas, if the server answers. The thread ends soon after; what it still waits for then is
+        nobody's.
+        """
         self._ending = True
         self._inbox.put(None)
+        if not self.reachable:
+            self._link.hurry(_LAST_SECONDS)
         if self.is_alive():
-            self._unregistered.wait(timeout)
+            self._unregistered.wait(timeout if self.reachable else _LAST_SECONDS)
 
     # -- the thread ----------------------------------------------------------------------------------------------------
 
@@ -166,9 +180,8 @@ class Registrar(threading.Thread):
                 self._surviving(item)
         self._surviving(self._unregister)
         self._unregistered.set()
-        if self._pubsub_thread is not None:
-            self._pubsub_thread.stop()
-            self._pubsub_thread.join(timeout=1.0)
+        if self._subscription is not None:
+            self._subscription.stop()
         self._link.close()
         self._client.close()
 
@@ -179,7 +192,9 @@ class Registrar(threading.Thread):
         """Whether `action` was done. What goes wrong is reported and must not end the thread: leases need it."""
         try:
             action()
+            self._answered = True
         except (BrokerError, redis.RedisError) as error:
+            self._answered = False
             self.broker_errors += 1
             logger().warning("broker_unreachable", error=str(error))
             return False
@@ -190,7 +205,7 @@ class Registrar(threading.Thread):
         return True
 
     def _renew(self) -> None:
-        if self._pubsub_thread is None:
+        if self._subscription is None:
             self._register()
         held = self._watched.held()
         args: list[Argument] = [*keys.prefix(self._environment), self._lease_seconds, len(held), *held]
@@ -238,20 +253,14 @@ class Registrar(threading.Thread):
             self._workers = [
                 ReplicaWorker([self._environment], name=name, connection=self._client) for name in self._names
             ]
-        if self._pubsub_thread is None:
-            self._subscribe()
+        if self._subscription is None:  # there before RQ's tools can see a worker
+            channels = {worker.pubsub_channel_name: self._handler(worker.name) for worker in self._workers}
+            self._subscription = Subscription(self._client, channels, min(self._lease_seconds / 3, _SIGN_SECONDS))
+            self._subscription.start()
         for worker in self._workers:
             self._client.delete(worker.key)
             worker.register_birth()
             worker.heartbeat(timeout=keys.worker_ttl(self._lease_seconds))
-
-    def _subscribe(self) -> None:
-        """One subscription for the command channels of all replicas: there before RQ's tools can see a worker."""
-        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
-        channels = {worker.pubsub_channel_name: self._handler(worker.name) for worker in self._workers}
-        pubsub.subscribe(**channels)
-        pubsub.get_message(timeout=_SUBSCRIBE_SECONDS)  # the server's word that it listens
-        self._pubsub_thread = pubsub.run_in_thread(sleep_time=5, daemon=True, exception_handler=self._pubsub_error)
 
     def _handler(self, name: str) -> Callable[[Any], None]:
         def handle(message: Any) -> None:
@@ -263,10 +272,6 @@ class Registrar(threading.Thread):
             self._watched.command(name, command)
 
         return handle
-
-    def _pubsub_error(self, error: BaseException, pubsub: Any, thread: Any) -> None:
-        if self._stopped.wait(1.0):
-            thread.stop()
 
     def _unclaim(self, worker: str, member: str) -> None:
         self._link.call(scripts.UNCLAIM, [], [*keys.prefix(self._environment), worker, member])
@@ -287,6 +292,5 @@ class Registrar(threading.Thread):
             self._workers.remove(worker)
 
     def _unregister(self) -> None:
-        self._stopped.set()
         for worker in list(self._workers):
             self._retire(worker.name)

@@ -50,6 +50,8 @@ _IS_INIT = os.getpid() == 1
 _REGISTER_SECONDS = 1.0
 #: how long the zygote may take to end, seconds
 _END_SECONDS = 1.0
+#: how long an executor that is to leave, and runs nothing, may try to tell a server that does not answer, seconds
+_LEAVE_SECONDS = 2.0
 
 
 class Supervisor:
@@ -366,6 +368,9 @@ class Supervisor:
         for worker, member in replica.overtaken(now, someone_is_idle=someone_is_idle):
             if self._registrar is not None:
                 self._registrar.unclaim(worker, member)
+        told = self._registrar is None or self._registrar.reachable
+        if replica.leaves_since(now) > _LEAVE_SECONDS and not told:
+            replica.kill("it could not tell the server that it leaves")
         if replica.phase == ENDING and now - replica.phase_since > self._drain_seconds:
             replica.kill("its exit hooks took longer than drain_seconds")
 

@@ -131,7 +131,7 @@ def test_a_call_after_one_that_failed_with_the_server_has_a_new_one(monkeypatch:
         pid = server.info("server")["process_id"]
     runtime()._caller(tasks.double).usable_until = float("inf")  # nobody looks in between
     for lane in runtime()._caller(tasks.double)._lanes:
-        lane.link.patience = 0.1
+        lane.link.take_time(0.1)
     os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: pools.server_has_ended)
     with pytest.raises(BrokerError):

@@ -73,7 +73,17 @@ class Lost:
     replica: str
 
 
-Report = Results | HandedBack | Lost
+@dataclass(frozen=True, kw_only=True)
+class Lives:
+    """A replica that was taken for lost lives: it was cut off from the server for longer than a lease."""
+
+    lease: str
+
+
+Report = Results | HandedBack | Lost | Lives
+
+#: reason of a `Lost` whose replica was not heard of for the length of a lease
+LAPSED = "lapsed"
 
 
 @dataclass(frozen=True, kw_only=True)

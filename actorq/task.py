@@ -68,6 +68,7 @@ class MapArguments(TypedDict, total=False):
     max_failures: int | None
     max_outstanding: int | None
     timeout: float | None
+    priority: int
     map_id: str | None
     progress: bool | None
 
@@ -218,6 +219,7 @@ class MapMethod(Generic[R]):
         max_failures: int | None = None,
         max_outstanding: int | None = None,
         timeout: float | None = None,
+        priority: int = 0,
         map_id: str | None = None,
         progress: bool | None = None,
         **unknown: Any,
@@ -241,6 +243,8 @@ class MapMethod(Generic[R]):
             max_outstanding: inputs drawn and not yet yielded, at most. Default: 24 windows of leases, and 32 MiB; with
                 affinity 96 windows, of which at least 256 inputs wait for each replica.
             timeout: seconds the whole map may take; then `MapTimeoutError`.
+            priority: -9 to 9. While maps wait for the same replicas, one has ten times the time of another whose
+                priority is one lower; at the same priority, the one that had least of it lately is next.
             map_id: name of the map; random by default.
             progress: True shows a line on stderr, None does where stderr is a terminal and
                 ACTORQ_PROGRESS is set.
@@ -276,6 +280,7 @@ class MapMethod(Generic[R]):
             concurrency=task.environment.concurrency_of(concurrency),
             max_outstanding=max_outstanding,
             timeout=timeout,
+            priority=priority,
             affinity=task.key_reader(mode, kwargs or {}),
         )
         map_id = new_id() if map_id is None else check_map_id(map_id)

@@ -47,3 +47,12 @@ def nap_twenty(seconds: float) -> float:
 @hundred.task
 def idle(i: int) -> int:
     return i
+
+
+four = ActorEnvironment("bench-four", replica_count=4, isolation="none")
+
+
+@four.task
+def nap_four(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds

@@ -29,30 +29,36 @@ class Asked:
             self.client.sadd(keys.workers("e"), keys.worker(name))
         self.serial = 0
         self.attempts: dict[str, str] = {}  # lease -> its last attempt, where it is not the first
+        self._runs: dict[str, str] = {}  # replica -> what it took last
 
-    def submit(self, where: str = "") -> str:
-        return self.submit_all(where)[0]
+    def submit(self, where: str = "", *, of: str = "m", served: float = 0.0) -> str:
+        return self.submit_all(where, of=of, served=served)[0]
 
-    def submit_all(self, *places: str, only_idle: bool = False) -> list[str]:
-        """A lease for each place, in one call."""
+    def submit_all(self, *places: str, only_idle: bool = False, of: str = "m", served: float = 0.0) -> list[str]:
+        """A lease for each place, in one call, of a map that has had so many seconds."""
         leases = []
-        args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "1" if only_idle else "", "m", "owner"]
+        args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "1" if only_idle else "", of, "owner", served]
         for where in places:
             self.serial += 1
-            leases.append(f"m-{self.serial}{tag(where) if len(where) > 1 else ''}")
+            leases.append(f"{of}-{self.serial}{tag(where) if len(where) > 1 else ''}")
             args += (self.serial, leases[-1], "d", where, b"payload")
-        self.link.call(scripts.SUBMIT, submit_keys("m", "e"), args)
+        self.link.call(scripts.SUBMIT, submit_keys(of, "e"), args)
         return leases
 
-    def call(self, serial: int, *, new: bool = True, only_idle: bool = False) -> bool:
+    def call(self, serial: int, *, new: bool = True, only_idle: bool = False, cost: float = 0.0) -> bool:
         """Offers call number `serial` of a lane, lease "lane-<serial>"; whether it was taken."""
         args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "1" if only_idle else "", "1" if new else ""]
-        args += ("lane", serial, f"lane-{serial}", "d", b"payload")
+        args += ("lane", serial, f"lane-{serial}", "d", cost, b"payload")
         return bool(self.link.call(scripts.CALL, call_keys("lane", "e"), args))
 
     def next(self, name: str, *, done: str = "", want: bool = True, again: bool = False) -> str:
         """The lease that a replica gets."""
         return self.commit(name, done, want=want, again=again)[1]
+
+    def take(self, name: str) -> str:
+        """Commits what a replica took last, and takes the next."""
+        self._runs[name] = self.commit(name, self._runs.get(name, ""))[1]
+        return self._runs[name]
 
     def commit(self, name: str, done: str, *, want: bool = True, again: bool = False) -> tuple[str, str]:
         """What became of the results of lease `done`, and the next lease. Without `done` it always asks again."""
@@ -100,8 +106,28 @@ class Asked:
     def lapse(self, lease: str) -> None:
         """The lease is not renewed, and somebody notices."""
         self.client.zadd(keys.wip("e"), {self.member(lease): 1}, xx=True)
-        args: list[Argument] = [*keys.prefix("e"), keys.MAP_TTL_SECONDS, "owner", "", 0]
-        self.link.call(scripts.CHECK, [keys.map_("m"), keys.out("m")], args)
+        self.renew()
+
+    def check(
+        self, *leases: str, of: str = "m", last: str = "0-0", served: float = 0.0, cost: float = 0.0, busy: float = 0.0
+    ) -> tuple[int, list[str]]:
+        """A heartbeat of a map: whether the server knows all that was read, and which of `leases` are gone."""
+        args: list[Argument] = [*keys.prefix("e"), keys.MAP_TTL_SECONDS, "owner", of, last, served, cost, busy, 0]
+        reply = self.link.call(scripts.CHECK, [keys.map_(of), keys.out(of)], [*args, *leases])
+        return int(reply[1]), [each.decode() for each in reply[2:]]
+
+    def recall(self, *leases: str) -> list[str]:
+        return [each.decode() for each in self.link.call(scripts.RECALL, [], [*keys.prefix("e"), *leases])]
+
+    def end(self, of: str, *leases: str) -> None:
+        """A map ends while these are not finished."""
+        self.link.call(scripts.CLOSE, [keys.map_(of), keys.out(of)], [*keys.prefix("e"), "owner", of, *leases])
+
+    def renew(self, *held: str) -> list[str]:
+        """A supervisor renews the leases that run; those that are to stop."""
+        members = [self.member(lease) for lease in held]
+        reply = self.link.call(scripts.RENEW, [], [*keys.prefix("e"), 10, len(members), *members])
+        return [each.decode().rpartition(":")[0] for each in reply]
 
     def idle(self, name: str) -> bool:
         """Whether a lease may be handed to this replica."""
@@ -112,9 +138,9 @@ class Asked:
         shown = held and self.member(held)
         self.link.call(scripts.BOOK, [], [*keys.prefix("e"), 10, STAMP, name, state, shown, 7, 1, 2.5])
 
-    def reports(self) -> list[tuple[str, str, str]]:
+    def reports(self, of: str = "m") -> list[tuple[str, str, str]]:
         """What the submitter has been told: lease, kind, value."""
-        entries: Any = self.client.xrange(keys.out("m"))
+        entries: Any = self.client.xrange(keys.out(of))
         told = []
         for _, fields in entries:
             (_, lease), (kind, value), *_ = fields.items()

@@ -18,6 +18,11 @@ prefixes; the table at the head of each script says which.
     rq:results:<id>                  STREAM   traceback of a failed input                      a day
     aq:idle:<env>                    ZSET     idle replicas -> when to stop believing it       while any is idle
     aq:mail:<w>                      LIST     what a submitter handed to an idle replica       until it is taken
+    aq:turns:<env>                   ZSET     parties of which leases wait -> their share      while any waits
+    aq:wait:<m>, aq:wait:<m>:<w>     LIST     leases of a map that wait                        while any waits
+    aq:calls:<env>                   LIST     single calls that wait                           while any waits
+    aq:served:<env>                  HASH     seconds that calls and maps had lately           ten minutes
+    aq:lapsed:<lease>:<attempt>      STRING   the map of a lease that was not renewed          an hour
     aq:map:<m>                       HASH     a live map: serial of its newest lease, progress MAP_TTL_SECONDS
     aq:maps:<env>                    ZSET     live maps -> when to stop believing it           a minute
     aq:used:<env>                    STRING   when a map or call last used it, Unix seconds    a day
@@ -101,6 +106,18 @@ def maps(env: str) -> str:
 
 def used(env: str) -> str:
     return f"{AQ}:used:{env}"
+
+
+def turns(env: str) -> str:
+    return f"{AQ}:turns:{env}"
+
+
+def wait(map_id: str, worker: str = "") -> str:
+    return f"{AQ}:wait:{map_id}:{worker}" if worker else f"{AQ}:wait:{map_id}"
+
+
+def calls(env: str) -> str:
+    return f"{AQ}:calls:{env}"
 
 
 def ttl(env: str) -> str:

@@ -6,7 +6,7 @@ from actorq.broker import blobs, keys
 from actorq.broker.wire import Link
 from actorq.errors import CodecError
 from actorq.frames import parse_frame
-from actorq.lease import NONE_RAN, HandedBack, Lost, Report, Results
+from actorq.lease import NONE_RAN, HandedBack, Lives, Lost, Report, Results
 from actorq.log import logger
 
 
@@ -52,6 +52,8 @@ def _parse(fields: list[bytes], link: Link) -> Report:
             return Lost(lease=lease, reason=str(error), position=NONE_RAN, replica="?")
     if kind == b"c":
         return HandedBack(lease=lease, end=int(value))
+    if kind == b"a":
+        return Lives(lease=lease)
     at = fields[5]
     position = NONE_RAN if at == b"-" else int(at) if at else None
     return Lost(lease=lease, reason=value.decode(), position=position, replica=fields[7].decode())

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from actorq.broker import keys, scripts
+from actorq.broker import keys
 from actorq.broker.client import Client
 from actorq.broker.commands import Argument
 from actorq.broker.refusals import ServerFullError
@@ -33,6 +33,7 @@ from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
 from actorq.log import logger
 from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
+from actorq.maps.share import Share
 from actorq.replica.spec import MAP_GONE
 from actorq.seal import seal
 from actorq.waiting import ready
@@ -128,7 +129,8 @@ class PodTransport(RedisTransport):
 
     # -- Transport -----------------------------------------------------------------------------------------------------
 
-    def offer(self, leases: Sequence[Lease], *, alone: bool) -> int:
+    def offer(self, leases: Sequence[Lease], *, beside: int, share: Share) -> int:
+        alone = not beside
         self._api.patience = _MAKE_PATIENCE
         if not self._begun:
             self._begin()
@@ -165,11 +167,10 @@ class PodTransport(RedisTransport):
                 job.open.discard(report.lease)
         return reports
 
-    def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
+    def beat(self, outstanding: Sequence[Lease], counters: Counters, share: Share) -> list[Report]:
         self._api.patience = _LOOK_PATIENCE
         self._login.renew(self._submit)
-        alive = self._submit.call(scripts.CHECK, self._keys, self._check_args(counters))[1]
-        self._code.bring(self._submit, anew=not alive)
+        alive = self._check(counters, share, [])[1]
         self._keep_inputs()
         if not alive:  # the server has lost all of it, or this thread was stalled for long
             for job in self._jobs.values():
@@ -228,7 +229,7 @@ class PodTransport(RedisTransport):
         self._submit.command("HSETNX", mine, "owner", self._owner)
         if self._submit.command("HGET", mine, "owner") != self._owner.encode():
             raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
-        self._submit.call(scripts.CHECK, self._keys, self._check_args(Counters()))
+        self._check(Counters(), Share(), [])
         self._login.create(self._submit)
         self._begun = True
 

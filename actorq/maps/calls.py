@@ -24,8 +24,9 @@ from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, ReplicaLostError
 from actorq.frames import CALL
-from actorq.lease import NONE_RAN, Bundle, HandedBack, Lost, Report, Results
+from actorq.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
 from actorq.maps.pools import Pool, no_replica_free
+from actorq.maps.share import Share
 from actorq.names import new_id
 from actorq.seal import seal
 
@@ -47,6 +48,8 @@ class _Lane:
     """A connection, a result stream, and how far it was read."""
 
     def __init__(self, link: Link, environment: str) -> None:
+        #: leases of the present call that were charged to it, since their replicas died
+        self.charged: set[str] = set()
         self.link = link
         self.linger = Linger(link)
         self.id = f"call-{new_id()}"
@@ -114,6 +117,7 @@ class Caller:
         head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
         self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
         self._lanes: list[_Lane] = []
+        self._share = Share()
         self._code = Courier(bundle)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -148,12 +152,14 @@ class Caller:
 
     def _attempts(self, lane: _Lane, inputs: bytes) -> Any:
         """Submits until the call has a result: retries of the task, and deaths of replicas."""
-        options, attempt, crashes = self._task.options, 1, 0
+        options, attempt = self._task.options, 1
+        lane.charged.clear()
         while True:
             final = attempt > options.retries
             report = self._once(lane, seal(self._environment.name, self._heads[final], inputs))
             match report:
                 case Results(frame=frame) if not frame.errors:
+                    self._share.observe(frame.busy)
                     return codec.unpack_list(frame.outputs)[0]
                 case Results(frame=frame):
                     data, replica = frame.errors[0], frame.replica
@@ -162,7 +168,8 @@ class Caller:
                 case Lost(reason=failure.TIMEOUT, replica=replica):
                     data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {options.timeout} s")
                 case Lost(reason=reason, replica=replica):
-                    crashes += 1
+                    lane.charged.add(report.lease)
+                    crashes = len(lane.charged)
                     if crashes > self._environment.max_crashes:
                         message = f"{self._task.name}: {crashes} replicas died while they ran it; the last one {reason}"
                         return _Raised(ReplicaLostError(message, attempt=crashes, replica=replica))
@@ -180,7 +187,9 @@ class Caller:
         suspect = False
         while True:
             for report in self._receive(lane):
-                if report.lease == lease and not (isinstance(report, HandedBack) and report.end > 0):
+                if isinstance(report, Lives):
+                    lane.charged.discard(report.lease)
+                elif report.lease == lease and not (isinstance(report, HandedBack) and report.end > 0):
                     return report
             if self._vanished(lane, lease):
                 if suspect:
@@ -195,8 +204,8 @@ class Caller:
         nested = b"1" if self.pool.is_own else b""
         payload, stores = blobs.send(parts, lease, lives=keys.LEASE_TTL_SECONDS)
         args = [lane.ttl(), self._lease_seconds, iso_now(), lane.trim(), nested, b"1", lane.name]
-        args += (b"%d" % lane.serial, lease.encode(), self._description, payload)
-        if lane.link.connected and not (nested or with_reply or stores):
+        args += (b"%d" % lane.serial, lease.encode(), self._description, b"%.6f" % self._share.standing.cost, payload)
+        if lane.serial > 1 and lane.link.connected and not (nested or with_reply or stores):
             try:
                 lane.link.send(NO_REPLY, lane.submit.packed(*args), lane.read())
                 return
@@ -223,8 +232,11 @@ class Caller:
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:
         """Renews the call and tells whether the server still knows its lease."""
-        args: list[Argument] = [*keys.prefix(self._environment.name), keys.MAP_TTL_SECONDS, lane.id, "", 0, lease]
+        args: list[Argument] = [*keys.prefix(self._environment.name), keys.MAP_TTL_SECONDS, lane.id, "", lane.last]
+        args += (0, 0, 0, 0, lease)
         reply = lane.link.call(scripts.CHECK, lane.keys, args)
+        if not reply[1]:  # the server has forgotten what was read: its stream begins anew
+            lane.last, lane.frames = b"0-0", 0
         self.pool.check(int(reply[0]))
         return len(reply) > 2
 

@@ -23,8 +23,9 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import MapFailedError
 from actorq.frames import Frame
-from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, tag
+from actorq.lease import LAPSED, NONE_RAN, Counters, GivenUp, Lease, tag
 from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
+from actorq.maps.share import Share
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
 from actorq.names import new_id
@@ -80,6 +81,8 @@ class Ledger:
         self.failures: list[Exception] = []
         #: ends the map at once: the consumer raises it before any further output
         self.fatal: Exception | None = None
+        #: what the map had of the replicas' time
+        self.share = Share(options.priority)
         self._source = source
         self._sizer = LeaseSizer()
         self._serial = 0
@@ -93,6 +96,9 @@ class Ledger:
         self._again: list[tuple[float, int, _Again]] = []  # heap: not before, lo, what
         self._attempts: dict[int, int] = {}  # index -> tries that raised
         self._crashes: dict[int, int] = {}  # index -> replicas it was running on when they died
+        self._lapsed: dict[
+            str, int
+        ] = {}  # lease that was not renewed -> the input that was charged with a death for it
         self._suspects: deque[_Again] = deque()  # ran in a process with others when it died: tried one at a time
         self._suspected = ""  # the lease of the one that is tried
         self._finished: dict[int, Segment] = {}  # ordered: lo -> segment
@@ -241,6 +247,7 @@ class Ledger:
         if lease.done == lease.count:
             self._remove(lease)
         self._measure(lease, frame)
+        self.share.observe(frame.busy)
         self.counters.busy_seconds += frame.busy
         indexes = lease.indexes[frame.start : lease.done]
         if frame.errors:
@@ -293,6 +300,12 @@ class Ledger:
         self._crashed(GivenUp(index=left[at], lease=lease_id, input=parts[at], reason=reason, replica=replica), now)
         self._judge()
 
+    def lives(self, lease_id: str) -> None:
+        """The replica of a lapsed lease lives: the input that was charged with its death is not to blame."""
+        index = self._lapsed.pop(lease_id, None)
+        if index in self._crashes:
+            self._crashes[index] -= 1
+
     def _crashed(self, victim: GivenUp, now: float) -> None:
         """An input took its replica down, or was killed with it for its timeout."""
         index, failed = victim.index, self.counters.failed
@@ -301,6 +314,8 @@ class Ledger:
             self._failed(index, victim.input, data, victim.replica, now)
         else:
             crashes = self._crashes[index] = self._crashes.get(index, 0) + 1
+            if victim.reason == LAPSED:
+                self._lapsed[victim.lease] = index
             if crashes <= self.options.max_crashes and self.options.shared:
                 self._suspects.append(_Again(indexes=range(index, index + 1), inputs=codec.join_list([victim.input])))
                 return
@@ -426,6 +441,8 @@ class Ledger:
                 few = indexes if len(indexes) <= len(notes) else [index for index in notes if index in indexes]
                 for index in few:
                     notes.pop(index, None)
+        if self._lapsed:
+            self._lapsed = {lease: index for lease, index in self._lapsed.items() if index in self._crashes}
 
     def _return(self, indexes: Sequence[int], parts: list[bytes]) -> None:
         """Inputs that a replica did not run."""

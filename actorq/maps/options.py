@@ -13,6 +13,8 @@ from actorq.retry import Backoff
 if TYPE_CHECKING:
     from actorq.lease import Bundle
 
+#: priorities go so far up and down: a map has ten times the time of one that is one lower, as long as both want it
+MOST_PRIORITY = 9
 #: default bound of finished outputs that wait for the consumer, bytes as packed
 MAX_BUFFERED_BYTES = 32 * 1024 * 1024
 #: finished leases that may wait behind a slow head of line, in windows: 96 leases for each replica. 24 leases are the
@@ -51,6 +53,8 @@ class MapOptions:
     affinity: Callable[[Any], Any] | None = None
     max_outstanding: int | None = None
     timeout: float | None = None
+    #: those of higher priority go first
+    priority: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_success_ratio <= 1:
@@ -63,6 +67,10 @@ class MapOptions:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise DeclarationError(f"{name}={value!r}: give a whole number from 1 up.")
+        if isinstance(self.priority, bool) or not isinstance(self.priority, int) or abs(self.priority) > MOST_PRIORITY:
+            raise DeclarationError(
+                f"priority={self.priority!r}: give a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}."
+            )
         if self.timeout is not None and (not isinstance(self.timeout, (int, float)) or self.timeout <= 0):
             raise DeclarationError(f"timeout={self.timeout!r}: give seconds above 0.")
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from actorq.errors import ActorqError, MapTimeoutError, PoolError
-from actorq.lease import HandedBack, Lost, Report, Results
+from actorq.lease import HandedBack, Lives, Lost, Report, Results
 from actorq.maps.ledger import Ledger, Segment
 from actorq.maps.transport import Transport
 
@@ -202,7 +202,8 @@ class Pump:
             self._book(self._transport.wait(self._pause(next_beat), expecting=bool(self.ledger.outstanding)))
             self._gather()
             if time.monotonic() >= next_beat:
-                self._book(self._transport.beat(list(self.ledger.outstanding.values()), self.ledger.counters))
+                outstanding = list(self.ledger.outstanding.values())
+                self._book(self._transport.beat(outstanding, self.ledger.counters, self.ledger.share))
                 next_beat = time.monotonic() + BEAT_SECONDS
 
     def _finished(self) -> bool:
@@ -220,11 +221,11 @@ class Pump:
         """Submits what should be under way; False when there was nothing to submit."""
         names = self._transport.names() if self._by_name else ()
         with self._condition:
-            alone = not self.ledger.outstanding
+            beside = len(self.ledger.outstanding)
             leases = self.ledger.offer(self._transport.replicas, now, names)
         if not leases:
             return False
-        accepted = self._transport.offer(leases, alone=alone)
+        accepted = self._transport.offer(leases, beside=beside, share=self.ledger.share)
         if accepted < len(leases):
             with self._condition:
                 for lease in leases[accepted:]:
@@ -259,13 +260,7 @@ class Pump:
         now = time.monotonic()
         with self._condition:
             for report in reports:
-                match report:
-                    case Results():
-                        self.ledger.results(report.lease, report.frame, now)
-                    case HandedBack():
-                        self.ledger.handed_back(report.lease, report.end)
-                    case Lost():
-                        self.ledger.lost(report.lease, report.reason, report.position, report.replica, now)
+                self._enter(report, now)
             if self._deliver is None:
                 if self.ledger.waiting or self.ledger.fatal is not None:
                     self._tell()
@@ -275,3 +270,15 @@ class Pump:
                 segments.append(segment)
         for segment in segments:
             self._deliver(segment)
+
+    def _enter(self, report: Report, now: float) -> None:
+        """Has the ledger know of a report."""
+        match report:
+            case Results():
+                self.ledger.results(report.lease, report.frame, now)
+            case HandedBack():
+                self.ledger.handed_back(report.lease, report.end)
+            case Lost():
+                self.ledger.lost(report.lease, report.reason, report.position, report.replica, now)
+            case Lives():
+                self.ledger.lives(report.lease)

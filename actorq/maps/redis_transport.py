@@ -30,6 +30,7 @@ from actorq.errors import BrokerError, DeclarationError
 from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
 from actorq.maps.options import MapOptions
 from actorq.maps.pools import Pool, no_replica_free
+from actorq.maps.share import Share
 from actorq.seal import seal
 from actorq.waiting import Waker, ready
 
@@ -92,8 +93,11 @@ class RedisTransport:
 
     # -- Transport -----------------------------------------------------------------------------------------------------
 
-    def offer(self, leases: Sequence[Lease], *, alone: bool) -> int:
+    def offer(self, leases: Sequence[Lease], *, beside: int, share: Share) -> int:
+        # what runs is counted before it is measured: as many leases as there are replicas, at most
+        served = share.standing.served + min(beside, self.replicas) * share.standing.cost
         args = [iso_now(), self._trim, b"1" if self._pool.is_own else b"", self._name, self._owner.encode()]
+        args.append(b"%.6f" % served)
         stores: list[Store] = []
         for lease in leases:
             parts = seal(self._env, self._heads[lease.last_try], lease.inputs)
@@ -105,7 +109,7 @@ class RedisTransport:
         try:
             live, accepted = self._submit.call_packed(scripts.SUBMIT, self._offer.packed(*args), stores, full=False)
         except ServerFullError as error:
-            self._bear_full(error, alone=alone, pause=_FULL_PAUSE)
+            self._bear_full(error, alone=not beside, pause=_FULL_PAUSE)
             return 0
         if live < 0:
             raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
@@ -116,7 +120,7 @@ class RedisTransport:
             unused = [store.key for store in stores if store.key in {keys.blob(le.id) for le in leases[accepted:]}]
             if unused:
                 self._submit.command("UNLINK", *unused)
-            if accepted == 0 and alone:
+            if accepted == 0 and not beside:
                 raise no_replica_free(self._env)
         return int(accepted)
 
@@ -155,10 +159,8 @@ class RedisTransport:
                 return []
         return self._receive()
 
-    def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
-        args = [*self._check_args(counters), *(lease.id for lease in outstanding)]
-        reply = self._submit.call(scripts.CHECK, self._keys, args)
-        self._code.bring(self._submit, anew=not reply[1])  # a server that has forgotten the map has no code either
+    def beat(self, outstanding: Sequence[Lease], counters: Counters, share: Share) -> list[Report]:
+        reply = self._check(counters, share, [lease.id for lease in outstanding])
         live, missing = int(reply[0]), {item.decode() for item in reply[2:]}
         self.replicas = max(live, self._at_least)
         self._pool.check(live)
@@ -170,6 +172,7 @@ class RedisTransport:
         if reports := self._read_past_reader():
             return reports
         self._suspects = missing - vanished
+        self._submit.call(scripts.RECALL, [], [*keys.prefix(self._env), *vanished])
         self._submit.command("UNLINK", *(key for lease in vanished for key in (keys.job(lease), keys.blob(lease))))
         return [
             Lost(lease=lease, reason="vanished from the server", position=NONE_RAN, replica="?") for lease in vanished
@@ -208,17 +211,26 @@ class RedisTransport:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _check_args(self, counters: Counters) -> list[Argument]:
-        """Whose heartbeat it is, and how far the map is, for `actorq status`: a count, then names and values."""
-        return [
-            *(*keys.prefix(self._env), keys.MAP_TTL_SECONDS, self._owner, self._map_id),
+    def _check(self, counters: Counters, share: Share, leases: Sequence[str]) -> Any:
+        """A heartbeat: the reply of check.lua. Whose it is, and how far the map is, for `actorq status`."""
+        standing = share.standing
+        args: list[Argument] = [
+            *(*keys.prefix(self._env), keys.MAP_TTL_SECONDS, self._owner, self._map_id, self._last),
+            *(standing.served, standing.cost, share.take_untold() or 0),
             5,
             *("task", self._task),
             *("started", f"{self._started:.3f}"),
             *("total", "" if counters.total is None else counters.total),
             *("done", counters.succeeded + counters.failed),
             *("failed", counters.failed),
+            *leases,
         ]
+        reply = self._submit.call(scripts.CHECK, self._keys, args)
+        if not reply[1]:  # the server has forgotten what was read: its stream begins anew
+            self._last, self._trim = b"0-0", b""
+            self._forget_reader()
+        self._code.bring(self._submit, anew=not reply[1])  # nor has it the code
+        return reply
 
     def _bear_full(self, error: ServerFullError, *, alone: bool, pause: float) -> None:
         """A full server has refused an offer: waits a moment, or raises that where nothing of ours will make room."""

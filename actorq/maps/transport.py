@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from actorq.lease import Counters, GivenUp, Lease, Report
+from actorq.maps.share import Share
 
 
 class Transport(Protocol):
@@ -16,8 +17,14 @@ class Transport(Protocol):
     #: live replicas, as far as known; at least 1
     replicas: int
 
-    def offer(self, leases: Sequence[Lease], *, alone: bool) -> int:
-        """Submits `leases` in order and returns how many were taken. `alone`: nothing else is outstanding."""
+    def offer(self, leases: Sequence[Lease], *, beside: int, share: Share) -> int:
+        """Submits `leases` in order and returns how many were taken.
+
+        Args:
+            leases: what to run.
+            beside: how many others are outstanding.
+            share: what the map had of the replicas' time.
+        """
 
     def names(self) -> Sequence[str]:
         """The live replicas; asked only for maps that choose among them. Empty when none is known."""
@@ -28,7 +35,7 @@ class Transport(Protocol):
     def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
         """Reports that came, after at most `timeout` seconds, or earlier when `wake` is called."""
 
-    def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
+    def beat(self, outstanding: Sequence[Lease], counters: Counters, share: Share) -> list[Report]:
         """Called every second: keeps the map alive, tells how far it is, and reports leases that vanished."""
 
     def record(self, given_up: Sequence[GivenUp]) -> None:

@@ -23,6 +23,7 @@ from actorq.errors import CodecError
 from actorq.frames import join, parse_frame
 from actorq.lease import Counters, GivenUp, Lease, Lost, Report, Results
 from actorq.maps.options import MapOptions
+from actorq.maps.share import Share
 from actorq.pool import pipe as pipes
 from actorq.replica.importing import module_target
 from actorq.replica.spec import ZygoteSpec
@@ -73,7 +74,7 @@ class ProcessTransport:
         )
         self._waker = Waker()
 
-    def offer(self, leases: Sequence[Lease], *, alone: bool) -> int:
+    def offer(self, leases: Sequence[Lease], *, beside: int, share: Share) -> int:
         for lease in leases:
             self._start(lease)
         return len(leases)
@@ -102,7 +103,7 @@ class ProcessTransport:
         """All have begun."""
         return []
 
-    def beat(self, outstanding: Sequence[Lease], counters: Counters) -> list[Report]:
+    def beat(self, outstanding: Sequence[Lease], counters: Counters, share: Share) -> list[Report]:
         return []
 
     def finish(self, outstanding: Sequence[Lease]) -> None:

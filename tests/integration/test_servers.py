@@ -246,10 +246,10 @@ def test_a_full_server_refuses_a_lease_and_changes_nothing(tmp_path: Path) -> No
                 client.set(f"fill{n}", "x" * 10_000)
         before = client.dbsize()
         link = Link(f"redis://127.0.0.1:{port}", patience=0.0)
-        submit: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "m", 1, "m-1", "d", "", b"payload"]
+        submit: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "m", "o", 0, 1, "m-1", "d", "", b"p"]
         with pytest.raises(ServerFullError, match="maxmemory"):
             link.call(scripts.SUBMIT, submit_keys("m", "e"), submit)
-        call: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "1", "m", 1, "m-1", "d", b"payload"]
+        call: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "1", "m", 1, "m-1", "d", 0, b"p"]
         with pytest.raises(ServerFullError, match="maxmemory"):
             link.call(scripts.CALL, call_keys("m", "e"), call)
         assert client.dbsize() == before

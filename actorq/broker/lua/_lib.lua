@@ -12,9 +12,19 @@
 --   aq:map:<m>              HASH  a live map   aq:out:<m>               STREAM its frames
 --   aq:mail:<w>             LIST  hand-off     aq:idle:<env>            ZSET   idle replicas
 --   aq:blob:<j>             STRING a payload too large for the job's hash
+--   aq:lapsed:<j>:<x>       STRING the map of a lease that was not renewed, for a replica that turns out to live
+--
+-- Leases that wait are in rq:queue:<env>, in the order in which they came: that is what RQ's tools show. Who runs next is
+-- chosen by party, which is a map, or all single calls together ("*"):
+--   aq:turns:<env>          ZSET  parties of which leases wait -> how much of the replicas' time each had lately
+--   aq:wait:<m>             LIST  leases of a map that anyone may run: party "<m>"
+--   aq:wait:<m>:<w>         LIST  those for one replica: party "<m>:"
+--   aq:calls:<env>          LIST  single calls, and inputs that `rq requeue` brought back
+--   aq:served:<env>         HASH  seconds that calls had while a map waited, and maps had; both fade: see note_served
 --
 -- In a lease's job are ours   aq payload   aq_map   aq_attempt   aq_done, aq_end what sync.lua has told
 --   aq_for   the only replica that may run it      aq_idle   1: only a replica that is idle when it is offered
+--   aq_cost  of a call: seconds that it will take, by those before it
 --   aq_behind, aq_ahead   "<j>:<x>" of the lease that a claim waits for, and of the claim that waits for a lease
 -- A mail is "" (a nudge: look at the queue) or   <lease> 0 <attempt> 0 <plenty: see next.lua> 0 <payload>
 --
@@ -22,6 +32,7 @@
 --   l <lease> f <bytes>                    results (a final or a partial frame)
 --   l <lease> c <n>                        handed back: the lease now ends before its input n
 --   l <lease> x <reason> p <pos> w <w>     lost: its replica died while it ran input pos; "" unknown, "-" none
+--   l <lease> a <w>                        its replica, which was not heard of for the length of a lease, lives
 --
 -- A call costs the server about 1 us beside its own work, 2 where it was asleep before, and two of these scripts are on
 -- the path of every remote call. So they write what decides who runs what, and little that only people look at: most of
@@ -82,6 +93,94 @@ local function open_stream(out, ttl)
     call('XGROUP', 'DESTROY', out, 'none')
   end
   call('EXPIRE', out, ttl)
+end
+
+--@ waiting
+local QUEUE, TURNS, CALLS = RQ .. ':queue:' .. ENV, AQ .. ':turns:' .. ENV, AQ .. ':calls:' .. ENV
+
+--@ place < waiting
+-- The list where a lease waits, and its party. Of its job are the map, the replica it is for, and what the call costs.
+local function place(map, w, cost)
+  if cost or map == '' then return CALLS, '*' end
+  if w then return AQ .. ':wait:' .. map .. ':' .. w, map .. ':' end
+  return AQ .. ':wait:' .. map, map
+end
+
+--@ dequeue < place
+-- Takes a lease out of what waits.
+local function dequeue(j, map, w, cost)
+  call('LREM', QUEUE, 1, j)
+  call('LREM', (place(map, w, cost)), 1, j)
+end
+
+--@ note_served
+-- Adds to the seconds that "calls" or "maps" had. Half of them are forgotten in ten seconds (HALF_LIFE in share.py).
+local function note_served(t, who, seconds)
+  local key = AQ .. ':served:' .. ENV
+  local f = call('HMGET', key, 'at', 'calls', 'maps')
+  local kept = 2 ^ ((tonumber(f[1] or t) - t) / 10)
+  local had = {calls = tonumber(f[2] or 0) * kept, maps = tonumber(f[3] or 0) * kept}
+  had[who] = had[who] + seconds
+  call('HSET', key, 'at', string.format('%.3f', t), 'calls', had.calls, 'maps', had.maps)
+  call('EXPIRE', key, 600)
+end
+
+--@ chooser < waiting dequeue alive
+-- Makes the function that gives the next lease for replica w, its party, and the list where it waited.
+local function chooser(w, first, contended, ahead, enough)
+  local function take(party)
+    local keyed = string.byte(party, -1) == 58
+    local list = party == '*' and CALLS or AQ .. ':wait:' .. party .. (keyed and w or '')
+    if ahead and not keyed and (party == '*' or not enough(call('LLEN', list))) then return nil end
+    local j = call('LPOP', list)
+    if j then call('LREM', QUEUE, 1, j) end
+    if not keyed and (not j or party == '*') and call('EXISTS', list) == 0 then call('ZREM', TURNS, party) end
+    return j, party, party ~= '*' and list
+  end
+
+  -- What nobody's list knows: it comes from RQ's tools, or the list was deleted.
+  local function foreign()
+    for _, j in ipairs(call('LRANGE', QUEUE, 0, 7)) do
+      local f = call('HMGET', RQ .. ':job:' .. j, 'aq_map', 'aq_for', 'aq_cost')
+      if not (f[2] and f[2] ~= w and alive(f[1]) and call('EXISTS', RQ .. ':worker:' .. f[2]) == 1) then
+        dequeue(j, f[1] or '', f[2], f[3])
+        return j, ''
+      end
+    end
+  end
+
+  -- Calls go before all maps, until they had more of the recent time than these.
+  local late = false
+  if contended and first[1] == '*' then
+    local had = call('HMGET', AQ .. ':served:' .. ENV, 'calls', 'maps')
+    late = tonumber(had[1] or 0) > tonumber(had[2] or 0)
+  end
+
+  return function()
+    for _, party in ipairs(first) do
+      if not (late and party == '*') then
+        local j, its, list = take(party)
+        if j then return j, its, list end
+      end
+    end
+    if contended then
+      for _, party in ipairs(call('ZRANGE', TURNS, 0, -1)) do
+        local j, its, list = take(party)
+        if j then return j, its, list end
+      end
+    end
+    if not ahead then return foreign() end
+  end
+end
+
+--@ charge < waiting note_served
+-- A party was chosen before others: what its lease will take counts from now on, until its submitter says what it took.
+local function charge(j, party, map, t)
+  if party == '*' then
+    note_served(t, 'calls', tonumber(call('HGET', RQ .. ':job:' .. j, 'aq_cost') or 0))
+  elseif party ~= '' then
+    call('ZADD', TURNS, 'XX', 'INCR', call('HGET', AQ .. ':map:' .. map, 'cost') or 0.02, party)
+  end
 end
 
 --@ hand_over
@@ -187,18 +286,21 @@ local function nudge(t)
   return true
 end
 
---@ give_back < take_away nudge alive addressed
+--@ give_back < take_away nudge alive addressed place
 -- A lease that has not begun returns to the head of the queue; one that not just any replica may run, whenever it may be
 -- free, to its submitter.
 local function give_back(j, x, w, t)
   local job = RQ .. ':job:' .. j
-  local f = call('HMGET', job, 'created_at', 'aq_map', 'aq_idle')
+  local f = call('HMGET', job, 'created_at', 'aq_map', 'aq_idle', 'aq_cost')
   if addressed(j) or f[3] or not f[1] or not alive(f[2]) then return take_away(j, x, w, t, 'c', '0') end
   call('ZREM', WIP, j .. ':' .. x)
   call('HSET', job, 'status', 'queued', 'enqueued_at', f[1])
   call('HDEL', job, 'worker_name', 'aq_behind', 'aq_ahead')
   call('EXPIRE', job, DAY)
-  call('LPUSH', RQ .. ':queue:' .. ENV, j)
+  local list, party = place(f[2], nil, f[4])
+  call('LPUSH', QUEUE, j)
+  call('LPUSH', list, j)
+  call('ZADD', TURNS, 'NX', party == '*' and -1 or call('HGET', AQ .. ':map:' .. f[2], 'served') or 0, party)
   nudge(t)
 end
 
@@ -219,6 +321,8 @@ local function reap(t)
           local k, y = split(f[3])
           give_back(k, y, w, t)
         end
+        local map = call('HGET', RQ .. ':job:' .. j, 'aq_map')
+        if map and map ~= '' then call('SET', AQ .. ':lapsed:' .. member, map, 'EX', 3600) end
         take_away(j, x, w, t, 'x', 'lapsed', 'p', '', 'w', w)
       end
     end

@@ -1,4 +1,4 @@
--- uses: forget
+-- uses: forget dequeue
 -- Ends a map: nothing of it stays. Replicas that run one of its leases are told through RQ's own command channel.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>
@@ -6,11 +6,12 @@
 -- Returns how many were running.
 if call('HGET', KEYS[1], 'owner') == ARGV[4] then call('DEL', KEYS[1], KEYS[2]) end
 call('ZREM', AQ .. ':maps:' .. ENV, ARGV[5])
+call('ZREM', TURNS, ARGV[5], ARGV[5] .. ':')
 local running = 0
 for i = 6, #ARGV do
   local j = ARGV[i]
   local job = RQ .. ':job:' .. j
-  local f = call('HMGET', job, 'status', 'worker_name', 'aq_attempt')
+  local f = call('HMGET', job, 'status', 'worker_name', 'aq_attempt', 'aq_for', 'aq_cost')
   if f[1] == 'started' then
     running = running + 1
     call('ZREM', WIP, j .. ':' .. f[3])
@@ -18,7 +19,7 @@ for i = 6, #ARGV do
     call('DEL', AQ .. ':mail:' .. f[2]) -- who has a mail was idle, and holds no other lease
     call('PUBLISH', RQ .. ':pubsub:' .. f[2], cjson.encode({command = 'stop-job', job_id = j}))
   elseif f[1] then
-    call('LREM', RQ .. ':queue:' .. ENV, 1, j)
+    dequeue(j, ARGV[5], f[4], f[5])
     call('DEL', job, AQ .. ':blob:' .. j)
   end
 end

@@ -35,11 +35,6 @@ end
 local nothing = {committed, '', '', '', ''}
 if ARGV[7] == '-' then return nothing end
 
-local function answer(j, x, payload, more)
-  if ARGV[7] == '+' then call('RPUSH', KEYS[2], '') end
-  return {committed, j, x, payload, more}
-end
-
 -- What it was handed while it did not look: by mail, unread, or read by a connection that broke. A replica that has
 -- just run a lease on a connection that holds was not idle since.
 if ARGV[8] == '1' or not want then
@@ -58,62 +53,44 @@ if ARGV[8] == '1' or not want then
     end
   end
   if not want then return nothing end
-  if found then return answer(found[1], found[2], found[3], '') end
+  if found then
+    if ARGV[7] == '+' then call('RPUSH', KEYS[2], '') end
+    return {committed, found[1], found[2], found[3], ''}
+  end
 end
 
-local j
-if not ahead then
-  j = call('LPOP', KEYS[1])
-elseif not call('ZSCORE', WIP, ARGV[8]) then
-  return nothing -- it goes on with a lease that was taken away
+-- uses: waiting
+-- Parties of which something waits, the one that had the least of the replicas' time first. Two of one map are no
+-- contest: what anyone may run, and what is for one replica.
+local parties = call('ZRANGE', TURNS, 0, 1)
+local party = parties[1]
+local contended = parties[2] and parties[2] ~= party .. ':'
+if ahead and (contended or not party or not call('ZSCORE', WIP, ARGV[8])) then
+  return nothing -- its next turn is not its own; or it goes on with a lease that was taken away
 end
-if j or ahead then
-  -- uses: alive addressed replicas split
-  local queued, workers -- with `ahead`, where the first in the queue is anyone's: leases there, and replicas
+if (party or call('EXISTS', QUEUE) == 1) and call('EXISTS', KEYS[3]) == 0 then
+  local j, workers, list -- the lease; how many replicas there are, once they were counted; where it waited
 
-  local function enough(queued) -- one waits for every replica: in the queue, or claimed behind the one that it runs
-    return queued >= workers or (queued > 0 and queued + call('ZCARD', WIP) >= 2 * workers)
+  local function enough(count) -- one of so many waits for every replica: in the queue, or claimed behind what runs
+    workers = workers or call('SCARD', RQ .. ':workers:' .. ENV)
+    return count >= workers or (count > 0 and count + call('ZCARD', WIP) >= 2 * workers)
   end
 
-  local function plenty(j) -- there may be more behind one of its own; else enough, of anyone's
-    if queued and not addressed(j) then return enough(queued - 1) and '1' or '' end
-    local first = call('LINDEX', KEYS[1], 0)
-    if not first or addressed(first) then return first and addressed(j) and '1' or '' end
-    workers = replicas()
-    return enough(call('LLEN', KEYS[1])) and '1' or ''
+  -- Nearly always one map is alone, and what anyone may run is next: no function is made for that.
+  local simple = party and not contended and party ~= '*' and string.byte(party, -1) ~= 58
+  if simple then
+    list = AQ .. ':wait:' .. party
+    j = (not ahead or enough(call('LLEN', list))) and call('LPOP', list)
+    if j then call('LREM', QUEUE, 1, j) end
   end
-
-  local function take_own(or_anyones) -- the first in the queue that is for this replica; a few wait for each
-    local tag = '_' .. string.sub(redis.sha1hex(w), 1, 8)
-    for _, j in ipairs(call('LRANGE', KEYS[1], 0, -1)) do
-      if string.sub(j, -9) == tag or (or_anyones and not addressed(j)) then
-        call('LREM', KEYS[1], 1, j)
-        return j
-      end
+  local pick -- chooses what is next where that is not so simple
+  while true do
+    if not j then
+      -- uses: chooser
+      pick = pick or chooser(w, parties, contended, ahead, enough)
+      j, party, list = pick()
+      if not j then break end
     end
-  end
-
-  if ahead then
-    local first = call('LINDEX', KEYS[1], 0)
-    if first and not addressed(first) then
-      queued, workers = call('LLEN', KEYS[1]), replicas()
-      j = enough(queued) and call('LPOP', KEYS[1])
-    end
-    j = j or take_own()
-  end
-  if j and call('EXISTS', KEYS[3]) == 1 then -- suspended: it counts as idle, so that `rq resume` finds it
-    call('LPUSH', KEYS[1], j)
-    j = false
-  end
-  while j do
-    if not ahead and addressed(j) then
-      local f = call('HMGET', RQ .. ':job:' .. j, 'aq_for', 'aq_map')
-      if f[1] and f[1] ~= w and alive(f[2]) and call('EXISTS', RQ .. ':worker:' .. f[1]) == 1 then
-        call('LPUSH', KEYS[1], j)
-        j = take_own(true)
-      end
-    end
-    if not j then break end
     local job = RQ .. ':job:' .. j
     local f = call('HMGET', job, 'aq', 'aq_map', 'status', 'aq_attempt')
     if not f[1] or f[1] == '' then
@@ -121,21 +98,30 @@ if j or ahead then
         call('HSET', job, 'status', 'failed', 'ended_at', ARGV[6])
         call('ZADD', KEYS[4], t + FAILURE_TTL, j)
       end
-    elseif not alive(f[2]) then
+    elseif f[2] ~= '' and call('EXISTS', AQ .. ':map:' .. f[2]) == 0 then
       call('DEL', job, AQ .. ':out:' .. f[2], AQ .. ':blob:' .. j) -- its submitter is gone
-    else
+    elseif f[3] == 'queued' then -- else somebody has changed our lists, and it runs already
       local x = tonumber(f[4] or '0') + 1
       call('ZADD', WIP, t + ARGV[5], j .. ':' .. x)
       if ahead then
-        call('HSET', RQ .. ':job:' .. (split(ARGV[8])), 'aq_ahead', j .. ':' .. x)
+        call('HSET', RQ .. ':job:' .. string.match(ARGV[8], '^(.*):'), 'aq_ahead', j .. ':' .. x)
         call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x,
           'aq_behind', ARGV[8])
       else
         call('HSET', job, 'status', 'started', 'started_at', ARGV[6], 'worker_name', w, 'aq_attempt', x)
       end
-      return answer(j, tostring(x), f[1], plenty(j))
+      local more = '' -- of this map for this replica; or enough, of anyone's
+      if contended then
+        -- uses: charge
+        charge(j, party, f[2], t)
+      elseif list then
+        local left = call('LLEN', list)
+        if enough(left) or (left > 0 and string.byte(party, -1) == 58) then more = '1' end
+      end
+      if ARGV[7] == '+' then call('RPUSH', KEYS[2], '') end
+      return {committed, j, tostring(x), f[1], more}
     end
-    j = not ahead and call('LPOP', KEYS[1])
+    j = nil
   end
 end
 if not ahead then call('ZADD', IDLE, t + ARGV[5], w) end

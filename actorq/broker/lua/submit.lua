@@ -1,10 +1,11 @@
--- uses: now take_idle hand_over record_queued
+-- uses: now take_idle hand_over record_queued waiting
 -- Offers leases of one map: each goes straight to an idle replica's mailbox, or waits in the queue. Keeps the map alive.
 -- Safe to send twice: a lease whose serial the map has already seen is skipped.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>   3 rq:queue:<env>   4 rq:workers:<env>   5 rq:suspended
 -- ARGV  4 map TTL s ("" = not now)   5 lease s   6 ISO stamp   7 drop frames before this id ("" = none)
 --       8 "1": only to idle replicas   9 map id   10 owner of the map: who made it, a random word
+--       11 seconds of the replicas' time the map had lately, with what runs now
 --       then per lease: serial, id, description, where, payload
 --       where: "" at the end of the queue, "1" at its front; longer: only for the replica of this name, which the id
 --       tells too, by its end: see next.lua
@@ -24,10 +25,11 @@ if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local may_hand_over = call('EXISTS', KEYS[5]) == 0
 local accepted, front = 0, {}
 local plenty = '' -- as in next.lua: there is one of these for every replica, beside those that are handed over
-if #ARGV > 15 and #ARGV[14] < 2 and (#ARGV - 10) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[4]) then
+if #ARGV > 16 and #ARGV[15] < 2 and (#ARGV - 11) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[4]) then
   plenty = '1'
 end
-for i = 11, #ARGV, 5 do
+local list, queued, addressed = AQ .. ':wait:' .. ARGV[9], false, false
+for i = 12, #ARGV, 5 do
   local serial, j, description, where, payload = tonumber(ARGV[i]), unpack(ARGV, i + 1, i + 4)
   if serial > seen then
     local w = false
@@ -45,12 +47,28 @@ for i = 11, #ARGV, 5 do
       if only_idle then call('HSET', RQ .. ':job:' .. j, 'aq_idle', 1) end -- it must not wait in the queue later, either
     else
       record_queued(j, stamp, description, ARGV[9], payload)
-      if #where > 1 then call('HSET', RQ .. ':job:' .. j, 'aq_for', where) end
-      if where == '1' then front[#front + 1] = j else call('RPUSH', KEYS[3], j) end
+      if where == '1' then
+        front[#front + 1] = j
+      else
+        call('RPUSH', QUEUE, j)
+        if where == '' then
+          call('RPUSH', list, j)
+          queued = true
+        else
+          call('HSET', RQ .. ':job:' .. j, 'aq_for', where)
+          call('RPUSH', list .. ':' .. where, j)
+          addressed = true
+        end
+      end
     end
     if only_idle then call('HSET', map, 'serial', serial) end
   end
   accepted = accepted + 1
 end
-for i = #front, 1, -1 do call('LPUSH', KEYS[3], front[i]) end -- the first of them is in front
+for i = #front, 1, -1 do -- the first of them is in front
+  call('LPUSH', QUEUE, front[i])
+  call('LPUSH', list, front[i])
+end
+if queued or front[1] then call('ZADD', TURNS, ARGV[11], ARGV[9]) end
+if addressed then call('ZADD', TURNS, ARGV[11], ARGV[9] .. ':') end
 return {call('SCARD', KEYS[4]), accepted}

@@ -29,6 +29,8 @@ _ARGS_LIMIT = 64 * 1024
 _PACKAGE = str(Path(__file__).parent)
 
 ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
+#: why a process was ended: what an input did beyond its timeout, that only the end of the process could stop
+STUCK, BLOCKED = TIMEOUT, "blocked"
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -70,6 +72,20 @@ def _arguments(error: BaseException) -> list[Any]:
 def described(kind: str, message: str, *, final: bool = False) -> dict[str, Any]:
     """A failure that is no exception of the task: a timeout, a death, a refusal."""
     return {"kind": kind, "message": message, "final": final, "traceback": ""}
+
+
+def overdue(reason: str, seconds: float | None) -> dict[str, Any] | None:
+    """A timeout for which a process was ended; None where it was ended, or died, for another reason."""
+    if reason == STUCK:
+        text = f"ran longer than its timeout of {seconds} s and could not be stopped: its process was replaced"
+    elif reason == BLOCKED:
+        text = (
+            f"blocked the event loop of its replica beyond its timeout of {seconds} s: nothing else could run there, "
+            "and its process was replaced. Await what takes time, or run it with asyncio.to_thread"
+        )
+    else:
+        return None
+    return described(TIMEOUT, text)
 
 
 def rebuild(data: dict[str, Any], *, index: int, attempt: int, replica: str) -> Exception:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack
@@ -24,7 +24,7 @@ from actorq.errors import CodecError, PoolError
 from actorq.record import record
 
 #: both sides must speak the same version; raise it with every change of the layout below, or of what `broker/lua` keeps
-PROTOCOL = 5
+PROTOCOL = 6
 
 LENGTH = struct.Struct(">I")
 #: length of the head, _PLAIN, PROTOCOL, start, count, busy; behind it the name of the replica
@@ -56,10 +56,29 @@ class Head:
     record: bool = True
     #: hash of the bundle that holds the task; "" for the code that the replica was started with
     code: str = ""
+    #: nothing else may run in the process meanwhile: it may be what ended another one
+    alone: bool = False
 
     def packed(self) -> bytes:
-        fields = [PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.record, self.code]
+        fields = [PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.record, self.code, self.alone]
         return bytes(msgpack.packb(fields))
+
+
+class Heads:
+    """Those of the leases of one map. They differ in what is final, as only such failures belong into RQ's registry,
+    and in what is to be alone.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._packed: dict[tuple[bool, bool], bytes] = {}
+
+    def of(self, *, final: bool, alone: bool = False) -> bytes:
+        """The head, packed."""
+        packed = self._packed.get((final, alone))
+        if packed is None:
+            packed = self._packed[final, alone] = replace(self._head, record=final, alone=alone).packed()
+        return packed
 
 
 @record
@@ -117,14 +136,22 @@ def parse_head(head: bytes) -> Head:
     try:
         version, *rest = msgpack.unpackb(head)
         if version == PROTOCOL:
-            task, mode, kwargs, timeout, record, code = rest
+            task, mode, kwargs, timeout, record, code, alone = rest
             plain = (
                 isinstance(task, str) and isinstance(kwargs, bytes) and isinstance(timeout, (float, int, type(None)))
             )
             plain = plain and isinstance(code, str) and (not code or _CODE.fullmatch(code) is not None)
             if not plain or mode not in (ONE, STAR, CALL) or not 0 <= (timeout or 0) <= _LONGEST_TIMEOUT:
                 raise ValueError("a field of another kind")
-            return Head(task=task, mode=mode, kwargs=kwargs, timeout=timeout, record=bool(record), code=code)
+            return Head(
+                task=task,
+                mode=mode,
+                kwargs=kwargs,
+                timeout=timeout,
+                record=bool(record),
+                code=code,
+                alone=bool(alone),
+            )
     except Exception as error:
         raise CodecError(f"The lease has no readable head: {error}") from error
     raise PoolError(

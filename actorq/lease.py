@@ -24,6 +24,8 @@ class Lease:
     front: bool = False
     #: an input that fails now has failed for good
     last_try: bool = True
+    #: its input is to have a process to itself
+    alone: bool = False
     #: results have come for the inputs before this one
     done: int = 0
     #: the replica it is meant for; "" for any

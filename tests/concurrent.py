@@ -100,6 +100,18 @@ async def dies(x: int) -> int:
 
 
 @concurrent.task
+async def kills(x: int) -> int:
+    await asyncio.sleep(0.02)
+    os._exit(9)
+
+
+@concurrent.task
+async def lingers(x: int) -> int:
+    await asyncio.sleep(0.1)
+    return x
+
+
+@concurrent.task
 async def exits(x: int) -> int:
     if x == 3:
         raise SystemExit(x)

@@ -258,7 +258,9 @@ class PodTransport(RedisTransport):
                     continue
                 key = f"{prefix}:{job.number}:{index}"
                 message = (
-                    lease.id.encode() + b"\0" + b"".join(seal(self._env, self._heads[lease.last_try], lease.inputs))
+                    lease.id.encode()
+                    + b"\0"
+                    + b"".join(seal(self._env, self._heads.of(final=lease.last_try), lease.inputs))
                 )
                 # DEL first: sent again after a lost reply, it must not be there twice
                 commands += [["DEL", key], ["RPUSH", key, message], ["EXPIRE", key, _INPUT_TTL]]

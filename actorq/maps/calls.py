@@ -23,7 +23,7 @@ from actorq.broker.wire import Link
 from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, ReplicaLostError
-from actorq.frames import CALL
+from actorq.frames import CALL, Heads
 from actorq.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.maps.share import Share
@@ -114,8 +114,7 @@ class Caller:
         self._description = f"{task.name}()".encode()
         self._lease_seconds = str(environment.lease_seconds).encode()
         self._environment = environment
-        head = replace(task.head(CALL, {}), code="" if bundle is None else bundle.code)
-        self._heads = {last: replace(head, record=last).packed() for last in (False, True)}
+        self._heads = Heads(replace(task.head(CALL, {}), code="" if bundle is None else bundle.code))
         self._lanes: list[_Lane] = []
         self._share = Share()
         self._code = Courier(bundle)
@@ -152,11 +151,11 @@ class Caller:
 
     def _attempts(self, lane: _Lane, inputs: bytes) -> Any:
         """Submits until the call has a result: retries of the task, and deaths of replicas."""
-        options, attempt = self._task.options, 1
+        options, attempt, alone = self._task.options, 1, False
         lane.charged.clear()
         while True:
             final = attempt > options.retries
-            report = self._once(lane, seal(self._environment.name, self._heads[final], inputs))
+            report = self._once(lane, seal(self._environment.name, self._heads.of(final=final, alone=alone), inputs))
             match report:
                 case Results(frame=frame) if not frame.errors:
                     self._share.observe(frame.busy)
@@ -165,12 +164,14 @@ class Caller:
                     data, replica = frame.errors[0], frame.replica
                 case HandedBack() | Lost(position=-1):  # NONE_RAN: it never began
                     continue
-                case Lost(reason=failure.TIMEOUT, replica=replica):
-                    data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {options.timeout} s")
+                case Lost(reason=reason, replica=replica) if late := failure.overdue(reason, options.timeout):
+                    data = late
                 case Lost(reason=reason, replica=replica):
                     lane.charged.add(report.lease)
                     crashes = len(lane.charged)
-                    if crashes > self._environment.max_crashes:
+                    if self._environment.shared and not alone:
+                        alone = True  # it may only have run beside the one that is to blame
+                    elif crashes > self._environment.max_crashes:
                         message = f"{self._task.name}: {crashes} replicas died while they ran it; the last one {reason}"
                         return _Raised(ReplicaLostError(message, attempt=crashes, replica=replica))
                     continue

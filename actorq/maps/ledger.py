@@ -99,7 +99,8 @@ class Ledger:
         self._lapsed: dict[
             str, int
         ] = {}  # lease that was not renewed -> the input that was charged with a death for it
-        self._suspects: deque[_Again] = deque()  # ran in a process with others when it died: tried one at a time
+        self._suspects: deque[_Again] = deque()  # ran in a process with others when it died: tried alone
+        self._suspicions: dict[int, int] = {}  # index -> how often; charged when it ends one that it has to itself
         self._suspected = ""  # the lease of the one that is tried
         self._finished: dict[int, Segment] = {}  # ordered: lo -> segment
         self._arrived: deque[Segment] = deque()  # unordered
@@ -155,11 +156,11 @@ class Ledger:
         self._source.close()
 
     def _next_suspect(self) -> Lease | None:
-        """An input that may have killed its process. One at a time: together they would be suspects for ever."""
+        """An input that may have killed its process: one at a time, since each has a process to itself."""
         while self._suspects and self._suspected not in self.outstanding:
             again = self._suspects.popleft()
             if self._stop_at is None or again.indexes[0] < self._stop_at:
-                lease = self._lease(again.indexes, again.inputs, front=True)
+                lease = self._lease(again.indexes, again.inputs, front=True, alone=True)
                 self._suspected = lease.id
                 return lease
         return None
@@ -211,7 +212,16 @@ class Ledger:
             return 0
         return window * BUFFERED_WINDOWS * max(count, 1) - ahead
 
-    def _lease(self, indexes: Sequence[int], inputs: bytes, *, front: bool, replica: str = "", cold: int = 0) -> Lease:
+    def _lease(
+        self,
+        indexes: Sequence[int],
+        inputs: bytes,
+        *,
+        front: bool,
+        replica: str = "",
+        cold: int = 0,
+        alone: bool = False,
+    ) -> Lease:
         self._serial += 1
         self.counters.leases += 1
         return Lease(
@@ -223,6 +233,7 @@ class Ledger:
             last_try=self._attempts.get(indexes[0], 0) >= self.options.retries,
             replica=replica,
             cold=cold,
+            alone=alone,
         )
 
     def _remove(self, lease: Lease) -> None:
@@ -286,6 +297,7 @@ class Ledger:
         if position == NONE_RAN:
             self._return(left, parts)
             return
+        self.share.died()
         if len(parts) == 1:
             position = lease.done  # there is no other it could have been
         if position is None or not lease.done <= position < lease.count:
@@ -297,7 +309,8 @@ class Ledger:
         for begin, end in ((0, at), (at + 1, len(parts))):
             if begin < end:
                 self._return(left[begin:end], parts[begin:end])
-        self._crashed(GivenUp(index=left[at], lease=lease_id, input=parts[at], reason=reason, replica=replica), now)
+        victim = GivenUp(index=left[at], lease=lease_id, input=parts[at], reason=reason, replica=replica)
+        self._crashed(victim, now, alone=lease.alone or not self.options.shared)
         self._judge()
 
     def lives(self, lease_id: str) -> None:
@@ -306,21 +319,30 @@ class Ledger:
         if index in self._crashes:
             self._crashes[index] -= 1
 
-    def _crashed(self, victim: GivenUp, now: float) -> None:
-        """An input took its replica down, or was killed with it for its timeout."""
+    def _crashed(self, victim: GivenUp, now: float, *, alone: bool) -> None:
+        """An input took its replica down, or was killed with it for its timeout.
+
+        One that shared its process may have been innocent: only what ends a process of its own is charged with a death,
+        and then with those before.
+        """
         index, failed = victim.index, self.counters.failed
-        if victim.reason == failure.TIMEOUT:
-            data = failure.described(failure.TIMEOUT, "stopped after its timeout; its replica had to be replaced")
+        if (data := failure.overdue(victim.reason, self.options.head.timeout)) is not None:
             self._failed(index, victim.input, data, victim.replica, now)
+        elif not alone:
+            self._suspicions[index] = self._suspicions.get(index, 0) + 1
+            self._suspects.append(_Again(indexes=range(index, index + 1), inputs=codec.join_list([victim.input])))
+            return
         else:
-            crashes = self._crashes[index] = self._crashes.get(index, 0) + 1
+            crashes = self._crashes.get(index, 0) + 1 + self._suspicions.pop(index, 0)
+            self._crashes[index] = crashes
             if victim.reason == LAPSED:
                 self._lapsed[victim.lease] = index
+            again = _Again(indexes=range(index, index + 1), inputs=codec.join_list([victim.input]))
             if crashes <= self.options.max_crashes and self.options.shared:
-                self._suspects.append(_Again(indexes=range(index, index + 1), inputs=codec.join_list([victim.input])))
+                self._suspects.append(again)
                 return
             if crashes <= self.options.max_crashes:
-                self._lease_again(range(index, index + 1), codec.join_list([victim.input]), now)
+                self._lease_again(again.indexes, again.inputs, now)
                 return
             message = f"{crashes} replicas died while they ran it; the last one {victim.reason}"
             self._give_up(index, failure.described(failure.LOST, message), victim.replica)
@@ -436,7 +458,7 @@ class Ledger:
 
     def _close_notes(self, indexes: range | set[int]) -> None:
         """What was noted of inputs that have their result now is not needed any more."""
-        for notes in (self._attempts, self._crashes):
+        for notes in (self._attempts, self._crashes, self._suspicions):
             if notes:
                 few = indexes if len(indexes) <= len(notes) else [index for index in notes if index in indexes]
                 for index in few:

@@ -12,7 +12,6 @@ import time
 import warnings
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -27,6 +26,7 @@ from actorq.broker.wire import Store
 from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.errors import BrokerError, DeclarationError
+from actorq.frames import Heads
 from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
 from actorq.maps.options import MapOptions
 from actorq.maps.pools import Pool, no_replica_free
@@ -68,8 +68,7 @@ class RedisTransport:
         self._map_id = map_id
         self._name = map_id.encode()
         self._env = options.environment
-        # two heads, since only a failure that is final belongs into RQ's registry
-        self._heads = {final: replace(options.head, record=final).packed() for final in (False, True)}
+        self._heads = Heads(options.head)
         self._task = options.head.task
         self._lease_seconds = lease_seconds
         self._submit, self._reader = client.borrow(), client.borrow()
@@ -100,7 +99,7 @@ class RedisTransport:
         args.append(b"%.6f" % served)
         stores: list[Store] = []
         for lease in leases:
-            parts = seal(self._env, self._heads[lease.last_try], lease.inputs)
+            parts = seal(self._env, self._heads.of(final=lease.last_try, alone=lease.alone), lease.inputs)
             payload, store = blobs.send(parts, lease.id, lives=keys.LEASE_TTL_SECONDS)
             stores += store
             where = lease.replica.encode() or (b"1" if lease.front else b"")
@@ -202,7 +201,7 @@ class RedisTransport:
         args: list[Argument] = [*keys.prefix(self._env), iso_now()]
         for each in given_up:
             reason = base64.b64encode(zlib.compress(each.reason.encode()))
-            payload = b"".join(seal(self._env, self._heads[True], codec.join_list([each.input])))
+            payload = b"".join(seal(self._env, self._heads.of(final=True), codec.join_list([each.input])))
             description = f"{self._task}: {each.reason}"
             kept = payload if len(payload) < blobs.LARGE_BYTES else b""
             args += (f"{each.lease}-{each.index}", description, reason, kept, each.replica)

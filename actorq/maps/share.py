@@ -17,6 +17,8 @@ HALF_LIFE = 10.0
 PRIORITY_FACTOR = 10.0
 #: weight of the newest lease in what one takes
 _NEWEST = 0.25
+#: what the death of a replica counts, seconds: a process takes as long to be replaced, and to load what it held
+_DEATH_SECONDS = 1.0
 #: what a lease takes as long as nobody knows, seconds
 _UNKNOWN = 0.02
 
@@ -49,11 +51,12 @@ class Share:
 
     def observe(self, seconds: float) -> None:
         """A lease has taken so many seconds of a replica's time."""
-        now = self._clock()
-        self._had = self._kept(now) + seconds
-        self._at = now
         self._cost += _NEWEST * (seconds - self._cost)
-        self._untold += seconds
+        self._charge(seconds)
+
+    def died(self) -> None:
+        """A replica died while it ran a lease: others wait until it is replaced."""
+        self._charge(_DEATH_SECONDS)
 
     @property
     def standing(self) -> Standing:
@@ -63,6 +66,12 @@ class Share:
         """Seconds observed since this was asked last, not weighted."""
         untold, self._untold = self._untold, 0.0
         return untold
+
+    def _charge(self, seconds: float) -> None:
+        now = self._clock()
+        self._had = self._kept(now) + seconds
+        self._at = now
+        self._untold += seconds
 
     def _kept(self, now: float) -> float:
         return float(self._had * 0.5 ** ((now - self._at) / HALF_LIFE))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from enum import Enum
 
-#: pause before an executor that died young is replaced, seconds; doubles up to the longest
-_RESPAWN_FIRST, _RESPAWN_LONGEST = 0.05, 5.0
+#: pause before an executor that died young is replaced, seconds; doubles up to the longest. Where inputs kill it, their
+#: number bounds the deaths, and what waits behind them should not wait for long
+_RESPAWN_FIRST, _RESPAWN_LONGEST, _LONGEST_AFTER_INPUT = 0.05, 5.0, 1.0
 _YOUNG_SECONDS = 5.0
 #: the same after a start that failed, which costs what the start costs: a model to load, a service to ask
 _RESTART_FIRST, _RESTART_LONGEST = 0.5, 60.0
@@ -68,4 +69,4 @@ class Health:
             self._pause = _RESPAWN_FIRST
             return 0.0
         pause, self._pause = self._pause, min(2 * self._pause, _RESPAWN_LONGEST)
-        return pause
+        return min(pause, _LONGEST_AFTER_INPUT) if cause is Cause.INPUT else pause

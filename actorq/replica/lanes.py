@@ -35,6 +35,8 @@ from actorq.waiting import Waker, ready
 
 #: how long tasks that an input left behind may take to be cancelled, seconds
 _CANCEL_SECONDS = 1.0
+#: how long a lane waits for a turn with nobody else, seconds; then it lets those in that queue behind it, for so long
+_TURN_SECONDS, _LET_IN_SECONDS = 2.0, 0.05
 #: rounds of cancelling what an input left behind, which may start more while it ends
 _CANCEL_ROUNDS = 3
 
@@ -152,12 +154,13 @@ class Lane(Executor):
                 self._turns.leave()
 
     def _open(self, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
-        self._last = None  # every lease has to wait for the turn of its code
+        self._last = None  # every lease has to wait for its turn
         return super()._open(payload)
 
     def _prepare(self, head: bytes) -> Prepared:
-        if self._spec.bundles and not self._has_turn:
-            self._turns.enter(parse_head(head).code)
+        if not self._has_turn:
+            parsed = parse_head(head)
+            self._turns.enter(parsed.code, alone=parsed.alone)
             self._has_turn = True
         with self._lock:
             return super()._prepare(head)
@@ -207,27 +210,40 @@ class Lane(Executor):
 
 
 class _Turns:
-    """Which version of the code runs: one at a time, since its modules are those of the process."""
+    """Who runs beside whom: lanes with the same version of the code, since its modules are those of the process; and
+    nobody beside an input that is to be alone.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._code = ""
+        self._alone = False
         self._running = 0
-        self._others = 0  # lanes that wait to run another version; those of this one queue behind them
+        self._others = 0  # lanes that wait until nobody runs; those that need not queue behind them
 
-    def enter(self, code: str) -> None:
-        """Waits until `code` may run."""
+    def enter(self, code: str, *, alone: bool) -> None:
+        """Waits until a lease with this code may run."""
+
+        def may_run() -> bool:
+            beside = code == self._code and not (alone or self._alone or self._others)
+            return beside or not self._running
+
         with self._condition:
-            other = code != self._code
-            self._others += other
-            self._condition.wait_for(lambda: not self._running or (code == self._code and not self._others))
-            self._others -= other
-            self._code = code
+            while not may_run():
+                # what runs may itself wait for one of those that queue: now and then they are let in first
+                self._others += (waits := alone or code != self._code)
+                entered = self._condition.wait_for(may_run, _TURN_SECONDS)
+                self._others -= waits
+                if not entered:
+                    self._condition.notify_all()
+                    self._condition.wait(_LET_IN_SECONDS)
+            self._code, self._alone = code, alone
             self._running += 1
 
     def leave(self) -> None:
         with self._condition:
             self._running -= 1
+            self._alone = self._alone and self._running > 0
             self._condition.notify_all()
 
 

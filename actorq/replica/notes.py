@@ -334,7 +334,8 @@ class Replica:
         elif now >= lane.kill_at:
             # where one input blocks the loop of all, all are late: the one that is on the loop is to blame
             late = [other for other in self.lanes if other.timed_out_input == other.slot.input]
-            self.kill(failure.TIMEOUT, next((other for other in late if other.slot.on_loop), lane))
+            blocks = next((other for other in late if other.slot.on_loop), None)
+            self.kill(failure.STUCK if blocks is None else failure.BLOCKED, blocks or lane)
 
     # -- telling -------------------------------------------------------------------------------------------------------
 

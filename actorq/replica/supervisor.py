@@ -50,6 +50,8 @@ _IS_INIT = os.getpid() == 1
 _REGISTER_SECONDS = 1.0
 #: how long the zygote may take to end, seconds
 _END_SECONDS = 1.0
+#: leases that an event names
+_SHOWN_LEASES = 3
 #: how long an executor that is to leave, and runs nothing, may try to tell a server that does not answer, seconds
 _LEAVE_SECONDS = 2.0
 
@@ -286,7 +288,9 @@ class Supervisor:
         if cause is Cause.START:
             self._start_failed(replica, reason)
         else:
-            logger().warning("executor_lost", worker=replica.name, reason=reason, leases=replica.held)
+            held = replica.held
+            told = held[:_SHOWN_LEASES] + [f"and {len(held) - _SHOWN_LEASES} more"] * (len(held) > _SHOWN_LEASES)
+            logger().warning("executor_lost", worker=replica.name, reason=reason, leases=told)
         if replica.health.quarantined and not was_quarantined:
             if self._lifeline is not None:
                 self._fail(f"Its executors die before they take any work ({reason}); they say why on stderr.")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,31 @@ def test_a_timeout_cancels_that_input_alone(tmp_path: Path) -> None:
 
 def test_an_input_that_blocks_the_loop_past_its_timeout_costs_the_others_no_result() -> None:
     results = list(concurrent.blocks.map([0.0] * 3 + [60.0] + [0.0] * 10, return_exceptions=True))
-    assert isinstance(results.pop(3), TaskTimeoutError)
+    blocked = results.pop(3)
+    assert isinstance(blocked, TaskTimeoutError)
+    assert "blocked the event loop" in str(blocked)
     assert results == [0.0] * 13
+
+
+def test_a_call_that_blocks_the_loop_says_so() -> None:
+    with pytest.raises(TaskTimeoutError, match=r"blocked the event loop .* timeout of 0.5 s"):
+        concurrent.blocks.remote(60.0)
 
 
 def test_an_input_that_kills_the_process_is_found_among_those_that_ran_beside_it() -> None:
     results = list(concurrent.dies.map(range(40), return_exceptions=True))
     assert isinstance(results[5], ReplicaLostError)
     assert [result for i, result in enumerate(results) if i != 5] == [x for x in range(40) if x != 5]
+
+
+def test_what_runs_beside_inputs_of_another_map_that_kill_the_process_is_never_charged() -> None:
+    """Neither inputs of a map nor single calls: each is tried in a process of its own before anything is said of it."""
+    poison = concurrent.kills.map(range(4), return_exceptions=True)
+    with ThreadPoolExecutor() as threads:
+        calls = [threads.submit(concurrent.lingers.remote, i) for i in range(4)]
+        assert list(concurrent.lingers.map(range(8))) == list(range(8))
+        assert [call.result() for call in calls] == list(range(4))
+    assert all(isinstance(result, ReplicaLostError) for result in poison)
 
 
 def test_an_exit_is_that_inputs_failure() -> None:

@@ -11,9 +11,14 @@ def given_up(health: Health) -> bool:
 
 def test_an_executor_that_dies_young_is_replaced_later_and_later() -> None:
     health = Health()
-    assert [health.died(Cause.INPUT, 0.1) for _ in range(9)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert health.died(Cause.INPUT, 6.0) == 0.0
-    assert health.died(Cause.INPUT, 0.1) == 0.05
+    assert [health.died(Cause.ASKED, 0.1) for _ in range(9)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert health.died(Cause.ASKED, 6.0) == 0.0
+    assert health.died(Cause.ASKED, 0.1) == 0.05
+
+
+def test_one_that_an_input_killed_is_replaced_within_a_second() -> None:
+    health = Health()
+    assert [health.died(Cause.INPUT, 0.1) for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
 def test_a_lease_that_was_done_ends_the_row_of_pauses() -> None:

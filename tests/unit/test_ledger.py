@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actorq import Backoff, MapFailedError, ReplicaLostError, TaskTimeoutError, codec, failure
 from actorq.frames import Frame, Head
-from actorq.lease import Lease
+from actorq.lease import LAPSED, Lease
 from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource
@@ -178,6 +178,45 @@ def test_a_death_at_an_unknown_input_splits_the_lease_until_it_is_alone() -> Non
         outputs_of(ledger)
     assert rounds < 60
     assert isinstance(ledger.failures[0], ReplicaLostError)
+
+
+def test_what_shared_a_process_that_died_is_charged_only_if_it_ends_one_of_its_own() -> None:
+    ledger = ledger_of([1, 2], shared=True, max_crashes=1, return_exceptions=True)
+    for lease in ledger.offer(2, 0.0):
+        ledger.lost(lease.id, "killed by SIGKILL", 0, "r", 0.0)
+    (innocent,) = ledger.offer(2, 0.0)
+    assert innocent.alone
+    ledger.results(innocent.id, frame(innocent, 0, 1), 0.0)
+    (poison,) = ledger.offer(2, 0.0)
+    assert (poison.alone, ledger.counters.failed) == (True, 0)
+    ledger.lost(poison.id, "killed by SIGKILL", 0, "r", 0.0)  # with that before it the second
+    output, lost = outputs_of(ledger)
+    assert output == 2
+    assert isinstance(lost, ReplicaLostError)
+
+
+def test_suspects_are_tried_one_after_the_other() -> None:
+    ledger = ledger_of([1, 2, 3], shared=True)
+    for lease in ledger.offer(3, 0.0):
+        ledger.lost(lease.id, "killed by SIGKILL", 0, "r", 0.0)
+    for _ in range(3):
+        (suspect,) = ledger.offer(3, 0.0)
+        ledger.results(suspect.id, frame(suspect, 0, 1), 0.0)
+    assert ledger.finished
+
+
+def test_a_replica_that_lives_takes_back_what_its_input_was_charged_with() -> None:
+    ledger = ledger_of([1], max_crashes=1)
+    for _ in range(5):
+        (lease,) = ledger.offer(1, 0.0)
+        ledger.lost(lease.id, LAPSED, None, "r", 0.0)
+        ledger.lives(lease.id)
+        ledger.lives(lease.id)  # told twice
+    assert ledger.counters.failed == 0
+    for _ in range(2):
+        (lease,) = ledger.offer(1, 0.0)
+        ledger.lost(lease.id, LAPSED, None, "r", 0.0)
+    assert ledger.counters.failed == 1
 
 
 def test_a_timeout_that_killed_its_replica_is_a_timeout() -> None:

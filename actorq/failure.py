@@ -6,9 +6,11 @@ imported here, and as `TaskError` otherwise. Nothing is imported and no `__init_
 
 from __future__ import annotations
 
+import base64
 import builtins
 import sys
 import traceback
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +29,11 @@ _MESSAGE_LIMIT, _TRACEBACK_LIMIT = 10_000, 60_000
 _ARGS_LIMIT = 64 * 1024
 
 _PACKAGE = str(Path(__file__).parent)
+
+_REQUEUE = (
+    "`rq requeue` runs this input once more. Its map is over, or goes on without it: the output is dropped, and only "
+    "another failure comes back here."
+)
 
 ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
 #: why a process was ended: what an input did beyond its timeout, that only the end of the process could stop
@@ -152,6 +159,11 @@ def _render(error: BaseException) -> str:
         return f"(the traceback cannot be shown: {type(broken).__name__})"
     text = "".join(lines)
     return text if len(text) <= _TRACEBACK_LIMIT else text[:1000] + "\n  ...\n" + text[-_TRACEBACK_LIMIT:]
+
+
+def registered(text: str) -> bytes:
+    """What RQ's tools show of an input that failed for good, as RQ keeps it: `text`, and what `rq requeue` does."""
+    return base64.b64encode(zlib.compress(f"{text.rstrip()}\n\n{_REQUEUE}".encode(errors="replace")))
 
 
 def exit_reason(status: int) -> str:

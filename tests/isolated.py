@@ -197,3 +197,12 @@ def grows(size: int) -> int:
     """Keeps that many bytes where nothing restores them, and says where it ran."""
     sys.modules["colorsys"].__dict__.setdefault("held", []).append(b"x" * size)
     return os.getpid()
+
+
+@reset.task
+def leaves_a_file(path: str) -> str:
+    """Makes a temporary file, and runs until there is another."""
+    with tempfile.NamedTemporaryFile(prefix="left", delete=False):
+        while not Path(path).exists():
+            time.sleep(0.01)
+    return path

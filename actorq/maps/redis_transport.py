@@ -6,17 +6,15 @@ long lease runs. A pipe wakes the wait when the consumer made room.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import time
 import warnings
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
 
-from actorq import codec
+from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.client import Client
 from actorq.broker.commands import Argument, Command
@@ -200,11 +198,10 @@ class RedisTransport:
     def record(self, given_up: Sequence[GivenUp]) -> None:
         args: list[Argument] = [*keys.prefix(self._env), iso_now()]
         for each in given_up:
-            reason = base64.b64encode(zlib.compress(each.reason.encode()))
             payload = b"".join(seal(self._env, self._heads.of(final=True), codec.join_list([each.input])))
             description = f"{self._task}: {each.reason}"
             kept = payload if len(payload) < blobs.LARGE_BYTES else b""
-            args += (f"{each.lease}-{each.index}", description, reason, kept, each.replica)
+            args += (f"{each.lease}-{each.index}", description, failure.registered(each.reason), kept, each.replica)
         with contextlib.suppress(BrokerError):  # for operators; the caller gets its errors either way
             self._submit.call(scripts.FAIL, [], args)
 

@@ -11,8 +11,6 @@ that answer is read: so long the supervisor renews it.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from actorq import codec
+from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
 from actorq.broker.commands import Argument, Command, packed
 from actorq.broker.stream import next_keys
@@ -307,9 +305,9 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
     for at in chosen:
         error, position = frame.errors[at], frame.start + at
         text = error.get("traceback") or f"{error['kind']}: {error['message']}"
-        encoded = base64.b64encode(zlib.compress(text.encode(errors="replace")))
         description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
         again = b"".join(seal(environment, head, codec.join_list([inputs[position]])))
         kept = again if len(again) < blobs.LARGE_BYTES else b""
-        fields += (f"{lease}-{position}".encode(), description.encode(errors="replace"), encoded, kept)
+        told = failure.registered(text)
+        fields += (f"{lease}-{position}".encode(), description.encode(errors="replace"), told, kept)
     return [b"%d" % len(chosen), *fields]

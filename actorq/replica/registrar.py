@@ -51,6 +51,7 @@ class Watched(Protocol):
     def command(self, worker: str, command: dict[str, Any]) -> None: ...
     def buried(self, replica: int) -> None: ...
     def states(self) -> list[ReplicaState]: ...
+    def orphaned(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,13 +197,17 @@ class Registrar(threading.Thread):
         except (BrokerError, redis.RedisError) as error:
             self._answered = False
             self.broker_errors += 1
-            logger().warning("broker_unreachable", error=str(error))
+            self._say_lost("broker_unreachable", error)
             return False
         except Exception:  # the boundary of the thread
             logger().exception("registrar_failed")
             self._link.drop()
             return False
         return True
+
+    def _say_lost(self, event: str, error: Exception) -> None:
+        if not self._watched.orphaned():
+            logger().warning(event, error=str(error))
 
     def _renew(self) -> None:
         if self._subscription is None:
@@ -255,7 +260,12 @@ class Registrar(threading.Thread):
             ]
         if self._subscription is None:  # there before RQ's tools can see a worker
             channels = {worker.pubsub_channel_name: self._handler(worker.name) for worker in self._workers}
-            self._subscription = Subscription(self._client, channels, min(self._lease_seconds / 3, _SIGN_SECONDS))
+            self._subscription = Subscription(
+                self._client,
+                channels,
+                every=min(self._lease_seconds / 3, _SIGN_SECONDS),
+                on_lost=partial(self._say_lost, "subscription_lost"),
+            )
             self._subscription.start()
         for worker in self._workers:
             self._client.delete(worker.key)

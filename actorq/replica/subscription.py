@@ -14,8 +14,6 @@ from typing import Any
 import redis
 from redis.client import PubSub
 
-from actorq.log import logger
-
 #: the longest wait for the answer to a subscription, seconds; without one it is no less subscribed
 _SUBSCRIBE_SECONDS = 1.0
 #: pause before the server is asked again that does not answer, seconds
@@ -29,13 +27,22 @@ class Subscription(threading.Thread):
         client: whose connections are used.
         channels: what to call with a message, by channel.
         every: how often a sign of life is asked for, seconds; without one after as long again the line is dead.
+        on_lost: told what was wrong with a line that is dead.
     """
 
-    def __init__(self, client: redis.Redis, channels: Mapping[str, Callable[[Any], None]], every: float) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        channels: Mapping[str, Callable[[Any], None]],
+        *,
+        every: float,
+        on_lost: Callable[[Exception], None],
+    ) -> None:
         super().__init__(name="actorq-commands", daemon=True)
         self._client = client
         self._channels = channels
         self._every = every
+        self._on_lost = on_lost
         self._stopped = threading.Event()
         self._pubsub = self._subscribed()
 
@@ -48,7 +55,7 @@ class Subscription(threading.Thread):
             try:
                 self._listen()
             except (redis.RedisError, OSError) as error:
-                logger().warning("subscription_lost", error=str(error))
+                self._on_lost(error)
                 self._pubsub.close()
                 while not self._stopped.wait(_RETRY_SECONDS) and not self._again():
                     continue

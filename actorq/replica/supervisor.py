@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -28,6 +26,7 @@ from actorq.replica import leftovers
 from actorq.replica.guard import MemoryGuard
 from actorq.replica.health import Cause
 from actorq.replica.notes import Lane, Replica, Work, send_signal
+from actorq.replica.scratch import Scratch
 from actorq.replica.slots import ENDING, MAX_LANES
 from actorq.replica.spec import SERVE_FAILED, START_FAILED, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.zygote import StartedZygote
@@ -80,8 +79,8 @@ class Supervisor:
         self._lifeline = lifeline
         self._on_ready, self._on_failed = on_ready, on_failed
         self._slots = zygote.slots
-        self._scratch = tempfile.mkdtemp(prefix="actorq-pool-")
-        self._replicas = [Replica(i, f"{self._scratch}/{i}") for i in range(spec.replicas)]
+        self._scratch = Scratch()
+        self._replicas = [Replica(i, f"{self._scratch.path}/{i}") for i in range(spec.replicas)]
         self._registrar: Any = None
         self._register_at = 0.0
         self._served: Served | None = None
@@ -156,6 +155,10 @@ class Supervisor:
     def work(self) -> list[Work]:
         lanes = [lane for replica in self._replicas if not replica.gone for lane in replica.lanes]
         return [Work(worker=lane.worker, held=lane.slot.held, totals=lane.slot.totals.values) for lane in lanes]
+
+    def orphaned(self) -> bool:
+        """Whether the program that this pool belongs to has ended: its server ends with it, which is no trouble."""
+        return self._lifeline is not None and bool(ready([self._lifeline], 0))
 
     def cancel(self, member: str) -> None:
         for replica in self._replicas:
@@ -449,7 +452,7 @@ class Supervisor:
                 if time.monotonic() > deadline:
                     send_signal(self._zygote_pid, signal.SIGKILL)
                 time.sleep(0.005)
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.remove()
 
     def _end(self) -> None:
         self._end_zygote()

@@ -118,15 +118,22 @@ def test_a_lease_of_a_new_executor_is_not_taken_for_one_that_was_stopped_before(
     assert [event["event"] for event in log].count("executor_lost") == 1
 
 
-def test_a_requeued_failed_input_runs_again(worker: Worker, tmp_path: Path) -> None:
+def test_a_requeued_failed_input_says_what_becomes_of_it_and_runs_again(worker: Worker, tmp_path: Path) -> None:
     from rq import Queue
+    from rq.job import Job
 
     path = tmp_path / "tries"
     with pytest.raises(Exception, match="give up"):
         tasks.hopeless.remote(str(path))
     with redis.Redis.from_url(worker.url) as client:
         registry = Queue("plain", connection=client).failed_job_registry
-        registry.requeue(registry.get_job_ids()[0])
+        job = Job.fetch(registry.get_job_ids()[0], connection=client)
+        result = job.latest_result()
+        assert result is not None
+        assert result.exc_string is not None
+        assert "give up" in result.exc_string
+        assert "the output is dropped" in result.exc_string
+        registry.requeue(job.id)
         assert eventually(lambda: path.read_text() == "xx", timeout=10)
 
 

@@ -1,0 +1,111 @@
+"""Which classes bytes from the server may name.
+
+Bytes cannot import a module, but a process has imported hundreds that its tasks know nothing of, and an object of any
+class among them, with fields of a stranger's choice, is a tool in the hands of who can write to the server. The one
+idea: *only what the tasks' own code could have named is built*: classes of that code, of the packages it imports, of
+those that these import, and so on, and of the standard library. What was imported for another reason, as actorq's own
+libraries, is not to be had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dis
+import sys
+from collections.abc import Iterator
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+from actorq.errors import DeclarationError
+from actorq.names import installed, public_module
+
+_OURS = "actorq"
+_CALLABLES = (FunctionType, BuiltinFunctionType, type)
+
+#: top-level packages that were found
+_known: set[str] = set()
+#: how many modules there were, and what had declared environments, when they were looked for
+_looked_at: tuple[int, frozenset[str]] = (0, frozenset())
+
+
+def may_be_named(module: str) -> bool:
+    """Whether data may hold objects of the classes of `module`."""
+    top = _top(module)
+    if top in _known or top in sys.stdlib_module_names:
+        return True
+    _look_again()
+    return top in _known
+
+
+def _look_again() -> None:
+    """Follows the imports from the tasks' own code, if anything has been imported since."""
+    from actorq.environment import Environment
+
+    global _looked_at
+    declaring = frozenset(name for environment in Environment.all() for name in environment.modules)
+    state = (len(sys.modules), declaring)
+    if state == _looked_at:
+        return
+    by_package: dict[str, list[ModuleType]] = {}
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, ModuleType):
+            by_package.setdefault(_top(name), []).append(module)
+    own = {_top(name) for name in declaring} | {top for top, modules in by_package.items() if _is_project(modules)}
+    found = set(own)
+    with contextlib.suppress(DeclarationError):  # an interactive session, whose classes have no name elsewhere
+        found.add(_top(public_module("__main__")))
+    waiting = list(own)
+    while waiting:
+        for module in by_package.get(waiting.pop(), ()):
+            for name in _named_by(module, deeply=_top(module.__name__) in own):
+                if (top := _top(name)) not in found and top != _OURS and top not in sys.stdlib_module_names:
+                    found.add(top)
+                    waiting.append(top)
+    _known.update(found)
+    _looked_at = state
+
+
+def _is_project(modules: list[ModuleType]) -> bool:
+    """Whether these are code of the user's: files that are not installed."""
+    files = [file for module in modules if isinstance(file := getattr(module, "__file__", None), str)]
+    ours = any(_top(module.__name__) == _OURS for module in modules)
+    return not ours and (any(not installed(file) for file in files) or modules[0].__name__ == "__main__")
+
+
+def _named_by(module: ModuleType, *, deeply: bool) -> Iterator[str]:
+    """The modules that a module's globals come from; `deeply`: and what its functions, tasks and methods import."""
+    for value in list(vars(module).values()):
+        kind = type(value)  # not isinstance, which may run code of the value's
+        if issubclass(kind, ModuleType):
+            yield value.__name__
+        elif issubclass(kind, _CALLABLES) and isinstance(value.__module__, str):
+            yield value.__module__
+        if deeply:
+            yield from _imported_inside(value, module.__name__)
+
+
+def _imported_inside(value: Any, module: str) -> Iterator[str]:
+    """What a function, a task, a cached function or a class of `module` imports when it runs."""
+    kind = type(value)
+    if _top(kind.__module__) == _OURS:
+        value = vars(value).get("__wrapped__")
+    if type(value) is FunctionType:
+        yield from _imported_by(value.__code__)
+    elif issubclass(kind, type) and value.__module__ == module:
+        for inner in vars(value).values():
+            if type(inner) is FunctionType:
+                yield from _imported_by(inner.__code__)
+
+
+def _imported_by(code: CodeType) -> Iterator[str]:
+    """What a function imports when it runs."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _imported_by(constant)
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]

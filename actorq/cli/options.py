@@ -51,7 +51,8 @@ def monitor_address(function: F) -> F:
 
 def server_url(given: str | None) -> str:
     """The server to use. Raises `UsageError` when nothing names one."""
-    url = given or settings().redis_url
+    found = settings()  # also where the address is given: a setting that cannot be used is refused before anything runs
+    url = given or found.redis_url
     if url is None:
         raise click.UsageError("No server: give --redis-url, or set ACTORQ_REDIS_URL.")
     return url

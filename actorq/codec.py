@@ -143,14 +143,16 @@ def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
     return values if type(values) is list else list(_sequence(values))
 
 
-def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any] | range, bool]:
-    """The list in `data`, in the place of an element that cannot be decoded its `CodecError`; whether there is none.
+def unpack_sequence(data: bytes | bytearray | memoryview) -> list[Any] | range:
+    """The list in `data`; what was packed as a range is one. Raises `CodecError` for anything else."""
+    values = unpack(data)
+    return values if type(values) is list else _sequence(values)
 
-    What was packed as a range is one.
-    """
+
+def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any] | range, bool]:
+    """The same, in the place of an element that cannot be decoded its `CodecError`; whether there is none."""
     try:
-        values = unpack(data)
-        return values if type(values) is list else _sequence(values), True
+        return unpack_sequence(data), True
     except CodecError:
         return [_value_or_error(part) for part in split_list(bytes(data))], False
 
@@ -167,6 +169,15 @@ def _value_or_error(part: bytes) -> Any:
         return unpack(part)
     except CodecError as error:
         return error
+
+
+def list_header(data: bytes | bytearray | memoryview) -> tuple[int, int]:
+    """How many elements a packed list begins with, and the bytes that say so; (-1, 0) for what begins as no list."""
+    first = data[0] if data else 0
+    if first & 0xF0 == 0x90:
+        return first & 0x0F, 1
+    width = 2 if first == 0xDC else 4 if first == 0xDD else 0
+    return (int.from_bytes(data[1 : 1 + width], "big"), 1 + width) if width and len(data) > width else (-1, 0)
 
 
 def split_list(data: bytes) -> list[bytes]:
@@ -186,6 +197,8 @@ def split_list(data: bytes) -> list[bytes]:
             start = end
     except Exception as error:
         raise CodecError("The data is not a packed list.") from error
+    if start != len(data):
+        raise CodecError("The data is more than a packed list.")
     return parts
 
 

@@ -31,7 +31,7 @@ def send(parts: Parts, *name: str | bytes | int, lives: int = _TTL_SECONDS) -> t
     """What to give to a script for a message in `parts`, and what to store in the same write, as the blob `name`."""
     if len(parts[-1]) < LARGE_BYTES and len(message := b"".join(parts)) < LARGE_BYTES:
         return message, []
-    key = keys.blob(":".join(each.decode() if isinstance(each, bytes) else str(each) for each in name))
+    key = keys.blob(":".join(each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in name))
     return REFERENCE + key.encode(), [Store(key=key, parts=parts, seconds=lives)]
 
 

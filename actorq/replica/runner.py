@@ -21,7 +21,7 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.frames import CALL, LENGTH, ONE, STAR, Frame, Head
-from actorq.replica.inputs import Inputs
+from actorq.replica.inputs import Inputs, Packed
 from actorq.replica.memory import stopped_for
 from actorq.replica.slots import Slot
 from actorq.settings import settings
@@ -175,9 +175,9 @@ class Run:
         for value in self._inputs:
             slot.begin_input(len(outputs), now())
             try:
-                if type(value) is CodecError:
-                    raise value  # an input that cannot be decoded fails alone
                 self.armed = True
+                if type(value) is Packed:
+                    value = value.value()  # noqa: PLW2901 - one that cannot be decoded fails alone
                 output = call(value)
                 self.armed = False
             except BaseException as error:

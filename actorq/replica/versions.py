@@ -105,7 +105,7 @@ class Versions:
         if name not in tasks:
             known = ", ".join(sorted(tasks)) or "none"
             raise PoolError(
-                f"Environment {self._known[code].environment.name!r} of this replica declares no task {name!r} "
+                f"Environment {self._known[code].environment.name!r} of this replica declares no task {name!r:.200} "
                 f"(it has: {known}). Replicas import a script under the name it would have as a module, and, "
                 'without an `if __name__ == "__main__":`, only up to its first map; start them with the same code.'
             )

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from actorq.broker import keys
+from actorq.broker.refusals import ReplyTooLargeError, WrongTypeError
 from actorq.broker.wire import Link
 from actorq.environment import Environment
 from actorq.errors import DeclarationError, PoolError
@@ -97,13 +98,27 @@ class Courier:
         if self._bundle is None or (time.monotonic() - self._brought <= _LOOK_SECONDS and not anew):
             return
         key, data = keys.code(self._bundle.code), self._bundle.data
-        there = link.command("GETRANGE", key, 0, _HEAD_BYTES - 1)
+        try:
+            there = link.command("GETRANGE", key, 0, _HEAD_BYTES - 1)
+        except WrongTypeError:  # SET puts the code in its place
+            there = None
         # Equal code may lie there with the signature of an earlier key. An unsigned one is no better than any.
         if there == data[:_HEAD_BYTES] or (there and data[:_HEAD_BYTES] == _MAGIC + bytes(32)):
             link.command("EXPIRE", key, TTL_SECONDS)
         else:
             link.command("SET", key, data, "EX", TTL_SECONDS)
         self._brought = time.monotonic()
+
+
+def fetch(code: str, link: Link) -> bytes:
+    """A bundle as it is on the server. Raises `PoolError` when it is not there, or cannot be one."""
+    try:
+        data = link.fetch(keys.code(code), _HEAD_BYTES + _MAX_BYTES)
+    except (WrongTypeError, ReplyTooLargeError) as error:
+        raise PoolError(f"The code bundle {code[:12]} cannot be read: {error}") from error
+    if data is None:
+        raise PoolError(f"The code bundle {code[:12]} is no longer on the server: start the map again.")
+    return bytes(data)
 
 
 def unpack(code: str, data: bytes, folder: Path) -> Unpacked:

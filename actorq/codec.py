@@ -207,6 +207,12 @@ def join_list(parts: Sequence[bytes]) -> bytes:
     return bytes(msgpack.Packer().pack_array_header(len(parts))) + b"".join(parts)
 
 
+def cut_list(data: bytes, at: int) -> tuple[bytes, bytes]:
+    """A packed list as two, of which the first has `at` elements."""
+    parts = split_list(data)
+    return join_list(parts[:at]), join_list(parts[at:])
+
+
 def concatenated(lists: Sequence[bytes]) -> bytes:
     """Packed lists as one."""
     count, bodies = 0, []

@@ -44,9 +44,10 @@ DAMAGES: dict[str, Callable[[Frame], bytes]] = {
     "errors of other inputs": with_errors({7: NOTED}),
     "an error of another kind": with_errors({0: NOTED | {"message": 5}}),
     "no list": lambda frame: with_outputs(frame, b"\x05"),
-    "another number": lambda frame: with_outputs(frame, b"\x92\x01\x02"),
+    "another number": lambda frame: with_outputs(frame, b"\x9f" + b"\x01" * 15),
     "another input": lambda frame: b"".join(_parts(replace(frame, start=5))),
     "no blob": lambda frame: REFERENCE + b"rq:queues",
+    "a blob of another type": lambda frame: REFERENCE + b"aq:blob:of-another-type",
     "a blob that is gone": lambda frame: REFERENCE + b"aq:blob:gone",
 }
 

@@ -214,6 +214,11 @@ class Ledger:
         cold: int = 0,
         alone: bool = False,
     ) -> Lease:
+        if len(inputs) > settings().max_payload_bytes and len(indexes) > 1:  # more than a replica takes at once
+            half = len(indexes) // 2
+            first, rest = codec.cut_list(inputs, half)
+            self._lease_again(indexes[half:], rest, 0.0)
+            return self._lease(indexes[:half], first, front=front, replica=replica, cold=cold)
         self._serial += 1
         self.counters.leases += 1
         return Lease(
@@ -269,11 +274,10 @@ class Ledger:
         if lease is None or not lease.done <= end < lease.count:
             return
         self._sizer.late()
-        parts = codec.split_list(lease.inputs)
         self.counters.recovered += lease.count - end
-        self._return(lease.indexes[end:], parts[end:])
+        lease.inputs, rest = codec.cut_list(lease.inputs, end)
+        self._return(lease.indexes[end:], codec.split_list(rest))
         lease.indexes = lease.indexes[:end]
-        lease.inputs = codec.join_list(parts[:end])
         if lease.done >= end:
             self._remove(lease)
 

@@ -10,6 +10,18 @@ import pytest
 from actorq import CodecError
 from actorq.errors import TaskError
 from tests import damaging
+from tests.conftest import pool_client
+
+
+@pytest.fixture(autouse=True)
+def odd_key() -> Any:
+    """A blob that is a list."""
+    assert damaging.work.remote(1) == 1
+    with pool_client() as client:
+        client.rpush("aq:blob:of-another-type", "x")
+        client.expire("aq:blob:of-another-type", 60)
+        yield
+        client.delete("aq:blob:of-another-type")
 
 
 def nameless(kind: str) -> bool:

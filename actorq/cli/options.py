@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from actorq.masking import printable
 from actorq.settings import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,6 +48,11 @@ def monitor_address(function: F) -> F:
         help="Address to serve them on.",
     )
     return port(host(function))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints text that may come from the server: nothing in it moves the cursor, or changes what is on the screen."""
+    click.echo(printable(text, lines=True), err=err)
 
 
 def server_url(given: str | None) -> str:

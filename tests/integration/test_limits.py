@@ -76,7 +76,9 @@ def test_a_key_of_another_type_is_told_as_that(link: Link) -> None:
         blobs.receive(link, blobs.REFERENCE + keys.blob("list").encode())
 
 
-@pytest.mark.parametrize("said", [b"", b"$", b"$5", b"$5\r", b"$5\r\n", b"$5\r\nab", b"$x\r\n", b"+" + b"x" * (1 << 19)])
+@pytest.mark.parametrize(
+    "said", [b"", b"$", b"$5", b"$5\r", b"$5\r\n", b"$5\r\nab", b"$x\r\n", b"+" + b"x" * (1 << 19)]
+)
 def test_a_server_that_leaves_in_the_middle_of_a_word_is_noticed(said: bytes) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 

@@ -143,7 +143,7 @@ def unpack(code: str, data: bytes, folder: Path) -> Unpacked:
             raise
         # the disk is full, or somebody has packed what is no archive of ours: nothing here but this map is the worse
         raise PoolError(
-            f"The code bundle {code[:12]} cannot be unpacked here: {type(error).__name__}: {error}"
+            f"The code bundle {code[:12]} cannot be unpacked here: {type(error).__name__}: {error!s:.300}"
         ) from error
 
 

@@ -31,8 +31,9 @@ from actorq.nesting import COUNTED, FEW_EXTENSIONS, MOST_EXTENSIONS, TOO_DEEP, c
 
 __all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list"]
 
-#: a packed list may be a range, which is no larger for having many elements: more than these are none of ours
-_LONGEST_RANGE = 1 << 20
+#: a packed list may be a range, which is no larger for having many elements: more than twice as many as a lease has
+#: are none of ours
+_LONGEST_RANGE = 1 << 16
 
 #: the longest header of a list in msgpack
 _HEADER_BYTES = 5

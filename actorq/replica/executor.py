@@ -201,7 +201,7 @@ class Executor:
         """A lease, ready to run."""
         inputs, whole = self._decoded(prepared, packed)
         reset = self._isolation.after_input
-        if whole and reset is None and TightRun.suits(prepared):
+        if whole and reset is None and TightRun.suits(prepared, inputs):
             return TightRun(prepared, inputs, self._slot)
         return Run(prepared, inputs, self._slot, reset)
 
@@ -448,7 +448,7 @@ class Executor:
 
 def _refusal(error: Exception) -> PoolError:
     logger().error("lease_unreadable", exc_info=error)
-    return PoolError(f"The lease cannot be run: {type(error).__name__}: {error}")
+    return PoolError(f"The lease cannot be run: {type(error).__name__}: {error!s:.300}")
 
 
 def flush_streams() -> None:

@@ -82,6 +82,7 @@ def head_of(*fields: Any) -> bytes:
         (lease(items=codec.pack(range(10**12))), "CodecError", "not a"),
         (lease(Head(task="tests.tasks.double", mode=STAR), b"\x91\x05"), "TypeError", ""),
         (lease(Head(task="tests.tasks.double", mode=CALL), b"\x91\x90"), "IndexError", ""),
+        (lease(Head(task="tests.tasks.double", mode=STAR), codec.pack([range(10**12)])), "CodecError", "too long"),
         (lease(Head(task="tests.tasks.double", kwargs=codec.pack({1: 2}))), "TypeError", "keywords must be strings"),
     ],
 )

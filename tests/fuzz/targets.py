@@ -30,8 +30,8 @@ from actorq.broker.refusals import WrongTypeError
 from actorq.broker.stream import parse_reports
 from actorq.clock import iso_now
 from actorq.errors import TaskError
-from actorq.frames import CALL, ONE, PROTOCOL, STAR, Frame, Head, join, parse_frame
-from actorq.lease import HandedBack, Lost, Results
+from actorq.frames import CALL, ONE, STAR, Frame, Head, join, parse_frame
+from actorq.lease import HandedBack, Lives, Lost, Results
 from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource
@@ -135,6 +135,8 @@ def book(ledger: Ledger, reports: list[Any]) -> None:
             case Lost():
                 args = (report.lease, report.reason, report.position, report.replica, 0.0)
                 ledger.lost(*args, damaged=report.damaged)
+            case Lives():
+                ledger.lives(report.lease)
     ledger.offer(2, 100.0)
     while (segment := ledger.take()) is not None:
         values, _ = segment.values()
@@ -143,7 +145,7 @@ def book(ledger: Ledger, reports: list[Any]) -> None:
 
 def make_entry(maker: Maker) -> bytes:
     random = maker.random
-    kind = random.choice((b"f", b"c", b"x", b"?"))
+    kind = random.choice((b"f", b"c", b"x", b"a", b"?"))
     value = random.choice((maker.odd_text(), make_frame(maker), b"-1", b"%d" % random.randrange(9)))
     rest = [b"p", random.choice((b"", b"-", b"1", maker.odd_text())), b"w", maker.odd_text()]
     fields = [b"l", random.choice((b"m-1", maker.odd_text())), kind, value, *rest]
@@ -168,8 +170,8 @@ def make_lease(maker: Maker) -> bytes:
     head = Head(task=f"tests.fuzz.work.{name}", mode=random.choice((ONE, STAR, CALL)), kwargs=kwargs, timeout=30.0)
     packed = head.packed()
     if random.random() < 0.3:
-        fields = [PROTOCOL, head.task, head.mode, kwargs, None, True, ""]
-        fields[random.randrange(7)] = maker.scalar()
+        fields = msgpack.unpackb(packed)
+        fields[random.randrange(len(fields))] = maker.scalar()
         with contextlib.suppress(Exception):
             packed = bytes(msgpack.packb(fields, default=str))
     items = maker.packed_list() if random.random() < 0.7 else codec.pack([[[maker.value(2)], {}]] * 2)

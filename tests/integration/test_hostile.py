@@ -54,7 +54,8 @@ def test_a_lease_with_an_odd_id_is_answered(worker: Worker, lease: str) -> None:
     before = {process.pid for process in worker.executors()}
     link = Link(worker.url, patience=0.0)
     name = lease.encode(errors="surrogateescape")
-    args: list[Argument] = [*keys.prefix("plain"), "", 10, iso_now(), "", "", "m", "owner", 1, name, "d", "", PAYLOAD]
+    args: list[Argument] = [*keys.prefix("plain"), "", 10, iso_now(), "", "", "m", "owner", 0.0]
+    args += (1, name, "d", "", PAYLOAD)
     link.call(scripts.SUBMIT, submit_keys("m", "plain"), args)
     (entry,) = link.command("XREAD", "BLOCK", 5000, "STREAMS", keys.out("m"), "0-0")[0][1]
     assert entry[1][1] == name

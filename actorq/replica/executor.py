@@ -31,7 +31,7 @@ from actorq.maps.sizing import MAX_INPUTS
 from actorq.replica import deadlines
 from actorq.replica.caches import CacheTeller
 from actorq.replica.exchange import Done, Exchange, Taken
-from actorq.replica.inputs import LARGE_BYTES, decoded, each_packed
+from actorq.replica.inputs import LARGE_BYTES, decoded, each_packed, is_single
 from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, UNKNOWN, Slot
@@ -207,7 +207,7 @@ class Executor:
 
     def _decoded(self, prepared: Prepared, packed: memoryview) -> tuple[Sequence[Any], bool]:
         """The inputs of a lease, as `inputs.decoded` gives them; where that takes too long, each decodes itself."""
-        if prepared.head.timeout is None and len(packed) <= LARGE_BYTES:
+        if (prepared.head.timeout is None and len(packed) <= LARGE_BYTES) or is_single(packed):
             return decoded(packed)
         with self._as_input(prepared.head.timeout):
             try:

@@ -26,6 +26,10 @@ PART = 2048
 LARGE_BYTES = 1 << 14
 
 
+#: how a list of one element begins in msgpack
+_ONE = 0x91
+
+
 class Packed:
     """An input that is to be decoded when it runs: the time that takes, and the error it may be, are its own."""
 
@@ -39,15 +43,20 @@ class Packed:
         return codec.unpack(self._data)
 
 
+def is_single(packed: memoryview) -> bool:
+    """Whether a packed list begins as one of one element."""
+    return len(packed) > 0 and packed[0] == _ONE
+
+
 def decoded(packed: memoryview) -> tuple[Sequence[Any], bool]:
     """The inputs in a packed list, and whether all are decoded: none is if one cannot be, or if there is only one, or
     if they are large.
 
     Raises `CodecError` for what is no list.
     """
-    count, header = codec.list_header(packed)
-    if count == 1:  # without a copy
-        return [Packed(packed[header:])], False
+    if is_single(packed):
+        return [Packed(packed[1:])], False  # without a copy
+    count, _ = codec.list_header(packed)
     if len(packed) <= LARGE_BYTES * max(count, 1):
         with contextlib.suppress(CodecError):
             return codec.unpack_sequence(packed), True

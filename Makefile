@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-cluster lint types bench bench-leaks bench-cluster clean
+.PHONY: help demo test test-cluster fuzz lint types bench bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
@@ -34,6 +34,10 @@ test-cluster: $(VENV)/.test tools  ## chart, pools and regular tasks on the clus
 	@kubectl version >/dev/null 2>&1 || .tools/bin/kubectl version >/dev/null 2>&1 || \
 		{ echo "SKIPPED: no cluster answers; set KUBECONFIG" >&2; exit 0; }; \
 	ACTORQ_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -p no:randomly -n 0
+
+SECONDS ?= 60
+fuzz: $(VENV)/.test  ## bytes of anybody's for everything that reads from Redis; SECONDS=600 for longer
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 lint: $(VENV)/.test  ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import io
 import json
+import shutil
 import sys
 import time
 import zipfile
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from actorq.broker import keys
+from actorq.broker.refusals import ReplyTooLargeError, WrongTypeError
 from actorq.broker.wire import Link
 from actorq.environment import Environment
 from actorq.errors import DeclarationError, PoolError
@@ -31,12 +33,19 @@ from actorq.settings import settings
 TTL_SECONDS = 86_400
 #: how often it is looked for on the server, seconds: it may have lost it
 _LOOK_SECONDS = 5.0
-#: more than this is data, not code
+#: more than this is data, not code: bytes of all files and of the archive, files, and how many times smaller than its
+#: files an archive may be (Python code shrinks to a third; what shrinks to a hundredth was made to)
 _MAX_BYTES = 16 * 1024 * 1024
+_MAX_FILES = 10_000
+_MAX_RATIO = 100
+#: files of so few bytes may shrink as they like
+_SMALL_BYTES = 1024 * 1024
 _MAGIC = b"AQB1"
 #: magic and signature
 _HEAD_BYTES = len(_MAGIC) + 32
 _MANIFEST = ".actorq.json"
+#: ways to compress that are read
+_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 #: the zip format's first moment: the same code must be the same bytes whenever it is packed
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -89,13 +98,27 @@ class Courier:
         if self._bundle is None or (time.monotonic() - self._brought <= _LOOK_SECONDS and not anew):
             return
         key, data = keys.code(self._bundle.code), self._bundle.data
-        there = link.command("GETRANGE", key, 0, _HEAD_BYTES - 1)
+        try:
+            there = link.command("GETRANGE", key, 0, _HEAD_BYTES - 1)
+        except WrongTypeError:  # SET puts the code in its place
+            there = None
         # Equal code may lie there with the signature of an earlier key. An unsigned one is no better than any.
         if there == data[:_HEAD_BYTES] or (there and data[:_HEAD_BYTES] == _MAGIC + bytes(32)):
             link.command("EXPIRE", key, TTL_SECONDS)
         else:
             link.command("SET", key, data, "EX", TTL_SECONDS)
         self._brought = time.monotonic()
+
+
+def fetch(code: str, link: Link) -> bytes:
+    """A bundle as it is on the server. Raises `PoolError` when it is not there, or cannot be one."""
+    try:
+        data = link.fetch(keys.code(code), _HEAD_BYTES + _MAX_BYTES)
+    except (WrongTypeError, ReplyTooLargeError) as error:
+        raise PoolError(f"The code bundle {code[:12]} cannot be read: {error}") from error
+    if data is None:
+        raise PoolError(f"The code bundle {code[:12]} is no longer on the server: start the map again.")
+    return bytes(data)
 
 
 def unpack(code: str, data: bytes, folder: Path) -> Unpacked:
@@ -112,13 +135,59 @@ def unpack(code: str, data: bytes, folder: Path) -> Unpacked:
             f"The code bundle {code[:12]} is not signed with the key of this replica: it was not run. "
             "Set the same ACTORQ_SIGNING_KEY where the map is started."
         )
+    try:
+        return Unpacked(folder=folder, modules=_extract(archive, folder))
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, Exception):
+            raise
+        # the disk is full, or somebody has packed what is no archive of ours: nothing here but this map is the worse
+        raise PoolError(
+            f"The code bundle {code[:12]} cannot be unpacked here: {type(error).__name__}: {error!s:.300}"
+        ) from error
+
+
+def _extract(archive: bytes, folder: Path) -> list[str]:
+    """Writes the files of an archive into `folder`; returns the modules that declare tasks."""
+    if len(archive) > _MAX_BYTES:
+        raise ValueError(f"it has {len(archive):,} bytes")
     with zipfile.ZipFile(io.BytesIO(archive)) as packed:
-        for name in packed.namelist():
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise PoolError(f"The code bundle {code[:12]} wants to write outside its folder: it was not run.")
-        packed.extractall(folder)
-        manifest = json.loads(packed.read(_MANIFEST))
-    return Unpacked(folder=folder, modules=[str(name) for name in manifest["modules"]])
+        entries = packed.infolist()
+        _check_size(len(entries), sum(entry.file_size for entry in entries), len(archive))
+        manifest = b""
+        for entry in entries:
+            path = PurePosixPath(entry.filename)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError("it wants to write outside its folder")
+            if entry.compress_type not in _COMPRESSIONS:  # others take memory as their data says
+                raise ValueError(f"{entry.filename:.100} is compressed in another way")
+            if entry.is_dir():
+                continue
+            with packed.open(entry) as file:
+                content = file.read(entry.file_size)  # and no more, whatever the data holds
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            if entry.filename == _MANIFEST:
+                manifest = content
+    modules = json.loads(manifest)["modules"]
+    if not isinstance(modules, list) or not all(_is_module(name) for name in modules):
+        raise ValueError("it does not say which modules it is for")
+    return modules
+
+
+def _check_size(files: int, size: int, packed: int) -> None:
+    """Raises `ValueError` for more files, or larger ones, than code has."""
+    if files > _MAX_FILES:
+        raise ValueError(f"it has {files:,} files, and may have {_MAX_FILES:,}")
+    if size > _MAX_BYTES:
+        raise ValueError(f"its files have {size:,} bytes, and may have {_MAX_BYTES:,}")
+    if size > _SMALL_BYTES and size > _MAX_RATIO * packed:
+        raise ValueError(f"its files are {size // packed} times as large as itself, and may be {_MAX_RATIO} times")
+
+
+def _is_module(name: object) -> bool:
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
 
 
 def _add_module(name: str, roots: set[str], files: dict[str, Path]) -> None:
@@ -153,7 +222,15 @@ def _archive(files: dict[str, Path], manifest: bytes) -> bytes:
             entry = zipfile.ZipInfo(name.replace("\\", "/"), _NO_TIME)
             entry.external_attr = 0o644 << 16
             packed.writestr(entry, content, compress_type=zipfile.ZIP_DEFLATED, compresslevel=6)
-    return out.getvalue()
+    archive = out.getvalue()
+    try:
+        _check_size(len(files) + 1, total, len(archive))
+    except ValueError as error:
+        raise DeclarationError(
+            f"The project's own Python files cannot travel as a bundle: {error}. Put them into the image and declare "
+            "code='image'."
+        ) from None
+    return archive
 
 
 def _signature(archive: bytes) -> bytes:

@@ -23,16 +23,17 @@ from typing import Any
 
 import msgpack
 
+from actorq import extensions as ext
+from actorq.decoding import unpack
 from actorq.errors import CodecError, PayloadTooLargeError
-from actorq.names import loaded_object, public_module
+from actorq.names import public_module
+from actorq.nesting import COUNTED, FEW_EXTENSIONS, MOST_EXTENSIONS, TOO_DEEP, check_bytes, check_levels
 
 __all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list"]
 
-#: nesting of extension types (a set in a tuple in a set…); msgpack itself stops at 511 plain levels
-_MAX_DEPTH = 100
-
-#: a packed list may be a range, which is no larger for having many elements: more than these are none of ours
-_LONGEST_RANGE = 1 << 20
+#: a packed list may be a range, which is no larger for having many elements: more than twice as many as a lease has
+#: are none of ours
+_LONGEST_RANGE = 1 << 16
 
 #: the longest header of a list in msgpack
 _HEADER_BYTES = 5
@@ -49,46 +50,24 @@ _SPARE_BYTES = 1 << 16
 #: first bytes of an extension type in msgpack
 _EXTENSIONS = frozenset(bytes([byte]) for byte in (0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8))
 
-# Extension codes are part of the wire format: never reuse one.
-_TUPLE, _SET, _FROZENSET = 1, 2, 3
-_DATETIME, _DATE, _TIME, _TIMEDELTA = 4, 5, 6, 7
-_DECIMAL, _UUID, _PATH, _COMPLEX, _BIGINT = 8, 9, 10, 11, 12
-_ENUM, _DATACLASS, _NDARRAY, _NPSCALAR, _PYDANTIC = 13, 14, 15, 16, 17
-_ZONED, _RANGE = 18, 19
-
 
 def pack(value: Any) -> bytes:
     """`value` as msgpack. Raises `CodecError` that names the type that cannot be carried."""
+    packing = _of_thread.packing
+    before = packing.text
     try:
-        return _packb(value)
+        # not `packb`, which takes several times as long for a small value
+        return bytes(msgpack.Packer(default=_encode, strict_types=True, unicode_errors=before).pack(value))
     except UnicodeEncodeError:  # a file name that is not UTF-8 holds lone surrogates
-        return _packb(value, "surrogatepass")
-    except CodecError:
-        raise
-    except RecursionError:
-        raise CodecError("The value is nested too deeply, or contains itself.") from None
-    except Exception as error:  # a property or an unset slot of the user's object may raise anything
-        raise CodecError(_why(error)) from None
-
-
-def unpack(data: bytes | bytearray | memoryview) -> Any:
-    """The value in `data`. Raises `CodecError` for bytes that are not one complete value of ours."""
-    try:
-        return msgpack.unpackb(data, ext_hook=_OUTERMOST, strict_map_key=False, use_list=True)
-    except UnicodeDecodeError:
-        pass
-    except CodecError:
-        raise
-    except RecursionError:
-        raise CodecError("The data is nested too deeply.") from None
-    except Exception as error:  # hostile bytes can raise nearly anything from a type's constructor
-        raise CodecError(f"The data is not a value of actorq: {type(error).__name__}: {error}") from error
-    try:
-        return msgpack.unpackb(
-            data, ext_hook=_OUTERMOST, strict_map_key=False, use_list=True, unicode_errors="surrogatepass"
-        )
+        packing.text = "surrogatepass"
     except Exception as error:
-        raise CodecError(f"The data is not a value of actorq: {type(error).__name__}: {error}") from error
+        raise _not_packed(error) from None
+    try:
+        return bytes(msgpack.Packer(default=_encode, strict_types=True, unicode_errors=packing.text).pack(value))
+    except Exception as error:
+        raise _not_packed(error) from None
+    finally:
+        packing.text = before
 
 
 def pack_list(values: Sequence[Any], limit: int, what: Callable[[int], str]) -> bytes:
@@ -165,14 +144,16 @@ def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
     return values if type(values) is list else list(_sequence(values))
 
 
-def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any] | range, bool]:
-    """The list in `data`, in the place of an element that cannot be decoded its `CodecError`; whether there is none.
+def unpack_sequence(data: bytes | bytearray | memoryview) -> list[Any] | range:
+    """The list in `data`; what was packed as a range is one. Raises `CodecError` for anything else."""
+    values = unpack(data)
+    return values if type(values) is list else _sequence(values)
 
-    What was packed as a range is one.
-    """
+
+def unpack_each(data: bytes | bytearray | memoryview) -> tuple[list[Any] | range, bool]:
+    """The same, in the place of an element that cannot be decoded its `CodecError`; whether there is none."""
     try:
-        values = unpack(data)
-        return values if type(values) is list else _sequence(values), True
+        return unpack_sequence(data), True
     except CodecError:
         return [_value_or_error(part) for part in split_list(bytes(data))], False
 
@@ -189,6 +170,15 @@ def _value_or_error(part: bytes) -> Any:
         return unpack(part)
     except CodecError as error:
         return error
+
+
+def list_header(data: bytes | bytearray | memoryview) -> tuple[int, int]:
+    """How many elements a packed list begins with, and the bytes that say so; (-1, 0) for what begins as no list."""
+    first = data[0] if data else 0
+    if first & 0xF0 == 0x90:
+        return first & 0x0F, 1
+    width = 2 if first == 0xDC else 4 if first == 0xDD else 0
+    return (int.from_bytes(data[1 : 1 + width], "big"), 1 + width) if width and len(data) > width else (-1, 0)
 
 
 def split_list(data: bytes) -> list[bytes]:
@@ -208,12 +198,20 @@ def split_list(data: bytes) -> list[bytes]:
             start = end
     except Exception as error:
         raise CodecError("The data is not a packed list.") from error
+    if start != len(data):
+        raise CodecError("The data is more than a packed list.")
     return parts
 
 
 def join_list(parts: Sequence[bytes]) -> bytes:
     """The inverse of `split_list`."""
     return bytes(msgpack.Packer().pack_array_header(len(parts))) + b"".join(parts)
+
+
+def cut_list(data: bytes, at: int) -> tuple[bytes, bytes]:
+    """A packed list as two, of which the first has `at` elements."""
+    parts = split_list(data)
+    return join_list(parts[:at]), join_list(parts[at:])
 
 
 def concatenated(lists: Sequence[bytes]) -> bytes:
@@ -230,56 +228,85 @@ def concatenated(lists: Sequence[bytes]) -> bytes:
 # -- encoding ---------------------------------------------------------------------------------------------------------
 
 
-def _packb(value: Any, unicode_errors: str | None = None) -> bytes:
-    # not `packb`, which takes several times as long for a small value
-    packed: bytes = msgpack.Packer(default=_encode, strict_types=True, unicode_errors=unicode_errors).pack(value)
-    return packed
+class _Packing:
+    """The packing that is under way in a thread."""
+
+    __slots__ = ("depth", "text", "uncounted")
+
+    def __init__(self) -> None:
+        #: extensions around what is packed just now
+        self.depth = 0
+        #: what lies in the extension whose levels are to be counted if there is one more in it
+        self.uncounted: Any = None
+        #: how text is encoded in all of the value: to begin anew in each extension would double the time at every level
+        self.text: str | None = None
 
 
-#: how deep the extension being packed is, per thread: the limit is the one of decoding
-_nesting = threading.local()
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.packing = _Packing()
 
 
-def _why(error: Exception) -> str:
-    text = str(error)
-    if "recursion" in text.lower():
-        return "The value is nested too deeply, or contains itself."
-    return f"{type(error).__name__}: {text}"
+_of_thread = _OfThread()
+
+
+def _not_packed(error: Exception) -> CodecError:
+    """A property or an unset slot of the user's object may raise anything."""
+    if isinstance(error, CodecError):
+        return error
+    if isinstance(error, RecursionError) or "recursion" in str(error).lower():
+        return CodecError(f"The value is {TOO_DEEP}, or contains itself.")
+    return CodecError(f"{type(error).__name__}: {error}")
 
 
 def _ext(code: int, value: Any) -> msgpack.ExtType:
-    depth = getattr(_nesting, "depth", 0)
-    if depth >= _MAX_DEPTH:
-        raise CodecError(f"The value nests tuples, sets or objects more than {_MAX_DEPTH} deep.")
-    _nesting.depth = depth + 1
+    packing = _of_thread.packing
+    depth = packing.depth
+    if depth >= COUNTED:
+        _count(packing, value)
+    packing.depth = depth + 1
     try:
-        return msgpack.ExtType(code, _packb(value))
-    except UnicodeEncodeError:
-        return msgpack.ExtType(code, _packb(value, "surrogatepass"))
+        data = msgpack.Packer(default=_encode, strict_types=True, unicode_errors=packing.text).pack(value)
     finally:
-        _nesting.depth = depth
+        packing.depth = depth
+        if depth == COUNTED:
+            packing.uncounted = None
+    if depth >= FEW_EXTENSIONS:
+        check_bytes(depth, len(data))
+    return msgpack.ExtType(code, data)
+
+
+def _count(packing: _Packing, value: Any) -> None:
+    """Raises `CodecError` when `value`, in so many extensions, is nested too deeply."""
+    if packing.depth >= MOST_EXTENSIONS:
+        raise CodecError(f"The value nests tuples, sets or objects more than {MOST_EXTENSIONS} deep.")
+    if packing.depth == COUNTED:
+        packing.uncounted = value
+    elif packing.uncounted is not None:
+        whole, packing.uncounted = packing.uncounted, None
+        check_levels(whole)
 
 
 def _encode_datetime(value: dt.datetime) -> msgpack.ExtType:
     key = getattr(value.tzinfo, "key", None)  # zoneinfo: the rule travels, not today's offset
     if key:
-        return _ext(_ZONED, [value.replace(tzinfo=None).isoformat(), key, value.fold])
-    return _ext(_DATETIME, [value.isoformat(), value.fold])
+        return _ext(ext.ZONED, [value.replace(tzinfo=None).isoformat(), key, value.fold])
+    return _ext(ext.DATETIME, [value.isoformat(), value.fold])
 
 
 _ENCODERS: dict[type, Callable[[Any], msgpack.ExtType]] = {
-    tuple: lambda v: _ext(_TUPLE, list(v)),
-    set: lambda v: _ext(_SET, list(v)),
-    frozenset: lambda v: _ext(_FROZENSET, list(v)),
+    tuple: lambda v: _ext(ext.TUPLE, list(v)),
+    set: lambda v: _ext(ext.SET, list(v)),
+    frozenset: lambda v: _ext(ext.FROZENSET, list(v)),
     dt.datetime: _encode_datetime,
-    dt.date: lambda v: _ext(_DATE, v.isoformat()),
-    dt.time: lambda v: _ext(_TIME, [v.isoformat(), v.fold]),
-    dt.timedelta: lambda v: _ext(_TIMEDELTA, [v.days, v.seconds, v.microseconds]),
-    decimal.Decimal: lambda v: _ext(_DECIMAL, str(v)),
-    uuid.UUID: lambda v: msgpack.ExtType(_UUID, v.bytes),
-    complex: lambda v: _ext(_COMPLEX, [v.real, v.imag]),
-    range: lambda v: _ext(_RANGE, [v.start, v.stop, v.step]),
-    int: lambda v: msgpack.ExtType(_BIGINT, v.to_bytes(v.bit_length() // 8 + 1, "big", signed=True)),
+    dt.date: lambda v: _ext(ext.DATE, v.isoformat()),
+    dt.time: lambda v: _ext(ext.TIME, [v.isoformat(), v.fold]),
+    dt.timedelta: lambda v: _ext(ext.TIMEDELTA, [v.days, v.seconds, v.microseconds]),
+    decimal.Decimal: lambda v: _ext(ext.DECIMAL, str(v)),
+    uuid.UUID: lambda v: msgpack.ExtType(ext.UUID, v.bytes),
+    complex: lambda v: _ext(ext.COMPLEX, [v.real, v.imag]),
+    range: lambda v: _ext(ext.RANGE, [v.start, v.stop, v.step]),
+    int: lambda v: msgpack.ExtType(ext.BIGINT, v.to_bytes(v.bit_length() // 8 + 1, "big", signed=True)),
 }
 
 
@@ -290,16 +317,16 @@ def _encode(value: Any) -> msgpack.ExtType:
     if encoder is not None:
         return encoder(value)
     if isinstance(value, enum.Enum):
-        return _ext(_ENUM, [*_class_name(kind), value.name])
+        return _ext(ext.ENUM, [*_class_name(kind), value.name])
     if dataclasses.is_dataclass(kind):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return _ext(_DATACLASS, [*_class_name(kind), fields])
+        return _ext(ext.DATACLASS, [*_class_name(kind), fields])
     if isinstance(value, pathlib.PurePath):
-        return _ext(_PATH, str(value))
+        return _ext(ext.PATH, str(value))
     if (numpy := sys.modules.get("numpy")) is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
         return _encode_numpy(numpy, value)
     if (pydantic := sys.modules.get("pydantic")) is not None and isinstance(value, pydantic.BaseModel):
-        return _ext(_PYDANTIC, [*_class_name(kind), dict(value.__dict__)])
+        return _ext(ext.PYDANTIC, [*_class_name(kind), dict(value.__dict__)])
     raise CodecError(
         f"{kind.__module__}.{kind.__qualname__} is not a type actorq can carry. Pass plain data (numbers, text, bytes, "
         "lists, dicts, dates, dataclasses, enums, numpy arrays) or the path of a file."
@@ -317,139 +344,9 @@ def _encode_numpy(numpy: Any, value: Any) -> msgpack.ExtType:
         raise CodecError("A numpy array of dtype object holds arbitrary Python objects: convert it to a list.")
     descr = value.dtype.str if value.dtype.names is None else [list(map(_plain, d)) for d in value.dtype.descr]
     if isinstance(value, numpy.generic):
-        return _ext(_NPSCALAR, [descr, value.tobytes()])
-    return _ext(_NDARRAY, [descr, list(value.shape), value.tobytes()])
+        return _ext(ext.NPSCALAR, [descr, value.tobytes()])
+    return _ext(ext.NDARRAY, [descr, list(value.shape), value.tobytes()])
 
 
 def _plain(part: Any) -> Any:
     return list(part) if isinstance(part, tuple) else part
-
-
-# -- decoding ---------------------------------------------------------------------------------------------------------
-
-
-class _Decoder:
-    """The ext hook of one `unpack`: carries the depth, since extensions nest outside msgpack's own limit."""
-
-    __slots__ = ("depth",)
-
-    def __init__(self, depth: int = 0) -> None:
-        self.depth = depth
-
-    def __call__(self, code: int, data: bytes) -> Any:
-        if self.depth >= _MAX_DEPTH:
-            raise CodecError("The data is nested too deeply.")
-        if code == _UUID:
-            return uuid.UUID(bytes=bytes(data))
-        if code == _BIGINT:
-            return int.from_bytes(data, "big", signed=True)
-        decoder = _DECODERS.get(code)
-        if decoder is None:
-            raise CodecError(f"The data has extension type {code}, unknown to this version of actorq: upgrade it.")
-        hook = _Decoder(self.depth + 1)
-        try:
-            value = msgpack.unpackb(data, ext_hook=hook, strict_map_key=False)
-        except UnicodeDecodeError:
-            value = msgpack.unpackb(data, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
-        return decoder(value)
-
-
-#: every decoding begins with it, and none changes it
-_OUTERMOST = _Decoder()
-
-
-def _decode_enum(value: Any) -> Any:
-    module, name, member = value
-    kind = loaded_object(module, name)
-    if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
-        raise CodecError(f"{module}.{name} is not an Enum.")
-    if member in kind.__members__:
-        return kind.__members__[member]
-    if issubclass(kind, enum.Flag) and isinstance(member, str):  # A|B has the name "A|B"
-        parts = [kind.__members__[part] for part in member.split("|")]
-        combined = parts[0]
-        for part in parts[1:]:
-            combined |= part
-        return combined
-    raise CodecError(f"{module}.{name} has no member {member!r}: both sides need the same code.")
-
-
-def _decode_dataclass(value: Any) -> Any:
-    module, name, fields = value
-    kind = loaded_object(module, name)
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise CodecError(f"{module}.{name} is not a dataclass.")
-    known = {f.name for f in dataclasses.fields(kind)}
-    if set(fields) != known:
-        raise CodecError(f"{module}.{name} has other fields here: both sides need the same code.")
-    instance = object.__new__(kind)
-    for field, content in fields.items():
-        object.__setattr__(instance, field, content)  # frozen ones too
-    return instance
-
-
-def _decode_pydantic(value: Any) -> Any:
-    module, name, fields = value
-    kind = loaded_object(module, name)
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is None or not (isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)):
-        raise CodecError(f"{module}.{name} is not a pydantic model.")
-    model: Any = kind
-    return model.model_construct(**fields)
-
-
-def _numpy() -> Any:
-    try:
-        import numpy as np  # a fixed name, not one from the data
-    except ImportError:
-        raise CodecError("The data holds a numpy array and numpy is not installed here.") from None
-    return np
-
-
-def _dtype(descr: Any) -> Any:
-    numpy = _numpy()
-    if isinstance(descr, str):
-        dtype = numpy.dtype(descr)
-    else:
-        dtype = numpy.dtype([tuple(tuple(p) if isinstance(p, list) else p for p in d) for d in descr])
-    if dtype.hasobject:
-        raise CodecError("The data holds a numpy array of dtype object.")
-    return dtype
-
-
-def _decode_ndarray(value: Any) -> Any:
-    descr, shape, data = value
-    return _numpy().frombuffer(data, dtype=_dtype(descr)).reshape(shape)
-
-
-def _decode_npscalar(value: Any) -> Any:
-    descr, data = value
-    return _numpy().frombuffer(data, dtype=_dtype(descr))[0]
-
-
-def _decode_zoned(value: Any) -> dt.datetime:
-    from zoneinfo import ZoneInfo
-
-    text, key, fold = value
-    return dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(key), fold=fold)
-
-
-_DECODERS: dict[int, Callable[[Any], Any]] = {
-    _TUPLE: tuple,
-    _SET: set,
-    _FROZENSET: frozenset,
-    _DATETIME: lambda v: dt.datetime.fromisoformat(v[0]).replace(fold=v[1]),
-    _ZONED: _decode_zoned,
-    _DATE: dt.date.fromisoformat,
-    _TIME: lambda v: dt.time.fromisoformat(v[0]).replace(fold=v[1]),
-    _TIMEDELTA: lambda v: dt.timedelta(v[0], v[1], v[2]),
-    _DECIMAL: decimal.Decimal,
-    _PATH: pathlib.Path,
-    _COMPLEX: lambda v: complex(v[0], v[1]),
-    _RANGE: lambda v: range(v[0], v[1], v[2]),
-    _ENUM: _decode_enum,
-    _DATACLASS: _decode_dataclass,
-    _PYDANTIC: _decode_pydantic,
-    _NDARRAY: _decode_ndarray,
-    _NPSCALAR: _decode_npscalar,
-}

@@ -17,6 +17,7 @@ from typing import Any
 
 from actorq import codec
 from actorq.errors import (
+    CodecError,
     NonRecoverableError,
     ReplicaLostError,
     TaskError,
@@ -38,6 +39,8 @@ _REQUEUE = (
 ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
 #: why a process was ended: what an input did beyond its timeout, that only the end of the process could stop
 STUCK, BLOCKED = TIMEOUT, "blocked"
+#: results came that could not be read
+DAMAGED = "damaged"
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -96,13 +99,13 @@ def overdue(reason: str, seconds: float | None) -> dict[str, Any] | None:
 
 
 def rebuild(data: dict[str, Any], *, index: int, attempt: int, replica: str) -> Exception:
-    """The exception to raise in the caller."""
-    kind, message = data.get("kind"), str(data.get("message", ""))
+    """The exception to raise in the caller. Whatever `data` holds, it is one."""
+    kind, message = data.get("kind"), _text(data, "message")
     details: dict[str, Any] = {
         "index": index,
         "attempt": attempt,
         "replica": replica,
-        "remote_traceback": str(data.get("traceback", "")),
+        "remote_traceback": _text(data, "traceback"),
     }
     if kind == TIMEOUT:
         return TaskTimeoutError(f"Input {index}: {message}", **details)
@@ -110,14 +113,26 @@ def rebuild(data: dict[str, Any], *, index: int, attempt: int, replica: str) -> 
         return ReplicaLostError(f"Input {index}: {message}", **details)
     if kind == CANCELLED:
         return TaskError(f"Input {index}: {message}", **details)
-    name = f"{data.get('module')}.{data.get('type')}".removeprefix("builtins.")
+    name = f"{_text(data, 'module')}.{_text(data, 'type')}".removeprefix("builtins.")
     report = TaskError(f"Input {index}, attempt {attempt}, on {replica}: {name}: {message}", **details)
+    if kind == DAMAGED:
+        damaged = CodecError(f"Input {index}: {message}")
+        damaged.__cause__ = report
+        return damaged
     original = _original(data)
     if original is None:
         return report
-    original.__cause__ = report
-    original.add_note(f"raised for input {index} (attempt {attempt}) on replica {replica}")
+    try:
+        original.__cause__ = report
+        original.add_note(f"raised for input {index} (attempt {attempt}) on replica {replica}")
+    except Exception:  # a class of the user's that lets nothing be added
+        return report
     return original
+
+
+def _text(data: dict[str, Any], field: str) -> str:
+    text = data.get(field, "")
+    return text if isinstance(text, str) else ""
 
 
 def _original(data: dict[str, Any]) -> Exception | None:
@@ -138,8 +153,8 @@ def _original(data: dict[str, Any]) -> Exception | None:
             error = kind.__new__(kind, *args)
             error.args = tuple(args)
         if isinstance(state, dict) and state:
-            vars(error).update(state)
-        str(error)  # a custom __str__ may need what __init__ would have set
+            vars(error).update({name: value for name, value in state.items() if name != "__notes__"})
+        str(error), repr(error)  # one of its own may need what __init__ would have set
     except Exception:
         return None
     return error

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgpack
 
+from actorq.codec import list_header
 from actorq.errors import CodecError, PoolError
 from actorq.record import record
 
@@ -38,8 +39,29 @@ _CODE = re.compile(r"[0-9a-f]{64}")
 #: seconds; it travels as nanoseconds in 64 bits
 _LONGEST_TIMEOUT = 1e9
 
+#: the fields of a failure, as `failure.describe` makes it. Others, of a later version, are of no interest
+_FAILURE_FIELDS: dict[str, type] = {
+    "kind": str,
+    "message": str,
+    "traceback": str,
+    "final": bool,
+    "module": str,
+    "type": str,
+    "args": bytes,
+    "state": bytes,
+}
+
 #: how an input becomes a call: f(x), f(*x), f(*x[0], **x[1])
 ONE, STAR, CALL = 0, 1, 2
+
+
+class DamagedFrameError(CodecError):
+    """The results that a replica sent cannot be read."""
+
+    def __init__(self, message: str, replica: str = "?") -> None:
+        super().__init__(message)
+        #: who sent them, "?" where that cannot be read either
+        self.replica = replica
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,38 +177,70 @@ def parse_head(head: bytes) -> Head:
     except Exception as error:
         raise CodecError(f"The lease has no readable head: {error}") from error
     raise PoolError(
-        f"The submitter speaks protocol {version} and this replica {PROTOCOL}: install the same actorq on both."
+        f"The submitter speaks protocol {version!r:.40} and this replica {PROTOCOL}: install the same actorq on both."
     )
 
 
 def parse_frame(message: bytes | bytearray) -> Frame:
-    """Raises `PoolError` for another protocol version and `CodecError` for bytes that are no frame."""
+    """The frame, every field of which is what it should be, but for the outputs, of which only the number is.
+
+    Raises `PoolError` for another protocol version and `DamagedFrameError` for bytes that are no frame.
+    """
     if len(message) < _PLAIN_FRAME.size or message[LENGTH.size] != _PLAIN:
         return _parse_frame_with_errors(message)
     length, _, version, start, count, busy = _PLAIN_FRAME.unpack_from(message)
     if version != PROTOCOL:
         raise _foreign(version)
     end = LENGTH.size + length
-    if not (_PLAIN_FRAME.size <= end <= len(message) and busy >= 0):
-        raise CodecError("The frame cannot be read: it is cut short.")
     replica = message[_PLAIN_FRAME.size : end].decode(errors="replace")
-    outputs = memoryview(message)[end:]
-    return Frame(start=start, count=count, busy=busy, replica=replica, errors={}, outputs=outputs)
+    if not _PLAIN_FRAME.size <= end <= len(message):
+        raise DamagedFrameError("The frame cannot be read: it is cut short.")
+    return _checked(start, count, busy, replica, {}, memoryview(message)[end:])
 
 
 def _parse_frame_with_errors(message: bytes | bytearray) -> Frame:
-    head, outputs = split(message)
+    replica = "?"
     try:
+        head, outputs = split(message)
         version, *rest = msgpack.unpackb(head, strict_map_key=False)
-        if version == PROTOCOL:
-            start, count, busy, replica, errors = rest
-            numbers = isinstance(start, int) and isinstance(count, int) and isinstance(busy, float) and busy >= 0
-            if not (numbers and min(start, count) >= 0 and isinstance(replica, str) and isinstance(errors, dict)):
-                raise ValueError("a field of another kind")
-            return Frame(start=start, count=count, busy=busy, replica=replica, errors=errors, outputs=outputs)
+        if type(version) is int and version != PROTOCOL:
+            raise _foreign(version)
+        start, count, busy, named, errors = rest
+        if version != PROTOCOL or not isinstance(named, str):
+            raise ValueError("a field of another kind")
+        replica = named
+        if type(start) is not int or type(count) is not int or type(busy) is not float or min(start, count) < 0:
+            raise ValueError("a field of another kind")
+        if not isinstance(errors, dict) or not all(type(at) is int and 0 <= at < count for at in errors):
+            raise ValueError("errors of inputs that it does not have")
+        for data in errors.values():
+            _check_failure(data)
+    except PoolError:
+        raise
     except Exception as error:
-        raise CodecError(f"The frame cannot be read: {error}") from error
-    raise _foreign(version)
+        text = f"{type(error).__name__}: {error}" if isinstance(error, msgpack.UnpackException) else str(error)
+        raise DamagedFrameError(f"The frame of {replica} cannot be read: {text:.200}", replica) from error
+    return _checked(start, count, busy, replica, errors, outputs)
+
+
+def _check_failure(data: object) -> None:
+    """Raises an error for what `failure.rebuild` could not make an exception of."""
+    if not isinstance(data, dict) or "kind" not in data:
+        raise ValueError("an error that is none")
+    for name, value in data.items():
+        if not isinstance(name, str) or not isinstance(value, _FAILURE_FIELDS.get(name, object)):
+            raise TypeError(f"an error whose {name!r:.40} is of another kind")
+
+
+def _checked(
+    start: int, count: int, busy: float, replica: str, errors: dict[int, dict[str, Any]], outputs: memoryview
+) -> Frame:
+    if not 0 <= busy <= _LONGEST_TIMEOUT:
+        raise DamagedFrameError(f"The frame of {replica} cannot be read: it took {busy} s.", replica)
+    promised, header = list_header(outputs)
+    if promised != count or len(outputs) < header + count:  # an element takes a byte at least
+        raise DamagedFrameError(f"The frame of {replica} cannot be read: it is no list of {count} outputs.", replica)
+    return Frame(start=start, count=count, busy=busy, replica=replica, errors=errors, outputs=outputs)
 
 
 def _foreign(version: object) -> PoolError:

@@ -73,6 +73,8 @@ class Lost:
     #: position of the input that was running, `NONE_RAN`, or None when nobody knows
     position: int | None
     replica: str
+    #: it may live: what it sent cannot be read
+    damaged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,8 @@ class GivenUp:
     input: bytes
     reason: str
     replica: str
+    #: nobody died: its results could not be read
+    damaged: bool = False
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """Structured events. A library must be silent until its user configures logging, so nothing here configures on import.
 
-Events are short and past tense (`replica_started`); everything else is in keys, whose names do not change.
+Events are short and past tense (`replica_started`); everything else is in keys, whose names do not change. No password
+and no input is in any of them: addresses are masked, and a traceback shows no frame's variables.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from actorq.settings import masked
+from actorq.masking import shown
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
@@ -75,11 +76,18 @@ def logger() -> Any:
     )
 
 
+#: of these keys the value is text of several lines
+_LINES = frozenset({"exception", "stack", "traceback"})
+#: of these it is for another processor
+_INTERNAL = frozenset({"exc_info", "stack_info", "_record", "_from_structlog"})
+
+
 def _mask(_: Any, __: str, event: EventDict) -> EventDict:
-    """No password of a URL in any log."""
+    """No password in any log, and nothing that a terminal would obey."""
+    foreign = event.get("_from_structlog") is False  # what others log may have several lines
     for key, value in event.items():
-        if isinstance(value, str) and "://" in value:
-            event[key] = masked(value)
+        if key not in _INTERNAL:
+            event[key] = shown({key: value}, lines=key in _LINES or (foreign and key == "event"))[key]
     return event
 
 
@@ -95,19 +103,23 @@ def configure(log_format: str, level: str) -> None:
     import structlog
 
     pretty = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    tracebacks: Processor = _unchanged if pretty else structlog.processors.dict_tracebacks
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if pretty else structlog.processors.JSONRenderer()
-    )
+    plain = structlog.dev.plain_traceback  # rich's would show variables
+    renderer: Any = structlog.processors.JSONRenderer()
+    tracebacks: Processor = structlog.processors.format_exc_info
+    if pretty:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+    else:
+        without_variables = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        tracebacks = structlog.processors.ExceptionRenderer(without_variables)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _mask,
         ],
         processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             tracebacks,
+            _mask,  # the tracebacks too
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             renderer,
         ],
     )
@@ -116,7 +128,3 @@ def configure(log_format: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-
-
-def _unchanged(_: Any, __: str, event: EventDict) -> EventDict:
-    return event

@@ -17,6 +17,8 @@ from actorq.errors import CodecError, DeclarationError
 
 #: what RQ, a Kubernetes label and a Redis key can all carry
 _ENVIRONMENT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+#: characters of a module and a class in it
+_LONGEST_NAME = 1000
 _MAP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -69,11 +71,11 @@ def loaded_object(module: str, qualname: str) -> Any:
 
     Raises `CodecError` when it is not there.
     """
-    found: Any = None
-    if isinstance(module, str) and isinstance(qualname, str):
-        found = sys.modules.get(module)
-        if found is None and _is_main(module):
-            found = sys.modules["__main__"]
+    if not (isinstance(module, str) and isinstance(qualname, str)) or len(module) + len(qualname) > _LONGEST_NAME:
+        raise CodecError("The data holds an object of a class whose name is none.")
+    found: Any = sys.modules.get(module)
+    if found is None and _is_main(module):
+        found = sys.modules["__main__"]
     if found is None:
         raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
     for part in qualname.split("."):

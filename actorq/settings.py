@@ -6,15 +6,20 @@ Every variable begins with `ACTORQ_`; a secret may be given as `<NAME>_FILE`, th
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 from actorq.errors import DeclarationError
+from actorq.masking import hide, masked
+
+__all__ = ["DEFAULT_MAX_PAYLOAD_BYTES", "Settings", "masked", "settings"]
 
 #: largest single input or output, bytes. One Redis thread serves everybody: past this, data belongs in a store.
 DEFAULT_MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+#: a signing key of fewer bytes is worth a word: it can be guessed
+_LEAST_KEY_BYTES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,55 +51,91 @@ class Settings:
     #: what `@actor_cache` tells of its keys shows the arguments themselves
     cache_labels: bool = False
 
+    def __repr__(self) -> str:
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        told["signing_key"] = None if self.signing_key is None else "***"
+        shown = (f"{name}={masked(value) if isinstance(value, str) else value!r}" for name, value in told.items())
+        return f"Settings({', '.join(shown)})"
+
 
 def _read(name: str) -> str | None:
+    """What a variable, or the file it names, says; None where it is not set, or set and empty."""
     value = os.environ.get(name)
-    if value is None and (path := os.environ.get(f"{name}_FILE")):
+    if not value and (path := os.environ.get(f"{name}_FILE")):
         try:
             value = Path(path).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise DeclarationError(f"{name}_FILE names {path!r}, which cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError:
+            raise DeclarationError(f"{name}_FILE names {path!r}, which is no text: it has to be UTF-8.") from None
+        if not value:
+            raise DeclarationError(f"{name}_FILE names {path!r}, which is empty: write the value into it.")
     return value or None
 
 
-def _number(name: str, default: float) -> float:
-    value = _optional(name)
-    return default if value is None else value
+def _guard(name: str) -> str | None:
+    """A setting that protects something, or says how much there may be of it.
+
+    One that is set and empty is refused: somebody meant to set it, and nothing else would tell that it does nothing.
+    """
+    value = _read(name)
+    if value is not None and value.strip():
+        return value
+    for variable in (name, f"{name}_FILE"):
+        if variable in os.environ:
+            raise DeclarationError(f"{variable} is set and empty: give it a value, or do not set it.")
+    return None
+
+
+def _signing_key() -> str | None:
+    key = _guard("ACTORQ_SIGNING_KEY")
+    # once, by the program that was given it, and not by each of its replicas
+    if key is not None and len(key.encode()) < _LEAST_KEY_BYTES and "ACTORQ_REPLICA_OF" not in os.environ:
+        warnings.warn(
+            f"ACTORQ_SIGNING_KEY has {len(key.encode())} bytes, so few that it can be guessed: "
+            "make one with `openssl rand -hex 32`.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return key
 
 
 def _optional(name: str) -> float | None:
-    text = _read(name)
+    text = _guard(name)
     if text is None:
         return None
     try:
         value = float(text)
     except ValueError:
         raise DeclarationError(f"{name} is {text!r}: give a number.") from None
-    if value <= 0:
+    if not value > 0:
         raise DeclarationError(f"{name} is {text!r}: give a number above 0.")
     return value
+
+
+def _bytes(name: str) -> int | None:
+    value = _optional(name)
+    if value == float("inf"):
+        raise DeclarationError(f"{name} is infinite: give a number of bytes.")
+    return None if value is None else int(value)
 
 
 @cache
 def settings() -> Settings:
     """The settings of this process. Raises `DeclarationError` for a value that cannot be used."""
-    return Settings(
+    found = Settings(
         redis_url=_read("ACTORQ_REDIS_URL"),
-        max_payload_bytes=int(_number("ACTORQ_MAX_PAYLOAD_BYTES", DEFAULT_MAX_PAYLOAD_BYTES)),
-        broker_timeout=_number("ACTORQ_BROKER_TIMEOUT", 60.0),
-        kubernetes_namespace=_read("ACTORQ_KUBERNETES_NAMESPACE"),
+        max_payload_bytes=_bytes("ACTORQ_MAX_PAYLOAD_BYTES") or DEFAULT_MAX_PAYLOAD_BYTES,
+        broker_timeout=_optional("ACTORQ_BROKER_TIMEOUT") or 60.0,
+        kubernetes_namespace=_guard("ACTORQ_KUBERNETES_NAMESPACE"),
         pod_redis_url=_read("ACTORQ_POD_REDIS_URL"),
-        redis_secret=_read("ACTORQ_REDIS_SECRET"),
-        signing_key=_read("ACTORQ_SIGNING_KEY"),
+        redis_secret=_guard("ACTORQ_REDIS_SECRET"),
+        signing_key=_signing_key(),
         drain_seconds=_optional("ACTORQ_DRAIN_SECONDS"),
-        memory_limit_bytes=None if (limit := _optional("ACTORQ_MEMORY_LIMIT_BYTES")) is None else int(limit),
-        redis_ca_file=_read("ACTORQ_REDIS_CA_FILE"),
+        memory_limit_bytes=_bytes("ACTORQ_MEMORY_LIMIT_BYTES"),
+        redis_ca_file=_guard("ACTORQ_REDIS_CA_FILE"),
         replica_of=_read("ACTORQ_REPLICA_OF"),
         cache_labels=_read("ACTORQ_CACHE_LABELS") is not None,
     )
-
-
-def masked(text: str) -> str:
-    """`text` with the password of every URL in it hidden: for logs and error messages."""
-    text = re.sub(r"(\w+://[^:@/\s]*):\S*@", r"\1:***@", text)
-    return re.sub(r"([?&]password=)[^&\s]*", r"\1***", text)
+    hide(found.redis_url, found.pod_redis_url, found.signing_key)
+    return found

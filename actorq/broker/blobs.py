@@ -14,8 +14,10 @@ import contextlib
 
 from actorq.broker import keys
 from actorq.broker.commands import NO_REPLY, packed
+from actorq.broker.refusals import ReplyTooLargeError, WrongTypeError
 from actorq.broker.wire import Link, Store
 from actorq.errors import BrokerError, CodecError
+from actorq.settings import settings
 
 #: above this the extra command costs less than the copies
 LARGE_BYTES = 32 * 1024
@@ -24,6 +26,9 @@ _TTL_SECONDS = 120
 #: how a reference begins. No message of ours does: it would be the length of a head
 REFERENCE = b"\xff\xff\xff\xff"
 
+#: room in a message for what is neither inputs nor constants nor outputs, bytes
+_HEAD_BYTES = 1 << 20
+
 Parts = tuple[bytes | bytearray | memoryview, ...]
 
 
@@ -31,12 +36,17 @@ def send(parts: Parts, *name: str | bytes | int, lives: int = _TTL_SECONDS) -> t
     """What to give to a script for a message in `parts`, and what to store in the same write, as the blob `name`."""
     if len(parts[-1]) < LARGE_BYTES and len(message := b"".join(parts)) < LARGE_BYTES:
         return message, []
-    key = keys.blob(":".join(each.decode() if isinstance(each, bytes) else str(each) for each in name))
+    key = keys.blob(":".join(each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in name))
     return REFERENCE + key.encode(), [Store(key=key, parts=parts, seconds=lives)]
 
 
+def most_bytes() -> int:
+    """The largest message: one input or output, or several that are no larger together, and the constants of a map."""
+    return 2 * settings().max_payload_bytes + _HEAD_BYTES
+
+
 def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytearray:
-    """The message a script gave: itself, or what it refers to. Raises `CodecError` when that is gone.
+    """The message a script gave: itself, or what it refers to. Raises `CodecError` when that is gone, or none of ours.
 
     `link` must not wait for a reply.
     """
@@ -45,7 +55,10 @@ def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytear
     key = message[len(REFERENCE) :].decode(errors="replace")
     if not key.startswith(f"{keys.AQ}:blob:"):
         raise CodecError("The message refers to a key that is no blob.")
-    data = link.fetch(key)
+    try:
+        data = link.fetch(key, most_bytes())
+    except (WrongTypeError, ReplyTooLargeError) as error:
+        raise CodecError(f"The message cannot be read: {error}") from error
     if data is None:
         raise CodecError("The message has expired on the server before it was read.")
     if not keep:

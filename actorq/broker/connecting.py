@@ -11,7 +11,8 @@ from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
 from actorq.errors import DeclarationError
-from actorq.settings import masked, settings
+from actorq.masking import hide, masked
+from actorq.settings import settings
 
 #: seconds to wait for a connection, and for the reply of a call that does not block
 CONNECT_TIMEOUT = 5.0
@@ -20,6 +21,7 @@ REPLY_TIMEOUT = 10.0
 
 def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> ConnectionPool:
     """A factory of connections to `url`. Raises `DeclarationError` for an address that cannot be one."""
+    hide(url)
     try:
         return ConnectionPool.from_url(
             url,
@@ -31,10 +33,10 @@ def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> Connectio
             driver_info=_driver_info(),
             **_socket_options(url),
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError):  # which may quote a part of the password
         raise DeclarationError(
             f"{masked(url)!r} is not a Redis address: use redis://host:6379/0, rediss:// for TLS, or unix:///path."
-        ) from error
+        ) from None
 
 
 @cache

@@ -23,7 +23,7 @@ from redis.exceptions import (
 )
 
 from actorq.errors import BrokerError
-from actorq.settings import masked
+from actorq.masking import masked, printable
 
 
 class ServerFullError(BrokerError):
@@ -36,6 +36,14 @@ class LoginRefusedError(BrokerError):
 
 class NotPermittedError(BrokerError):
     """The Redis server keeps a command from this user, or from everybody."""
+
+
+class WrongTypeError(BrokerError):
+    """A key of actorq on the Redis server holds another kind of value: something else writes there."""
+
+
+class ReplyTooLargeError(BrokerError):
+    """The Redis server has sent more than anything of actorq has: something else writes to its keys."""
 
 
 class Refused(redis.ResponseError):
@@ -108,6 +116,11 @@ _TABLE = {
         advice="See the ACL rule in the README.",
         kind=NotPermittedError,
     ),
+    "WRONGTYPE": Refusal(
+        means="holds another kind of value at a key of actorq",
+        advice="Does something else write there?",
+        kind=WrongTypeError,
+    ),
     "DENIED": Refusal(means="runs in protected mode", advice="Give it a password, or let it listen on loopback only."),
 }
 _TABLE["WRONGPASS"] = _TABLE[_NO_LOGIN]
@@ -174,7 +187,7 @@ def is_full(error: RedisError) -> bool:
 def explain(error: RedisError, url: str) -> BrokerError:
     """`error` as a message for a person: what happened, to which server, what to do."""
     row = refusal(error)
-    text = masked(str(error))
+    text = printable(masked(str(error)))
     return row.kind(" ".join(filter(None, [f"{masked(url)} {row.means} ({text}).", row.advice])))
 
 

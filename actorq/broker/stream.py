@@ -5,7 +5,7 @@ from __future__ import annotations
 from actorq.broker import blobs, keys
 from actorq.broker.wire import Link
 from actorq.errors import CodecError
-from actorq.frames import parse_frame
+from actorq.frames import DamagedFrameError, parse_frame
 from actorq.lease import NONE_RAN, HandedBack, Lives, Lost, Report, Results
 from actorq.log import logger
 
@@ -49,11 +49,12 @@ def _parse(fields: list[bytes], link: Link) -> Report:
         try:
             return Results(lease=lease, frame=parse_frame(blobs.receive(link, value)))
         except CodecError as error:
-            return Lost(lease=lease, reason=str(error), position=NONE_RAN, replica="?")
+            replica = error.replica if isinstance(error, DamagedFrameError) else "?"
+            return Lost(lease=lease, reason=str(error), position=None, replica=replica, damaged=True)
     if kind == b"c":
         return HandedBack(lease=lease, end=int(value))
     if kind == b"a":
         return Lives(lease=lease)
     at = fields[5]
     position = NONE_RAN if at == b"-" else int(at) if at else None
-    return Lost(lease=lease, reason=value.decode(), position=position, replica=fields[7].decode())
+    return Lost(lease=lease, reason=value.decode(errors="replace"), position=position, replica=fields[7].decode())

@@ -24,9 +24,12 @@ from redis.exceptions import RedisError
 from actorq.broker.commands import Argument, Command, packed
 from actorq.broker.connecting import CONNECT_TIMEOUT, REPLY_TIMEOUT, connection_pool
 from actorq.broker.patience import Patience, is_lost, never
-from actorq.broker.refusals import explain, forgot_script, typed
+from actorq.broker.refusals import ReplyTooLargeError, explain, forgot_script, typed
 from actorq.broker.scripts import Script
+from actorq.masking import masked
 
+#: the largest reply there is but for blobs, which are fetched: 64 frames of 32 KiB, or what `actorq status` asks for
+MOST_REPLY_BYTES = 16 << 20
 #: read at once; a lease or a frame is up to 1 MiB
 _READ_BYTES = 1 << 18
 _NOTHING = object()
@@ -55,6 +58,7 @@ class Link:
             what passes; 0 fails at once.
         reply_timeout: seconds to wait for a reply; longer than any command may block.
         stubborn, at_once, is_gone: see `Patience`.
+        most: bytes of a reply, which is refused when it has more; `fetch` has a limit of its own.
     """
 
     def __init__(
@@ -66,8 +70,10 @@ class Link:
         stubborn: bool = False,
         at_once: bool = False,
         is_gone: Callable[[], bool] = never,
+        most: int = MOST_REPLY_BYTES,
     ) -> None:
         self.url = url
+        self._most = most
         self._patience = Patience(url, patience, stubborn=stubborn, at_once=at_once, is_gone=is_gone)
         self._reply_timeout = reply_timeout
         self._connection: Any = connection_pool(url, reply_timeout).make_connection()
@@ -232,7 +238,8 @@ class Link:
         self._patience.bear(error, time.monotonic(), full=True)
 
     def read(self) -> Any:
-        """The next reply, within the reply timeout. Raises redis-py's errors."""
+        """The next reply, within the reply timeout. Raises redis-py's errors, and `ReplyTooLargeError`."""
+        size = 0
         if self._early is not _NOTHING:
             reply, self._early = self._early, _NOTHING
         else:
@@ -244,6 +251,12 @@ class Link:
                     raise redis.ConnectionError("the server closed the connection")
                 self._reader.feed(self._buffer, 0, count)
                 reply = self._reader.gets()
+                size += count
+                if size > self._most and reply is False:
+                    self.drop()
+                    raise ReplyTooLargeError(f"{masked(self.url)} sent more than {self._most:,} bytes in one reply.")
+        except ReplyTooLargeError:
+            raise
         except _NO_REPLY_YET as error:
             raise redis.TimeoutError("no reply in time") from error
         except (OSError, AttributeError, hiredis.ProtocolError) as error:  # AttributeError: the connection was dropped
@@ -303,40 +316,53 @@ class Link:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
-    def fetch(self, key: str) -> bytearray | None:
-        """The value at `key`, read straight into place; None when there is none. Nothing else may be on its way."""
-        return cast("bytearray | None", self._patiently(lambda: self._fetch_once(key)))
+    def fetch(self, key: str, most: int) -> bytearray | None:
+        """The value at `key`, read straight into place; None when there is none. Nothing else may be on its way.
 
-    def _fetch_once(self, key: str) -> bytearray | None:
+        Raises `ReplyTooLargeError` for one of more than `most` bytes, and `WrongTypeError` for what is no string.
+        """
+        return cast("bytearray | None", self._patiently(lambda: self._fetch_once(key, most)))
+
+    def _fetch_once(self, key: str, most: int) -> bytearray | None:
         self._open()
         self._write(packed("GET", key))
         try:
-            count = self._sock.recv_into(self._buffer)
-            while count and (end := self._buffer.find(b"\r\n", 0, count)) < 0:
-                count += self._sock.recv_into(memoryview(self._buffer)[count:])
-            if not count:
-                raise redis.ConnectionError("the server closed the connection")
-            if self._buffer[0] != ord("$"):
-                raise typed(self._buffer[1:end].decode(errors="replace"))
-            size = int(self._buffer[1:end])
+            size, begun = self._size_of_value()
             if size < 0:
                 return None
+            if size > most:
+                raise ReplyTooLargeError(f"{masked(self.url)} has {size:,} bytes at {key}; there may be {most:,}.")
             value = bytearray(size + 2)
-            have = count - end - 2
-            value[:have] = self._buffer[end + 2 : count]
+            have = len(begun)
+            value[:have] = begun
             view = memoryview(value)
             while have < len(value):
-                received = self._sock.recv_into(view[have:])
-                if not received:
-                    raise redis.ConnectionError("the server closed the connection")
-                have += received
+                have += self._receive(view[have:])
+        except ReplyTooLargeError:
+            raise
         except _NO_REPLY_YET as error:
             raise redis.TimeoutError("no reply in time") from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise redis.ConnectionError(str(error)) from error
         view.release()
         del value[-2:]
         return value
+
+    def _size_of_value(self) -> tuple[int, memoryview]:
+        """The size of the value that comes, -1 where there is none, and as much of it as has come with that."""
+        count, end, buffer = 0, -1, memoryview(self._buffer)
+        while end < 0:
+            count += self._receive(buffer[count:])
+            end = self._buffer.find(b"\r\n", 0, count)
+        if self._buffer[0] != ord("$"):
+            raise typed(self._buffer[1:end].decode(errors="replace"))
+        return int(self._buffer[1:end]), buffer[end + 2 : count]
+
+    def _receive(self, into: memoryview) -> int:
+        received = int(self._sock.recv_into(into))
+        if not received:
+            raise redis.ConnectionError("the server closed the connection")
+        return received
 
     def _write_store(self, store: Store) -> None:
         """SET, without copying the value into one piece first: packing a MiB takes longer than sending it."""

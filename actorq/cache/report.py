@@ -12,10 +12,11 @@ import heapq
 import json
 import os
 import reprlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actorq.cache.keys import Content, Living
+from actorq.masking import printable
 from actorq.settings import settings
 
 if TYPE_CHECKING:
@@ -77,16 +78,42 @@ class CacheReport:
 
     @classmethod
     def unpack(cls, data: bytes | str) -> CacheReport:
-        """The inverse of `pack`; nothing at all is an empty report, and what an older version does not tell is 0."""
-        told = json.loads(data) if data else {"functions": (), "values": ()}
-        return cls(
-            functions=tuple(_known(FunctionStats, stats) for stats in told["functions"]),
-            values=tuple(_known(ValueStats, stats) for stats in told["values"]),
-        )
+        """The inverse of `pack`; nothing at all is an empty report, and what an older version does not tell is 0.
+
+        Raises `ValueError` for what is no report.
+        """
+        try:
+            told = json.loads(data) if data else {"functions": (), "values": ()}
+            return cls(
+                functions=tuple(_known(FunctionStats, stats) for stats in told["functions"]),
+                values=tuple(_known(ValueStats, stats) for stats in told["values"]),
+            )
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a report: {error}") from error
+
+    def printable(self) -> CacheReport:
+        """The same with nothing in its texts that a terminal obeys."""
+        return CacheReport(functions=tuple(map(_printable, self.functions)), values=tuple(map(_printable, self.values)))
 
 
 def _known(kind: type[T], told: dict[str, Any]) -> T:
-    return kind(**{field.name: told.get(field.name, 0) for field in fields(kind)})  # type: ignore[arg-type]
+    values = {field.name: told.get(field.name, "" if field.type == "str" else 0) for field in fields(kind)}  # type: ignore[arg-type]
+    for field in fields(kind):  # type: ignore[arg-type]
+        value = values[field.name]
+        if not (isinstance(value, str) if field.type == "str" else _is_number(value, whole=field.type == "int")):
+            raise ValueError(f"{field.name} is of another kind")
+    return kind(**values)
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        return False
+    return 0 <= value < 1e18
+
+
+def _printable(stats: T) -> T:
+    texts = {name: printable(value) for name, value in vars(stats).items() if isinstance(value, str)}
+    return replace(stats, **texts)  # type: ignore[type-var]
 
 
 def collect() -> CacheReport:

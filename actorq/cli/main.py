@@ -8,6 +8,7 @@ import sys
 import click
 
 from actorq.cli.cluster import keep, run_input, scale
+from actorq.cli.options import say
 from actorq.cli.watch import exporter, ping, queues, status, workers
 from actorq.cli.worker import worker
 from actorq.errors import ActorqError, BrokerError, DeclarationError
@@ -28,5 +29,5 @@ def run() -> None:
     try:
         main()
     except ActorqError as error:
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", err=True)
         sys.exit(3 if isinstance(error, BrokerError) else 2 if isinstance(error, DeclarationError) else 1)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from actorq.masking import printable
 from actorq.settings import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,9 +50,15 @@ def monitor_address(function: F) -> F:
     return port(host(function))
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Prints text that may come from the server: nothing in it moves the cursor, or changes what is on the screen."""
+    click.echo(printable(text, lines=True), err=err)
+
+
 def server_url(given: str | None) -> str:
     """The server to use. Raises `UsageError` when nothing names one."""
-    url = given or settings().redis_url
+    found = settings()  # also where the address is given: a setting that cannot be used is refused before anything runs
+    url = given or found.redis_url
     if url is None:
         raise click.UsageError("No server: give --redis-url, or set ACTORQ_REDIS_URL.")
     return url

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from actorq.cli.options import monitor_address, output, redis_url, server_url
+from actorq.cli.options import monitor_address, output, redis_url, say, server_url
 from actorq.errors import BrokerError, PoolError
+from actorq.masking import printable
 from actorq.settings import masked
 
 if TYPE_CHECKING:
@@ -44,13 +45,16 @@ def status(environment: str | None, redis_url: str | None, output: str) -> None:
     for view in views:
         states = [replica.state for replica in view.replicas]
         told = ", ".join(f"{states.count(s)} {s}" for s in REGISTERED_STATES if s in states) or "none"
-        click.echo(f"{view.name}: replicas {told}; {view.queued_inputs} inputs queued; {view.failed_inputs} failed")
+        say(f"{view.name}: replicas {told}; {view.queued_inputs} inputs queued; {view.failed_inputs} failed")
+        if view.problem:
+            say(f"  cannot be read in full: {view.problem}")
         rows = [
             (m.id, m.task, f"{m.done:,}/{'?' if m.total is None else f'{m.total:,}'}", m.failed, f"{m.rate:,.1f}/s")
             for m in view.maps
         ]
         if rows:
-            _print_table(("  MAP", "TASK", "DONE", "FAILED", "RATE"), [(f"  {row[0]}", *row[1:]) for row in rows])
+            head = ("  MAP", "TASK", "DONE", "FAILED", "RATE")
+            _print_table(head, [(f"  {row[0]}", *row[1:]) for row in rows], [m.problem for m in view.maps])
 
 
 @click.command(short_help="Depth and age of every queue.")
@@ -60,8 +64,16 @@ def queues(redis_url: str | None, output: str) -> None:
     """Show what waits: a lease is a run of inputs handed to one replica."""
     views = _views(redis_url, None)
     if output == "json":
-        kept = ("name", "queued_leases", "queued_inputs", "oldest_seconds", "running_leases", "failed_inputs")
-        click.echo(json.dumps([{key: getattr(view, key) for key in kept} for view in views], indent=2))
+        kept = (
+            "name",
+            "queued_leases",
+            "queued_inputs",
+            "oldest_seconds",
+            "running_leases",
+            "failed_inputs",
+            "problem",
+        )
+        say(json.dumps([{key: getattr(view, key) for key in kept} for view in views], indent=2))
         return
     _print_table(
         ("ENVIRONMENT", "LEASES", "INPUTS", "OLDEST", "RUNNING", "FAILED"),
@@ -69,6 +81,7 @@ def queues(redis_url: str | None, output: str) -> None:
             (v.name, v.queued_leases, v.queued_inputs, f"{v.oldest_seconds:.1f} s", v.running_leases, v.failed_inputs)
             for v in views
         ],
+        [v.problem for v in views],
     )
 
 
@@ -80,7 +93,7 @@ def workers(environment: str | None, redis_url: str | None, output: str) -> None
     """Show the replicas: what they run, when they were last heard of, how often their executor was replaced."""
     views = _views(redis_url, environment)
     if output == "json":
-        click.echo(json.dumps([asdict(r) | {"environment": v.name} for v in views for r in v.replicas], indent=2))
+        say(json.dumps([asdict(r) | {"environment": v.name} for v in views for r in v.replicas], indent=2))
         return
     _print_table(
         ("REPLICA", "STATE", "MAP", "INDEX", "HEARTBEAT", "INPUTS", "RESTARTS", "CACHED", "BYTES"),
@@ -99,6 +112,7 @@ def workers(environment: str | None, redis_url: str | None, output: str) -> None
             for v in views
             for r in v.replicas
         ],
+        [r.problem for v in views for r in v.replicas],
     )
 
 
@@ -120,10 +134,10 @@ def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, time
             until = time.monotonic() + timeout
             _wait_for_replica(name, redis_url, until)
             ping_one(name, inputs, max(until - time.monotonic(), 0.1))
-            click.echo(f"{name}: {inputs} of {inputs} inputs came back")
+            say(f"{name}: {inputs} of {inputs} inputs came back")
         except PoolError as error:
             failed = True
-            click.echo(str(error), err=True)
+            say(str(error), err=True)
     sys.exit(1 if failed else 0)
 
 
@@ -134,7 +148,7 @@ def _wait_for_replica(environment: str, url: str | None, until: float) -> None:
         if _served(link, environment):
             return
         others = ", ".join(view.name for view in _views(url, None) if view.replicas) or "none"
-        click.echo(f"{environment}: no replica serves it yet; environments with replicas: {others}", err=True)
+        say(f"{environment}: no replica serves it yet; environments with replicas: {others}", err=True)
         while not _served(link, environment):
             if time.monotonic() >= until:
                 raise PoolError(f"{environment}: no replica serves it.")
@@ -165,18 +179,29 @@ def exporter(redis_url: str | None, http_port: int | None, http_host: str) -> No
         try:
             return question(link)
         except BrokerError as error:
-            click.echo(str(error), err=True)
+            say(str(error), err=True)
             return None
         finally:
             link.close()
+
+    told: set[str] = set()
+
+    def views() -> list[EnvironmentView] | None:
+        found = asked(environments)
+        problems = {problem for view in found or () for problem in view.problems}
+        for problem in sorted(problems - told):  # once, and again when it comes back
+            say(problem, err=True)
+        told.clear()
+        told.update(problems)
+        return found
 
     server = MonitorServer(
         (http_host, 9090 if http_port is None else http_port),
         live=lambda: True,
         ready=lambda: asked(lambda link: link.command("PING")) is not None,
-        collect=lambda: queue_families(asked(environments)),
+        collect=lambda: queue_families(views()),
     )
-    click.echo(f"Metrics of {masked(url)} on port {server.port}", err=True)
+    say(f"Metrics of {masked(url)} on port {server.port}", err=True)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -204,14 +229,14 @@ def _views(url: str | None, only: str | None) -> list[EnvironmentView]:
 
 
 def _print_json(views: Sequence[EnvironmentView]) -> None:
-    click.echo(json.dumps([asdict(view) for view in views], indent=2))
+    say(json.dumps([asdict(view) for view in views], indent=2))
 
 
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Columns as wide as their widest cell; numbers to the right."""
-    cells = [[str(cell) for cell in row] for row in rows]
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]], problems: Sequence[str]) -> None:
+    """Columns as wide as their widest cell; numbers to the right. What is wrong with a row stands behind it."""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
-    for line in [list(head), *cells]:
+    for line, problem in zip([list(head), *cells], ["PROBLEM" if any(problems) else "", *problems], strict=True):
         padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
-        click.echo("  ".join(padded).rstrip())
+        say("  ".join([*padded, printable(problem)]).rstrip())

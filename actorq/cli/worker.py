@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from actorq.cli.options import monitor_address, redis_url, server_url
+from actorq.cli.options import monitor_address, redis_url, say, server_url
 from actorq.errors import ActorqError, BrokerError
 from actorq.settings import masked
 
@@ -119,7 +119,7 @@ def worker(
         )
 
     def failed(text: str) -> None:
-        click.echo(f"The tasks of {' '.join(targets)} cannot be imported:\n\n{text}", err=True)
+        say(f"The tasks of {' '.join(targets)} cannot be imported:\n\n{text}", err=True)
 
     _check(url, at_once=http_port is None)
     spec = SupervisorSpec(url=url, replicas=replicas, zygote=zygote)
@@ -152,10 +152,10 @@ def _check(url: str, *, at_once: bool) -> None:
 
             check_server(Link(url, patience=_START_PATIENCE, at_once=at_once))
         except BrokerError as error:
-            click.echo(str(error), err=True)
+            say(str(error), err=True)
             status = 3
         except ActorqError as error:
-            click.echo(str(error), err=True)
+            say(str(error), err=True)
             status = 2
         finally:
             os._exit(status)

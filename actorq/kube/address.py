@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from actorq.errors import DeclarationError
@@ -16,11 +16,11 @@ from actorq.settings import Settings
 class PodAddress:
     """The server as pods reach it."""
 
-    url: str
+    url: str = field(repr=False)
     #: Secret that holds the address already, and its key; None: we make one
     secret: tuple[str, str] | None = None
     #: what code bundles are signed with
-    signing_key: str | None = None
+    signing_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> PodAddress:

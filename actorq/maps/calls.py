@@ -22,8 +22,8 @@ from actorq.broker.stream import after, call_keys, parse_reports
 from actorq.broker.wire import Link
 from actorq.bundle import Courier
 from actorq.clock import iso_now
-from actorq.errors import BrokerError, ReplicaLostError
-from actorq.frames import CALL, Heads
+from actorq.errors import BrokerError, CodecError, ReplicaLostError
+from actorq.frames import CALL, Frame, Heads
 from actorq.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.maps.share import Share
@@ -80,6 +80,14 @@ class _Lane:
             return b""
         self.frames = 0
         return after(self.last)
+
+
+def _for_one_input(report: Report) -> Report:
+    """`report`, or that its results are not those of one input."""
+    if isinstance(report, Results) and (report.frame.start, report.frame.count) != (0, 1):
+        problem = f"The frame of {report.frame.replica} has results of inputs that were not its own."
+        return Lost(lease=report.lease, reason=problem, position=None, replica=report.frame.replica, damaged=True)
+    return report
 
 
 #: lanes of this process that wait for a result
@@ -159,26 +167,38 @@ class Caller:
             match report:
                 case Results(frame=frame) if not frame.errors:
                     self._share.observe(frame.busy)
-                    return codec.unpack_list(frame.outputs)[0]
+                    return self._output(frame)
                 case Results(frame=frame):
                     data, replica = frame.errors[0], frame.replica
                 case HandedBack() | Lost(position=-1):  # NONE_RAN: it never began
                     continue
                 case Lost(reason=reason, replica=replica) if late := failure.overdue(reason, options.timeout):
                     data = late
-                case Lost(reason=reason, replica=replica):
+                case Lost():
                     lane.charged.add(report.lease)
-                    crashes = len(lane.charged)
-                    if self._environment.shared and not alone:
+                    if self._environment.shared and not alone and not report.damaged:
                         alone = True  # it may only have run beside the one that is to blame
-                    elif crashes > self._environment.max_crashes:
-                        message = f"{self._task.name}: {crashes} replicas died while they ran it; the last one {reason}"
-                        return _Raised(ReplicaLostError(message, attempt=crashes, replica=replica))
+                    elif len(lane.charged) > self._environment.max_crashes:
+                        return _Raised(self._hopeless(report, len(lane.charged)))
                     continue
             if final or data.get("final"):
                 return _Raised(failure.rebuild(data, index=0, attempt=attempt, replica=replica))
             time.sleep(options.retry_delay.delay(attempt))
             attempt += 1
+
+    def _hopeless(self, last: Lost, times: int) -> Exception:
+        """The error of a call that ended so many replicas, or got no result of them."""
+        if last.damaged:
+            told = failure.described(failure.DAMAGED, f"{times} replicas sent what is no result of it: {last.reason}")
+            return failure.rebuild(told, index=0, attempt=times, replica=last.replica)
+        message = f"{self._task.name}: {times} replicas died while they ran it; the last one {last.reason}"
+        return ReplicaLostError(message, attempt=times, replica=last.replica)
+
+    def _output(self, frame: Frame) -> Any:
+        try:
+            return codec.unpack_list(frame.outputs)[0]
+        except CodecError as error:
+            raise CodecError(f"The output of {self._task.name} from {frame.replica} cannot be read: {error}") from None
 
     def _once(self, lane: _Lane, payload: Parts) -> Report:
         """Submits one lease and waits for what becomes of it."""
@@ -191,7 +211,7 @@ class Caller:
                 if isinstance(report, Lives):
                     lane.charged.discard(report.lease)
                 elif report.lease == lease and not (isinstance(report, HandedBack) and report.end > 0):
-                    return report
+                    return _for_one_input(report)
             if self._vanished(lane, lease):
                 if suspect:
                     return Lost(lease=lease, reason="vanished from the server", position=NONE_RAN, replica="?")

@@ -16,9 +16,9 @@ from actorq.errors import CodecError, PoolError
 from actorq.inputkey import input_key
 from actorq.log import logger
 from actorq.maps.keyed import ledger_of
-from actorq.maps.ledger import Segment
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
+from actorq.maps.segment import Segment
 from actorq.maps.transport import Transport
 from actorq.names import new_id
 
@@ -115,7 +115,7 @@ class Submitter:
         self._pump.join()
 
     def _deliver(self, segment: Segment) -> None:
-        values, _ = codec.unpack_each(segment.outputs)
+        values, _ = segment.values()
         for offset, value in enumerate(values):
             future = self._source.drawn.pop(segment.lo + offset)
             error = segment.errors.get(offset) or (value if isinstance(value, CodecError) else None)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from actorq import codec
 from actorq.errors import CodecError
 from actorq.lease import Counters
-from actorq.maps.ledger import Ledger, Segment
+from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
+from actorq.maps.segment import Segment
 
 R = TypeVar("R")
 
@@ -133,11 +133,9 @@ def _lists(
 
 def values_of(segment: Segment, options: MapOptions) -> Iterable[Any]:
     """The outputs of a segment, or what stands for those that failed."""
-    values, whole = codec.unpack_each(segment.outputs)
-    if whole and not segment.errors and len(values) == segment.count:
+    values, whole = segment.values()
+    if whole and not segment.errors:
         return values
-    if len(values) != segment.count:
-        raise CodecError(f"A frame for {segment.count} inputs from {segment.lo} on holds {len(values)} outputs.")
     return _one_by_one(values, segment, options)
 
 
@@ -145,7 +143,7 @@ def _one_by_one(values: Sequence[Any], segment: Segment, options: MapOptions) ->
     for offset, value in enumerate(values):
         error = segment.errors.get(offset)
         if error is None and isinstance(value, CodecError):
-            error = CodecError(f"The output of input {segment.lo + offset} cannot be read: {value}")
+            error = value
         if error is None:
             yield value
         elif options.return_exceptions:

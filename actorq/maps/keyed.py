@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from actorq import codec
-from actorq.errors import CodecError
 from actorq.frames import Frame
 from actorq.inputkey import input_key
 from actorq.lease import NONE_RAN, Lease, tag
 from actorq.maps.affinity import ITEM_BYTES, Affinity
-from actorq.maps.ledger import LEASES_PER_REPLICA, Ledger, Segment
+from actorq.maps.ledger import LEASES_PER_REPLICA, Ledger
 from actorq.maps.options import MAX_BUFFERED_BYTES, MapOptions
+from actorq.maps.segment import Segment, damage
 from actorq.maps.sizing import TARGET_SECONDS
 from actorq.maps.sources import Source
 
@@ -41,6 +41,8 @@ _STUCK_SECONDS = 0.1
 
 class KeyedLedger(Ledger):
     """A `Ledger` of a map whose inputs prefer the replica that holds what they need."""
+
+    _splits = True
 
     def __init__(self, map_id: str, source: Source, options: MapOptions) -> None:
         super().__init__(map_id, source, options)
@@ -178,7 +180,7 @@ class KeyedLedger(Ledger):
 
     def results(self, lease_id: str, frame: Frame, now: float) -> None:
         lease = self.outstanding.get(lease_id)
-        if lease is None:
+        if lease is None or damage(lease, frame, splits=True) is not None:
             super().results(lease_id, frame, now)
             return
         self._sign[lease.replica] = now
@@ -193,10 +195,12 @@ class KeyedLedger(Ledger):
             self._affinity.inputs[lease.replica] -= lease.count - end
         super().handed_back(lease_id, end)
 
-    def lost(self, lease_id: str, reason: str, position: int | None, replica: str, now: float) -> None:
-        if position != NONE_RAN:
+    def lost(
+        self, lease_id: str, reason: str, position: int | None, replica: str, now: float, *, damaged: bool = False
+    ) -> None:
+        if position != NONE_RAN and not damaged:
             self._affinity.forget(replica)
-        super().lost(lease_id, reason, position, replica, now)
+        super().lost(lease_id, reason, position, replica, now, damaged=damaged)
 
     def _remove(self, lease: Lease) -> None:
         super()._remove(lease)
@@ -251,10 +255,8 @@ class KeyedLedger(Ledger):
     def waiting(self) -> bool:
         return super().waiting or self._taken in self._pieces
 
-    def _accept(self, indexes: Sequence[int], outputs: bytes | bytearray | memoryview) -> None:
+    def _accept(self, indexes: Sequence[int], outputs: bytes | bytearray | memoryview, replica: str) -> None:
         parts = codec.split_list(bytes(outputs))
-        if len(parts) != len(indexes):
-            raise CodecError(f"A frame for {len(indexes)} inputs from {indexes[0]} on holds {len(parts)} outputs.")
         self._affinity.done(indexes)
         self._close_notes(set(indexes))
         if self.options.ordered:
@@ -265,7 +267,7 @@ class KeyedLedger(Ledger):
         for at in range(1, len(indexes) + 1):
             if at == len(indexes) or indexes[at] != indexes[at - 1] + 1:
                 some = codec.join_list(parts[start:at])
-                self._finish(Segment(lo=indexes[start], count=at - start, outputs=some, errors={}))
+                self._finish(Segment(lo=indexes[start], count=at - start, outputs=some, errors={}, replica=replica))
                 start = at
 
 

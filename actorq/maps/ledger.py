@@ -17,7 +17,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from actorq import codec, failure
@@ -25,11 +25,11 @@ from actorq.errors import MapFailedError
 from actorq.frames import Frame
 from actorq.lease import LAPSED, NONE_RAN, Counters, GivenUp, Lease, tag
 from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
+from actorq.maps.segment import Segment, damage, rest_of
 from actorq.maps.share import Share
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
 from actorq.names import new_id
-from actorq.record import record
 from actorq.settings import settings
 
 #: a lease whose replica vanished without saying at which input is split into this many, again and again, until the
@@ -41,17 +41,6 @@ _SPLIT = 16
 LEASES_PER_REPLICA = 4
 #: exceptions kept for `failures`
 _KEPT_FAILURES = 10_000
-
-
-@record
-class Segment:
-    """Finished inputs `lo` … `lo + count - 1`, still packed."""
-
-    lo: int
-    count: int
-    outputs: bytes | bytearray | memoryview
-    #: position in the segment -> the exception
-    errors: dict[int, Exception]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +59,9 @@ class Ledger:
         source: the inputs.
         options: what to do.
     """
+
+    #: outputs are taken apart when they come
+    _splits = False
 
     def __init__(self, map_id: str, source: Source, options: MapOptions) -> None:
         self.map_id = map_id
@@ -222,6 +214,11 @@ class Ledger:
         cold: int = 0,
         alone: bool = False,
     ) -> Lease:
+        if len(inputs) > settings().max_payload_bytes and len(indexes) > 1:  # more than a replica takes at once
+            half = len(indexes) // 2
+            first, rest = codec.cut_list(inputs, half)
+            self._lease_again(indexes[half:], rest, 0.0)
+            return self._lease(indexes[:half], first, front=front, replica=replica, cold=cold)
         self._serial += 1
         self.counters.leases += 1
         return Lease(
@@ -249,11 +246,14 @@ class Ledger:
     def results(self, lease_id: str, frame: Frame, now: float) -> None:
         """A frame of results came for a lease."""
         lease = self.outstanding.get(lease_id)
-        if lease is None or not frame.start <= lease.done <= frame.start + frame.count <= lease.count:
+        if lease is None or frame.start + frame.count < lease.done:
             self.counters.late += frame.count
             return
+        if (problem := damage(lease, frame, splits=self._splits)) is not None:
+            self.lost(lease_id, f"The frame of {frame.replica} {problem}.", None, frame.replica, now, damaged=True)
+            return
         if frame.start < lease.done:  # a frame sent twice because its first reply was lost
-            frame = _from(frame, lease.done - frame.start)
+            frame = rest_of(frame, lease.done - frame.start)
         lease.done = frame.start + frame.count
         if lease.done == lease.count:
             self._remove(lease)
@@ -265,7 +265,7 @@ class Ledger:
             self._with_errors(lease, indexes, frame, now)
         elif frame.count:
             self.counters.succeeded += frame.count
-            self._accept(indexes, frame.outputs)
+            self._accept(indexes, frame.outputs, frame.replica)
         self._judge()
 
     def handed_back(self, lease_id: str, end: int) -> None:
@@ -274,16 +274,17 @@ class Ledger:
         if lease is None or not lease.done <= end < lease.count:
             return
         self._sizer.late()
-        parts = codec.split_list(lease.inputs)
         self.counters.recovered += lease.count - end
-        self._return(lease.indexes[end:], parts[end:])
+        lease.inputs, rest = codec.cut_list(lease.inputs, end)
+        self._return(lease.indexes[end:], codec.split_list(rest))
         lease.indexes = lease.indexes[:end]
-        lease.inputs = codec.join_list(parts[:end])
         if lease.done >= end:
             self._remove(lease)
 
-    def lost(self, lease_id: str, reason: str, position: int | None, replica: str, now: float) -> None:
-        """The replica of a lease died, while it ran the input at `position` if that is known.
+    def lost(
+        self, lease_id: str, reason: str, position: int | None, replica: str, now: float, *, damaged: bool = False
+    ) -> None:
+        """The replica of a lease died, in the input at `position` if that is known, or sent `damaged` results.
 
         Only what has no result runs again. The input that was running is charged with the death; where nobody knows
         which it was, the lease is split until it is alone.
@@ -297,7 +298,8 @@ class Ledger:
         if position == NONE_RAN:
             self._return(left, parts)
             return
-        self.share.died()
+        if not damaged:
+            self.share.died()
         if len(parts) == 1:
             position = lease.done  # there is no other it could have been
         if position is None or not lease.done <= position < lease.count:
@@ -309,8 +311,10 @@ class Ledger:
         for begin, end in ((0, at), (at + 1, len(parts))):
             if begin < end:
                 self._return(left[begin:end], parts[begin:end])
-        victim = GivenUp(index=left[at], lease=lease_id, input=parts[at], reason=reason, replica=replica)
-        self._crashed(victim, now, alone=lease.alone or not self.options.shared)
+        victim = GivenUp(
+            index=left[at], lease=lease_id, input=parts[at], reason=reason, replica=replica, damaged=damaged
+        )
+        self._crashed(victim, now, alone=lease.alone or damaged or not self.options.shared)
         self._judge()
 
     def lives(self, lease_id: str) -> None:
@@ -344,8 +348,10 @@ class Ledger:
             if crashes <= self.options.max_crashes:
                 self._lease_again(again.indexes, again.inputs, now)
                 return
-            message = f"{crashes} replicas died while they ran it; the last one {victim.reason}"
-            self._give_up(index, failure.described(failure.LOST, message), victim.replica)
+            kind, message = failure.LOST, f"{crashes} replicas died while they ran it; the last one {victim.reason}"
+            if victim.damaged:
+                kind, message = failure.DAMAGED, f"{crashes} replicas sent what is no result of it: {victim.reason}"
+            self._give_up(index, failure.described(kind, message), victim.replica)
         if self.counters.failed > failed:
             self.given_up.append(victim)
 
@@ -359,15 +365,15 @@ class Ledger:
         for at in sorted(frame.errors):
             if not 0 <= at < frame.count:
                 continue
-            self._succeeded(indexes[start:at], outputs[start:at])
+            self._succeeded(indexes[start:at], outputs[start:at], frame.replica)
             self._failed(indexes[at], inputs[frame.start + at], frame.errors[at], frame.replica, now)
             start = at + 1
-        self._succeeded(indexes[start:], outputs[start:])
+        self._succeeded(indexes[start:], outputs[start:], frame.replica)
 
-    def _succeeded(self, indexes: Sequence[int], outputs: list[bytes]) -> None:
+    def _succeeded(self, indexes: Sequence[int], outputs: list[bytes], replica: str) -> None:
         if outputs:
             self.counters.succeeded += len(outputs)
-            self._accept(indexes, codec.join_list(outputs))
+            self._accept(indexes, codec.join_list(outputs), replica)
 
     def _failed(self, index: int, part: bytes, data: dict[str, Any], replica: str, now: float) -> None:
         """An input raised or timed out: tried again while it has retries."""
@@ -444,9 +450,9 @@ class Ledger:
     def _measure(self, lease: Lease, frame: Frame) -> None:
         self._sizer.observe(frame.count, frame.busy, len(frame.outputs))
 
-    def _accept(self, indexes: Sequence[int], outputs: bytes | bytearray | memoryview) -> None:
+    def _accept(self, indexes: Sequence[int], outputs: bytes | bytearray | memoryview, replica: str) -> None:
         """The outputs of inputs that succeeded."""
-        self._finish(Segment(lo=indexes[0], count=len(indexes), outputs=outputs, errors={}))
+        self._finish(Segment(lo=indexes[0], count=len(indexes), outputs=outputs, errors={}, replica=replica))
 
     def _finish(self, segment: Segment) -> None:
         self._buffered += len(segment.outputs)
@@ -473,10 +479,3 @@ class Ledger:
     def _lease_again(self, indexes: Sequence[int], inputs: bytes, not_before: float) -> None:
         first = indexes[0] if isinstance(indexes, range) else min(indexes)
         heapq.heappush(self._again, (not_before, first, _Again(indexes=indexes, inputs=inputs)))
-
-
-def _from(frame: Frame, position: int) -> Frame:
-    """The part of `frame` from `position` on."""
-    outputs = codec.join_list(codec.split_list(bytes(frame.outputs))[position:])
-    errors = {at - position: error for at, error in frame.errors.items() if at >= position}
-    return replace(frame, start=frame.start + position, count=frame.count - position, errors=errors, outputs=outputs)

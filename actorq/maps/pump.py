@@ -18,7 +18,8 @@ from collections.abc import Callable
 
 from actorq.errors import ActorqError, MapTimeoutError, PoolError
 from actorq.lease import HandedBack, Lives, Lost, Report, Results
-from actorq.maps.ledger import Ledger, Segment
+from actorq.maps.ledger import Ledger
+from actorq.maps.segment import Segment
 from actorq.maps.transport import Transport
 
 #: pause between two heartbeats of a map, seconds; also bounds how late a lost replica is noticed beyond its lease
@@ -279,6 +280,7 @@ class Pump:
             case HandedBack():
                 self.ledger.handed_back(report.lease, report.end)
             case Lost():
-                self.ledger.lost(report.lease, report.reason, report.position, report.replica, now)
+                args = (report.lease, report.reason, report.position, report.replica, now)
+                self.ledger.lost(*args, damaged=report.damaged)
             case Lives():
                 self.ledger.lives(report.lease)

@@ -1,7 +1,7 @@
 """What one server knows: environments, their queues, replicas and live maps, read in a few round trips.
 
 Nothing here writes, and nothing here is cached: what a replica runs is read from the leases themselves, which is newer
-than what its record says to RQ's tools.
+than what its record says to RQ's tools. A record that cannot be read says what is wrong with it, and no other suffers.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from actorq.broker import keys
 from actorq.broker.wire import Link
 from actorq.cache.report import CacheReport
+from actorq.monitor.records import Asking, Fields, Problems, raw, text
 
 #: jobs whose inputs are counted, and whose age is looked at; a deeper queue counts the rest as leases of the same size
 _COUNTED_JOBS = 1000
 #: `task[lo:hi]`, or of a map with affinity `task[index,index,...+more]`
-_LEASE = re.compile(r"^.*\[(?:(?P<lo>\d+):(?P<hi>\d+)|(?P<list>\d+(?:,\d+)*)(?:\+(?P<more>\d+))?)\]$")
+_LEASE = re.compile(
+    r"^.*\[(?:(?P<lo>\d{1,15}):(?P<hi>\d{1,15})|(?P<list>\d{1,15}(?:,\d{1,15})*)(?:\+(?P<more>\d{1,15}))?)\]$", re.ASCII
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class MapView:
     #: inputs a second since it began
     rate: float
     seconds: float
+    #: what of it cannot be read
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,7 @@ class ReplicaView:
     cached_bytes: int
     #: the same by function, and the values used most
     caches: CacheReport
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,101 +74,142 @@ class EnvironmentView:
     failed_inputs: int
     replicas: Sequence[ReplicaView]
     maps: Sequence[MapView]
+    problem: str = ""
 
     @property
     def remaining_inputs(self) -> int:
         """Inputs of maps of known length that have no result yet."""
-        return sum(m.total - m.done for m in self.maps if m.total is not None)
+        return sum(max(m.total - m.done, 0) for m in self.maps if m.total is not None)
+
+    @property
+    def problems(self) -> list[str]:
+        """What of its records cannot be read: its own, and those of its maps and replicas."""
+        told = [(self.name, self.problem), *((m.id, m.problem) for m in self.maps)]
+        told += [(replica.name, replica.problem) for replica in self.replicas]
+        return [f"{name} cannot be read in full: {problem}" for name, problem in told if problem]
 
 
 def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
-    """Every environment that has replicas or was used within a day, by name. Raises `BrokerError`."""
+    """Every environment that has replicas or was used within a day, by name. Raises `BrokerError`.
+
+    Where what lists them cannot be read there is one more, without a name, that says so.
+    """
+    asking = Asking(link, Problems())
     prefix = f"{keys.RQ}:queue:"
-    names = {_text(key).removeprefix(prefix) for key in link.command("SMEMBERS", keys.QUEUES)}
+    names = {raw(key).removeprefix(prefix) for key in asking.ask([], "SMEMBERS", keys.QUEUES)}
     workers: dict[str, list[str]] = {}
-    registered = [_text(key) for key in link.command("SMEMBERS", keys.WORKERS)]
-    for key, queue in zip(registered, link.pipeline([["HGET", key, "queues"] for key in registered]), strict=True):
+    registered = [raw(key) for key in asking.ask([], "SMEMBERS", keys.WORKERS)]
+    for key, queue in zip(registered, asking.ask_each([["HGET", key, "queues"] for key in registered]), strict=True):
         if queue is not None:
-            workers.setdefault(_text(queue), []).append(key)
+            workers.setdefault(raw(queue), []).append(key)
     suspended = bool(link.command("EXISTS", keys.SUSPENDED))
     views = []
     for name in sorted(names | set(workers)):
         if only is not None and name != only:
             continue
-        if name not in workers and not link.command("EXISTS", keys.used(name)):
+        if name not in workers and not asking.ask(0, "EXISTS", keys.used(name)):
             continue  # a queue of plain RQ, or one that nobody uses any more
         views.append(_environment(link, name, sorted(workers.get(name, [])), suspended))
+    if str(asking.problems) and only is None:
+        views.append(_nameless(str(asking.problems)))
     return views
 
 
-def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> EnvironmentView:
-    queue = keys.queue(name)
-    depth = int(link.command("LLEN", queue))
-    now = time.time()
-    inputs, oldest = 0, 0.0
-    waiting = link.command("LRANGE", queue, 0, _COUNTED_JOBS - 1)
-    jobs = [["HMGET", keys.job(_text(job)), "description", "enqueued_at"] for job in waiting]
-    for description, since in link.pipeline(jobs):
-        inputs += _inputs_of(_text(description or b""))[1]
-        oldest = max(oldest, now - _unix(since, now))
-    if depth > len(waiting):
-        inputs = inputs * depth // max(len(waiting), 1)
-    running = _running(link, name)
-    views = [_replica(link, key, suspended, now, running) for key in workers]
+def _nameless(problem: str) -> EnvironmentView:
     return EnvironmentView(
-        name=name,
-        queued_leases=depth,
-        queued_inputs=inputs,
-        oldest_seconds=round(oldest, 3),
-        running_leases=int(link.command("ZCARD", keys.wip(name))),
-        failed_inputs=int(link.command("ZCARD", keys.failed(name))),
-        replicas=[view for view in views if view is not None],
-        maps=_maps(link, name, now),
+        name="?",
+        queued_leases=0,
+        queued_inputs=0,
+        oldest_seconds=0.0,
+        running_leases=0,
+        failed_inputs=0,
+        replicas=[],
+        maps=[],
+        problem=problem,
     )
 
 
-def _running(link: Link, environment: str) -> dict[str, tuple[str, str]]:
+def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> EnvironmentView:
+    asking = Asking(link, Problems())
+    queue = keys.queue(name)
+    depth = int(asking.ask(0, "LLEN", queue))
+    now = time.time()
+    inputs, oldest = 0, 0.0
+    waiting = [raw(job) for job in asking.ask([], "LRANGE", queue, 0, _COUNTED_JOBS - 1)]
+    for found in asking.ask_each([["HMGET", keys.job(job), "description", "enqueued_at"] for job in waiting]):
+        description, since = found or (None, None)
+        inputs += _inputs_of((description or b"").decode(errors="replace"))[1]
+        enqueued = Fields({"enqueued_at": since or b""}, asking.problems).moment("enqueued_at")
+        oldest = max(oldest, now - (now if enqueued is None else enqueued))
+    if depth > len(waiting):
+        inputs = inputs * depth // max(len(waiting), 1)
+    running = _running(asking, name)
+    views = [_replica(link, key, suspended, now, running) for key in workers]
+    maps = [raw(member) for member in asking.ask([], "ZRANGEBYSCORE", keys.maps(name), now, "+inf")]
+    return EnvironmentView(
+        name=_shown(name),
+        queued_leases=depth,
+        queued_inputs=inputs,
+        oldest_seconds=round(oldest, 3),
+        running_leases=int(asking.ask(0, "ZCARD", keys.wip(name))),
+        failed_inputs=int(asking.ask(0, "ZCARD", keys.failed(name))),
+        replicas=[view for view in views if view is not None],
+        maps=[view for map_id in maps if (view := _map(link, map_id, now)) is not None],
+        problem=str(asking.problems),
+    )
+
+
+def _running(asking: Asking, environment: str) -> dict[str, tuple[str, str]]:
     """Replica -> map and description of the lease it runs: what the leases say, which is newer than the replicas."""
-    leases = [_text(member).rpartition(":")[0] for member in link.command("ZRANGE", keys.wip(environment), 0, -1)]
+    leases = [raw(member).rpartition(":")[0] for member in asking.ask([], "ZRANGE", keys.wip(environment), 0, -1)]
     jobs = [["HMGET", keys.job(lease), "worker_name", "aq_map", "description"] for lease in leases]
     return {
-        _text(worker): (_text(map_id or b""), _text(description or b""))
-        for worker, map_id, description in link.pipeline(jobs)
-        if worker
+        raw(found[0]): (text(found[1] or b""), (found[2] or b"").decode(errors="replace"))
+        for found in asking.ask_each(jobs)
+        if found is not None and found[0]
     }
 
 
 def _replica(
     link: Link, key: str, suspended: bool, now: float, running: dict[str, tuple[str, str]]
 ) -> ReplicaView | None:
-    fields = _fields(link, key)
-    if "birth" not in fields:
+    fields = Asking(link, Problems()).fields(key)
+    if "birth" not in fields and not str(fields.problems):
         return None
     name = key.removeprefix(f"{keys.RQ}:worker:")
     map_id, index = "", None
     if name in running:
         map_id, description = running[name]
         indexes, count = _inputs_of(description)
-        position = 0 if count == 1 else int(fields["aq_position"]) if fields.get("aq_position", "").isdigit() else -1
-        index = indexes[position] if 0 <= position < len(indexes) else None
-    beat = fields.get("last_heartbeat")
-    caches = CacheReport.unpack(fields.get("aq_caches", ""))
+        position = 0 if count == 1 else fields.whole("aq_position")
+        index = indexes[position] if position is not None and position < len(indexes) else None
+    beat = fields.moment("last_heartbeat")
+    caches = _caches(fields)
     return ReplicaView(
-        name=name,
+        name=_shown(name),
         state=_state(fields, suspended, busy=name in running),
         map=map_id,
         index=index,
-        heartbeat_seconds=round(max(now - _unix(beat.encode() if beat else None, now), 0.0), 1),
-        inputs=int(fields.get("aq_inputs", 0)),
-        restarts=int(fields.get("aq_restarts", 0)),
+        heartbeat_seconds=round(max(now - (now if beat is None else beat), 0.0), 1),
+        inputs=fields.whole("aq_inputs") or 0,
+        restarts=fields.whole("aq_restarts") or 0,
         cached=sum(function.entries for function in caches.functions),
         cached_bytes=sum(function.bytes for function in caches.functions),
         caches=caches,
+        problem=str(fields.problems),
     )
 
 
-def _state(fields: dict[str, str], suspended: bool, *, busy: bool) -> str:
-    told = fields.get("aq_state", "")  # by its supervisor, with the heartbeat; RQ knows no such states
+def _caches(fields: Fields) -> CacheReport:
+    try:
+        return CacheReport.unpack(fields.data("aq_caches")).printable()
+    except ValueError:
+        fields.odd("aq_caches", "no report")
+        return CacheReport()
+
+
+def _state(fields: Fields, suspended: bool, *, busy: bool) -> str:
+    told = fields.text("aq_state")  # by its supervisor, with the heartbeat; RQ knows no such states
     if told in ("failing", "quarantined"):
         return told
     if busy:
@@ -172,31 +217,27 @@ def _state(fields: dict[str, str], suspended: bool, *, busy: bool) -> str:
     return "starting" if told == "starting" else "suspended" if suspended else "idle"
 
 
-def _maps(link: Link, environment: str, now: float) -> list[MapView]:
-    views = []
-    for member in link.command("ZRANGEBYSCORE", keys.maps(environment), now, "+inf"):
-        fields = _fields(link, keys.map_(_text(member)))
-        if "done" not in fields:
-            continue
-        seconds = max(now - float(fields["started"]), 1e-3)
-        done = int(fields["done"])
-        views.append(
-            MapView(
-                id=_text(member),
-                task=fields["task"],
-                total=int(fields["total"]) if fields["total"] else None,
-                done=done,
-                failed=int(fields["failed"]),
-                rate=round(done / seconds, 3),
-                seconds=round(seconds, 1),
-            )
-        )
-    return views
+def _map(link: Link, map_id: str, now: float) -> MapView | None:
+    fields = Asking(link, Problems()).fields(keys.map_(map_id))
+    if "done" not in fields and not str(fields.problems):
+        return None
+    started = fields.seconds("started")
+    seconds = max(now - (now if started is None else started), 1e-3)
+    done = fields.whole("done") or 0
+    return MapView(
+        id=_shown(map_id),
+        task=fields.text("task"),
+        total=fields.whole("total"),
+        done=done,
+        failed=fields.whole("failed") or 0,
+        rate=0.0 if started is None else round(done / seconds, 3),
+        seconds=round(seconds, 1),
+        problem=str(fields.problems),
+    )
 
 
-def _fields(link: Link, key: str) -> dict[str, str]:
-    flat: list[Any] = link.command("HGETALL", key)
-    return {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat), 2)}
+def _shown(name: str) -> str:
+    return text(name.encode(errors="surrogateescape"))
 
 
 def _inputs_of(description: str) -> tuple[Sequence[int], int]:
@@ -205,18 +246,7 @@ def _inputs_of(description: str) -> tuple[Sequence[int], int]:
     if found is None:
         return (), 1
     if found["lo"] is not None:
-        return range(int(found["lo"]), int(found["hi"])), int(found["hi"]) - int(found["lo"])
-    indexes = [int(index) for index in found["list"].split(",")]
-    return indexes, len(indexes) + int(found["more"] or 0)
-
-
-def _unix(stamp: bytes | None, default: float) -> float:
-    """An ISO stamp of RQ's as Unix seconds."""
-    try:
-        return datetime.fromisoformat(_text(stamp or b"")).timestamp()
-    except ValueError:
-        return default
-
-
-def _text(data: bytes) -> str:
-    return data.decode(errors="replace")
+        indexes = range(int(found["lo"]), int(found["hi"]))
+        return indexes, len(indexes)
+    listed = [int(index) for index in found["list"].split(",")]
+    return listed, len(listed) + int(found["more"] or 0)

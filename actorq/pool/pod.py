@@ -22,9 +22,9 @@ from pathlib import Path
 from actorq import failure
 from actorq.broker import blobs, keys
 from actorq.broker.commands import Argument
-from actorq.broker.wire import Link
-from actorq.bundle import Unpacked, unpack
-from actorq.errors import ActorqError, PoolError
+from actorq.broker.wire import MOST_REPLY_BYTES, Link
+from actorq.bundle import Unpacked, fetch, unpack
+from actorq.errors import ActorqError
 from actorq.frames import parse_frame, parse_head, split
 from actorq.log import logger
 from actorq.pool import pipe as pipes
@@ -52,7 +52,13 @@ def main() -> int:
     _on_stop(_leave)
     map_id, job = os.environ["ACTORQ_MAP"], os.environ["ACTORQ_JOB"]
     index = os.environ["JOB_COMPLETION_INDEX"]
-    link = Link(os.environ["ACTORQ_REDIS_URL"], patience=_PATIENCE, reply_timeout=3 * _WAIT_SECONDS, stubborn=True)
+    link = Link(
+        os.environ["ACTORQ_REDIS_URL"],
+        patience=_PATIENCE,
+        reply_timeout=3 * _WAIT_SECONDS,
+        stubborn=True,
+        most=blobs.most_bytes() + MOST_REPLY_BYTES,  # the input comes in the reply
+    )
     key = f"{keys.pod_inputs(map_id)}:{job}:{index}"
     message = None
     while message is None:
@@ -95,10 +101,7 @@ def _fetch_code(link: Link, payload: bytes, folder: Path) -> Unpacked | None:
     code = parse_head(unseal(os.environ["ACTORQ_ENVIRONMENT"], payload)[0]).code
     if not code:
         return None
-    data = link.fetch(keys.code(code))
-    if data is None:
-        raise PoolError(f"The code bundle {code[:12]} is no longer on the server.")
-    return unpack(code, bytes(data), folder)
+    return unpack(code, fetch(code, link), folder)
 
 
 def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:

@@ -239,7 +239,7 @@ class Exchange:
         lease, _, attempt = member.rpartition(b":")
         args = [iso_now(), want, again, lease, attempt, message, b"0"]
         if frame.errors:
-            args[-1:] = _failures(self._environment, lease.decode(), frame, payload)
+            args[-1:] = _failures(self._environment, lease.decode(errors="replace"), frame, payload)
         return args, stores
 
     def _call(self, args: list[bytes], stores: list[Store]) -> Any:

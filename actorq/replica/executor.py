@@ -12,7 +12,8 @@ import asyncio
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,18 @@ from actorq.broker.commands import Argument
 from actorq.broker.linger import Linger
 from actorq.broker.wire import Link, Store
 from actorq.environment import ActorEnvironment
-from actorq.errors import ActorqError, CodecError
+from actorq.errors import ActorqError, CodecError, PoolError
 from actorq.frames import Frame, parse_head, split
 from actorq.isolation import Isolation
 from actorq.log import logger
+from actorq.maps.sizing import MAX_INPUTS
 from actorq.replica import deadlines
 from actorq.replica.caches import CacheTeller
 from actorq.replica.exchange import Done, Exchange, Taken
+from actorq.replica.inputs import LARGE_BYTES, decoded, each_packed, is_single
 from actorq.replica.lifecycle import Lifecycle
 from actorq.replica.runner import Prepared, Run, Stop
-from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, TIMEOUT, Slot
+from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, UNKNOWN, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.replica.tight import TightRun
 from actorq.replica.versions import Versions
@@ -92,6 +95,7 @@ class Executor:
         self._run: Run | None = None
         self._lease = b""
         self._stopped_early = False  # the lease was cancelled while its code was loaded
+        self._decoding = False  # the inputs of a lease: the handler may raise
         self._untidy = False  # a lease has run, and `_tidy_up` has not
         self._waiting = False  # inside the wait on the mailbox, where the handler may raise
         self._draining = False
@@ -140,6 +144,7 @@ class Executor:
                 self._waiting = False
                 raise _Leave
         if run is None:
+            self._stop_decoding(request)
             return
         if draining or request == LATE:
             self._sync(run)
@@ -156,6 +161,12 @@ class Executor:
             if run.armed:
                 run.armed = False
                 raise Stop(failure.CANCELLED)
+
+    def _stop_decoding(self, request: int) -> None:
+        """Raises `Stop` out of the decoding of inputs that takes too long."""
+        if self._decoding and request in (TIMEOUT, MEMORY) and self._slot.request_of == self._slot.input:
+            self._decoding = False
+            raise Stop(failure.TIMEOUT)
 
     # -- what kinds of executors do in their own ways ------------------------------------------------------------------
 
@@ -188,11 +199,36 @@ class Executor:
 
     def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         """A lease, ready to run."""
-        inputs, whole = codec.unpack_each(packed)
+        inputs, whole = self._decoded(prepared, packed)
         reset = self._isolation.after_input
-        if whole and reset is None and TightRun.suits(prepared):
+        if whole and reset is None and TightRun.suits(prepared, inputs):
             return TightRun(prepared, inputs, self._slot)
         return Run(prepared, inputs, self._slot, reset)
+
+    def _decoded(self, prepared: Prepared, packed: memoryview) -> tuple[Sequence[Any], bool]:
+        """The inputs of a lease, as `inputs.decoded` gives them; where that takes too long, each decodes itself."""
+        if (prepared.head.timeout is None and len(packed) <= LARGE_BYTES) or is_single(packed):
+            return decoded(packed)
+        with self._as_input(prepared.head.timeout):
+            try:
+                self._decoding = True
+                return decoded(packed)
+            except Stop:
+                return each_packed(packed), False
+            finally:
+                self._decoding = False
+
+    @contextmanager
+    def _as_input(self, timeout: float | None) -> Iterator[None]:
+        """To the supervisor an input runs, nobody knows which: what takes too long is ended, with its process."""
+        slot, now = self._slot, time.monotonic_ns()
+        slot.begin_lease(1, now, timeout)
+        slot.begin_input(UNKNOWN, now)
+        try:
+            yield
+        finally:
+            self._stopped_early |= slot.request == CANCEL and slot.request_of == slot.lease
+            slot.end_lease()
 
     def _rest(self) -> bool:
         """There is nothing to run now. Returns whether the replica has to say that it is idle, since it was not."""
@@ -270,10 +306,14 @@ class Executor:
         self._untidy = True
         self._stopped_early = False
         try:
+            if len(member) > NAME_BYTES:
+                raise PoolError(f"The id of a lease has {len(member)} characters, and may have {NAME_BYTES}.")
             prepared, packed = self._open(payload)
             run = self._run_of(prepared, packed)
         except ActorqError as error:
             return member, self._refused(payload, error), payload
+        except Exception as error:  # whatever bytes of anybody's make fail here, the replica lives on
+            return member, self._refused(payload, _refusal(error)), payload
         self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run, self._lease = run, member
         self._isolation.task = prepared.head.task
@@ -332,16 +372,12 @@ class Executor:
             return prepared
         parsed = parse_head(head) if prepared is None else prepared.head
         # imports and start hooks of the user's: what ends the process is charged to the lease, and can be stopped
-        slot = self._slot
-        slot.begin_lease(1, time.monotonic_ns(), None)
-        try:
+        with self._as_input(None):
             function = self._versions.function(parsed.code, parsed.task)
-        finally:
-            self._stopped_early = slot.request == CANCEL and slot.request_of == slot.lease
-            slot.end_lease()
         if prepared is None or prepared.task is not function:  # a version may be forgotten, and come anew
             anew = self._isolation.after_input is not None
-            prepared = self._prepared[head] = Prepared(function, parsed, packed=head, anew=anew)
+            with self._as_input(parsed.timeout) if len(head) > LARGE_BYTES else nullcontext():
+                prepared = self._prepared[head] = Prepared(function, parsed, packed=head, anew=anew)
             if len(self._prepared) > _PREPARED_MAPS:
                 self._prepared.popitem(last=False)
         prepared.version = self._versions.current
@@ -353,6 +389,7 @@ class Executor:
             count = len(codec.split_list(bytes(split(payload)[1])))
         except CodecError:
             count = 1
+        count = count if count <= MAX_INPUTS else 1  # no lease of ours has more, and each gets the error
         data = failure.describe(error) | {"final": True, "traceback": ""}
         outputs = codec.pack([None] * count)
         errors = dict.fromkeys(range(count), data)
@@ -407,6 +444,11 @@ class Executor:
         if frame is not None:
             self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=False)
         return answer
+
+
+def _refusal(error: Exception) -> PoolError:
+    logger().error("lease_unreadable", exc_info=error)
+    return PoolError(f"The lease cannot be run: {type(error).__name__}: {error!s:.300}")
 
 
 def flush_streams() -> None:

@@ -19,6 +19,7 @@ from actorq.isolation.fork import Forker
 from actorq.isolation.reset import own_modules
 from actorq.ping import PING, answer
 from actorq.replica.executor import Executor, flush_streams
+from actorq.replica.inputs import Packed
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import MEMORY, SLOT_BYTES, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
@@ -183,8 +184,7 @@ class ForkingExecutor(Executor):
             raise Stop(failure.TIMEOUT)
 
     def _run_in_child(self, head: bytes, item: bytes) -> tuple[dict[str, Any] | None, bytes]:
-        inputs, _ = codec.unpack_each(codec.join_list([item]))
-        self._run = run = Run(self._prepare(head), inputs, self._slot, None)
+        self._run = run = Run(self._prepare(head), [Packed(item)], self._slot, None)
         run.run(self._event_loop)
         frame = run.take(self._worker)
         flush_streams()

@@ -10,13 +10,62 @@ The part is in a single state, replaced in one step.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import length_hint
 from typing import Any
 
+from actorq import codec
+from actorq.errors import CodecError
+
 #: inputs of one part: with 512 to 8,192 a lease took as long, with 32,768 1.1 times that
 PART = 2048
+
+#: inputs of more bytes than this on average are decoded one by one; fewer are decoded in an instant, whatever they are
+LARGE_BYTES = 1 << 14
+
+
+#: how a list of one element begins in msgpack
+_ONE = 0x91
+
+
+class Packed:
+    """An input that is to be decoded when it runs: the time that takes, and the error it may be, are its own."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = data
+
+    def value(self) -> Any:
+        """Raises `CodecError`."""
+        return codec.unpack(self._data)
+
+
+def is_single(packed: memoryview) -> bool:
+    """Whether a packed list begins as one of one element."""
+    return len(packed) > 0 and packed[0] == _ONE
+
+
+def decoded(packed: memoryview) -> tuple[Sequence[Any], bool]:
+    """The inputs in a packed list, and whether all are decoded: none is if one cannot be, or if there is only one, or
+    if they are large.
+
+    Raises `CodecError` for what is no list.
+    """
+    if is_single(packed):
+        return [Packed(packed[1:])], False  # without a copy
+    count, _ = codec.list_header(packed)
+    if len(packed) <= LARGE_BYTES * max(count, 1):
+        with contextlib.suppress(CodecError):
+            return codec.unpack_sequence(packed), True
+    return each_packed(packed), False
+
+
+def each_packed(packed: memoryview) -> list[Packed]:
+    """The inputs in a packed list, each to be decoded when it runs. Raises `CodecError` for what is no list."""
+    return [Packed(part) for part in codec.split_list(bytes(packed))]
 
 
 class Inputs:

@@ -21,7 +21,6 @@ from typing import Any
 
 import redis
 
-from actorq import codec
 from actorq.frames import parse_head
 from actorq.replica import deadlines
 from actorq.replica.caches import CacheTeller
@@ -166,7 +165,7 @@ class Lane(Executor):
             return super()._prepare(head)
 
     def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
-        inputs, _ = codec.unpack_each(packed)
+        inputs, _ = self._decoded(prepared, packed)
         return LoopRun(prepared, inputs, self._slot, self._shared_loop, self._inbox, self.on_wake)
 
     def _read_mail(self) -> Any:

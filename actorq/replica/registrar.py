@@ -276,7 +276,9 @@ class Registrar(threading.Thread):
         def handle(message: Any) -> None:
             try:
                 command = parse_payload(message)
-            except ValueError:
+            except (ValueError, RecursionError):
+                command = None
+            if not isinstance(command, dict):
                 logger().warning("command_unreadable", worker=name)
                 return
             self._watched.command(name, command)

@@ -21,7 +21,7 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.frames import CALL, LENGTH, ONE, STAR, Frame, Head
-from actorq.replica.inputs import Inputs
+from actorq.replica.inputs import Inputs, Packed
 from actorq.replica.memory import stopped_for
 from actorq.replica.slots import Slot
 from actorq.settings import settings
@@ -30,6 +30,8 @@ from actorq.settings import settings
 _TIGHT_SECONDS = 50e-6
 #: types of constants that no input can change
 _UNCHANGEABLE = frozenset({int, float, bool, str, bytes, type(None)})
+#: arguments of one call that a range may stand for
+_MOST_ARGUMENTS = 1000
 #: how long coroutines that an input left behind may take to be cancelled, seconds
 _CANCEL_SECONDS = 1.0
 
@@ -76,10 +78,17 @@ class Prepared:
         return self.task(*args, **{**codec.unpack(self.head.kwargs), **kwargs})
 
 
+def _few(values: range) -> range:
+    """The arguments of a call. A range, of a few bytes, may stand for more of them than there is memory."""
+    if values[:_MOST_ARGUMENTS] != values:
+        raise CodecError(f"The input is {values}, which is too long for the arguments of a call.")
+    return values
+
+
 #: how an input becomes the arguments of a call, by the mode of its map
 _UNPACKING: dict[int, Callable[[Callable[..., Any]], Callable[[Any], Any]]] = {
     ONE: lambda function: function,
-    STAR: lambda function: lambda value: function(*value),
+    STAR: lambda function: lambda value: function(*(_few(value) if type(value) is range else value)),
     CALL: lambda function: lambda value: function(*value[0], **value[1]),
 }
 
@@ -175,9 +184,9 @@ class Run:
         for value in self._inputs:
             slot.begin_input(len(outputs), now())
             try:
-                if type(value) is CodecError:
-                    raise value  # an input that cannot be decoded fails alone
                 self.armed = True
+                if type(value) is Packed:
+                    value = value.value()  # noqa: PLW2901 - one that cannot be decoded fails alone
                 output = call(value)
                 self.armed = False
             except BaseException as error:

@@ -14,8 +14,10 @@ import zlib
 from typing import Final
 
 _NAME_AT: Final = 256
-_SENT_AT: Final = 640
-_REPORT_AT: Final = 1024
+#: the longest name of a lease, "<lease>:<attempt>"; ours have some hundred bytes
+NAME_BYTES: Final = 384
+_SENT_AT: Final = _NAME_AT + NAME_BYTES
+_REPORT_AT: Final = _SENT_AT + NAME_BYTES
 #: the report on the caches: some forty functions and twenty values
 REPORT_BYTES: Final = 15 * 1024
 SLOT_BYTES: Final = _REPORT_AT + REPORT_BYTES
@@ -154,8 +156,9 @@ class Slot:
     def _put(self, at: int, length: int, name: bytes) -> None:
         cells, size = self.cells, len(name)
         cells[length] = 0
-        self._page[at : at + size] = name
-        cells[length] = size
+        if size <= NAME_BYTES:  # else it is none of ours, and is not run
+            self._page[at : at + size] = name
+            cells[length] = size
 
     def begin_input(self, position: int, since: int) -> None:
         cells = self.cells

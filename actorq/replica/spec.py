@@ -26,7 +26,7 @@ MAP_GONE = 43
 class ExecutorSpec:
     """What one executor is told when it is forked."""
 
-    url: str
+    url: str = field(repr=False)  # it may hold a password
     environment: str
     #: its names as RQ workers, one a lane
     workers: list[str]
@@ -61,7 +61,7 @@ class ZygoteSpec:
 class SupervisorSpec:
     """What one supervisor runs."""
 
-    url: str
+    url: str = field(repr=False)  # it may hold a password
     replicas: int
     zygote: ZygoteSpec
 

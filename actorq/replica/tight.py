@@ -29,9 +29,12 @@ class TightRun(Run):
         self._results = Outputs()
 
     @staticmethod
-    def suits(prepared: Prepared) -> bool:
+    def suits(prepared: Prepared, inputs: Sequence[Any]) -> bool:
         """Whether it can run a task whose inputs are tiny."""
-        return prepared.tight and prepared.head.timeout is None and prepared.head.mode != CALL and not prepared.is_async
+        head = prepared.head
+        if not prepared.tight or head.timeout is not None or head.mode == CALL or prepared.is_async:
+            return False
+        return head.mode != STAR or range not in set(map(type, inputs))  # which may be very many arguments
 
     @property
     def done(self) -> int:

@@ -18,10 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from actorq import bundle
-from actorq.broker import keys
 from actorq.broker.wire import Link
 from actorq.environment import ActorEnvironment, Environment
-from actorq.errors import CodecError, PoolError
+from actorq.errors import PoolError
 from actorq.isolation import Isolation
 from actorq.isolation.reset import own_modules
 from actorq.log import logger
@@ -105,7 +104,7 @@ class Versions:
         if name not in tasks:
             known = ", ".join(sorted(tasks)) or "none"
             raise PoolError(
-                f"Environment {self._known[code].environment.name!r} of this replica declares no task {name!r} "
+                f"Environment {self._known[code].environment.name!r} of this replica declares no task {name!r:.200} "
                 f"(it has: {known}). Replicas import a script under the name it would have as a module, and, "
                 'without an `if __name__ == "__main__":`, only up to its first map; start them with the same code.'
             )
@@ -153,10 +152,7 @@ class Versions:
                 "This replica runs only the code of its image, and the map sent its own: start the replica with "
                 "--bundles, or declare code='image'."
             )
-        data = self._link().fetch(keys.code(code))
-        if data is None:
-            raise CodecError(f"The code bundle {code[:12]} is no longer on the server.")
-        unpacked = bundle.unpack(code, bytes(data), self._scratch / code[:16])
+        unpacked = bundle.unpack(code, bundle.fetch(code, self._link()), self._scratch / code[:16])
         name = self._known[""].environment.name
         declared, Environment._declared = Environment._declared, {}
         placeholder = _Version(environment=self._known[""].environment, folder=str(unpacked.folder))

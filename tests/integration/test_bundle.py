@@ -20,6 +20,8 @@ from actorq.settings import settings
 from tests import tasks
 from tests.conftest import ROOT, eventually
 
+ONE, TWO = "the first key of two", "the second key of two"
+
 SCRIPT = """
     import os
     from actorq import ActorEnvironment, actor_cache
@@ -278,11 +280,11 @@ def test_a_bundle_that_was_tampered_with_is_not_run(shipped: Shipped) -> None:
 
 
 def test_a_replica_with_a_key_runs_only_what_is_signed_with_it(server: str, tmp_path: Path) -> None:
-    pool = Shipped(server, tmp_path, ACTORQ_SIGNING_KEY="one")
+    pool = Shipped(server, tmp_path, ACTORQ_SIGNING_KEY=ONE)
     try:
-        assert pool.run(ACTORQ_SIGNING_KEY="one")[0][0] == "1"
+        assert pool.run(ACTORQ_SIGNING_KEY=ONE)[0][0] == "1"
         with pytest.raises(AssertionError, match="is not signed with the key of this replica"):
-            pool.run(factor=3, ACTORQ_SIGNING_KEY="two")
+            pool.run(factor=3, ACTORQ_SIGNING_KEY=TWO)
         with pytest.raises(AssertionError, match="is not signed with the key of this replica"):
             pool.run(factor=4)
     finally:
@@ -300,7 +302,7 @@ def test_code_lies_there_with_the_signature_of_whoever_signs(server: str, monkey
         return bytes(link.command("GET", keys.code(packed.code)))
 
     link = Link(server, patience=0)
-    unsigned, one, two = bring(""), bring("one"), bring("two")
+    unsigned, one, two = bring(""), bring(ONE), bring(TWO)
     assert len({unsigned, one, two}) == 3
     assert bring("") == two  # who does not sign breaks nothing for who does
     link.close()

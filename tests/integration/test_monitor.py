@@ -202,6 +202,11 @@ def test_the_exporter_tells_depths_and_that_the_server_is_gone(worker: Worker) -
         assert found["actorq_live_replicas plain idle"] == 2
         assert found["actorq_broker_up"] == 1
         assert get(port, "/readyz")[0] == 200
+        with redis.Redis.from_url(worker.url) as client:
+            client.hset("aq:map:odd", mapping={"done": "\x1b[2J"})
+            client.zadd("aq:maps:plain", {"odd": time.time() + 100})
+        assert samples(get(port, "/metrics")[1])["actorq_maps plain"] == 1
+        assert process.stderr.readline() == "odd cannot be read in full: done is '\\x1b[2J', no whole number\n"
         worker.stop_server()
         assert samples(get(port, "/metrics")[1])["actorq_broker_up"] == 0
         assert get(port, "/readyz")[0] == 503

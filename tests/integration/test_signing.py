@@ -12,6 +12,7 @@ from actorq.settings import settings
 from tests import tasks
 from tests.conftest import Worker
 
+KEY = "0123456789abcdef"
 SetKey = Callable[[str | None], None]
 
 
@@ -29,8 +30,8 @@ def set_key(monkeypatch: pytest.MonkeyPatch, on_server: str) -> SetKey:
 
 @pytest.fixture
 def worker(set_key: SetKey, on_server: str) -> Iterator[Worker]:
-    """A worker whose key is "one", as is this program's."""
-    set_key("one")
+    """A worker whose key is `KEY`, as is this program's."""
+    set_key(KEY)
     started = Worker(on_server, replicas=1)
     started.wait_ready(1)
     yield started
@@ -43,7 +44,7 @@ def test_maps_and_calls_signed_with_the_replicas_key_are_run(worker: Worker) -> 
     assert tasks.double.remote(4) == 8
 
 
-@pytest.mark.parametrize("key", ["two", None])
+@pytest.mark.parametrize("key", ["another key of some length", None])
 def test_what_is_signed_otherwise_is_refused_and_says_what_to_set(
     worker: Worker, set_key: SetKey, key: str | None
 ) -> None:

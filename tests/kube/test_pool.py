@@ -87,13 +87,13 @@ def test_what_a_template_no_longer_has_goes_from_the_pods(
 
 def test_replicas_read_a_changed_secret(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     before, names = {pid for _, pid in pods.warm.map(range(60))}, replica_pods(on_cluster)
-    monkeypatch.setenv("ACTORQ_SIGNING_KEY", "new")
+    monkeypatch.setenv("ACTORQ_SIGNING_KEY", "a new key for all")
     shutdown()
     settings.cache_clear()
     pods.pool.up()
     assert eventually(lambda: not names & replica_pods(on_cluster), timeout=20)
     assert not before & {pid for _, pid in pods.warm.map(range(60))}
-    assert on_cluster.secret("actorq-pool-pods")["signing-key"] == "new"
+    assert on_cluster.secret("actorq-pool-pods")["signing-key"] == "a new key for all"
 
 
 def test_another_ttl_is_told_to_the_keeper_and_restarts_nothing(

@@ -13,10 +13,12 @@ from actorq.frames import split
 from actorq.seal import seal, unseal
 from actorq.settings import settings
 
+KEY = "0123456789abcdef"
+
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ACTORQ_SIGNING_KEY", "one")
+    monkeypatch.setenv("ACTORQ_SIGNING_KEY", KEY)
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -58,7 +60,7 @@ def test_a_lease_of_another_environment_is_refused() -> None:
 def test_a_lease_without_a_signature_is_refused_by_who_has_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     set_key(monkeypatch, None)
     payload = b"".join(seal("env", *SEALED))
-    set_key(monkeypatch, "one")
+    set_key(monkeypatch, KEY)
     with pytest.raises(PoolError, match="not signed"):
         unseal("env", payload)
 

@@ -17,7 +17,7 @@ from actorq.lease import Counters
 from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer
 from actorq.progress import _Line
 from actorq.replica import hugepages
-from actorq.settings import masked, settings
+from actorq.settings import settings
 
 
 def rebuilt(error: BaseException) -> Exception:
@@ -181,21 +181,6 @@ def test_another_protocol_version_is_refused() -> None:
         parse_frame(plain)
     with pytest.raises(PoolError, match="protocol 99"):
         parse_head(msgpack.packb([99, "something", "new"]))
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://:secret@h/0",
-        "rediss://user:secret@h:1",
-        "x redis://u:secret@h y",
-        "redis://:p@secret@h",
-        "unix:///x.sock?password=secret&db=1",
-    ],
-)
-def test_passwords_are_masked(url: str) -> None:
-    assert "secret" not in masked(url)
-    assert "***" in masked(url)
 
 
 def test_settings_refuse_what_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:

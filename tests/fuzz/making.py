@@ -1,0 +1,236 @@
+"""Values and bytes to try: good ones of every kind, the same with damage, and some that were made to hurt."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import pathlib
+import uuid
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from actorq import codec
+from tests.fuzz.work import Access, Colour, Model, OwnError, Point
+
+#: bytes of a case, at most: what takes time or memory in proportion shows with few
+MOST_BYTES = 1 << 15
+#: what hashes of numbers are taken modulo
+_MERSENNE = (1 << 61) - 1
+#: bytes that begin something in msgpack, or nothing
+_HEADERS = bytes((*range(0x80, 0xA3), *range(0xC0, 0xE0), 0x00, 0x7F, 0xFF))
+_TEXTS = ("", "a", "é", "\U0001f600", "\udcff", "\x00", "\x1b[2J", "x" * 300, "__notes__", "9" * 5000, "redis://u:p@h")
+
+
+class Maker:
+    """Makes cases from one random generator; the same ones from the same."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+
+    # -- values --------------------------------------------------------------------------------------------------------
+
+    def value(self, depth: int = 4) -> Any:
+        """A value of ours, in which others lie."""
+        random = self.random
+        if depth <= 0 or random.random() < 0.4:
+            return self.scalar()
+        count = random.choice((0, 1, 1, 2, 3, 5, 20))
+        inner: list[Callable[[], Any]] = [
+            lambda: [self.value(depth - 1) for _ in range(count)],
+            lambda: tuple(self.value(depth - 1) for _ in range(count)),
+            lambda: {self.key(): self.value(depth - 1) for _ in range(count)},
+            lambda: {self.number() for _ in range(count)},
+            lambda: frozenset(self.number() for _ in range(count)),
+            lambda: Point(self.value(depth - 1), self.value(depth - 1)),
+            lambda: Model.model_construct(name=self.text(), size=self.value(depth - 1)),
+        ]
+        return random.choice(inner)()
+
+    def scalar(self) -> Any:
+        random = self.random
+        kinds: list[Callable[[], Any]] = [
+            lambda: random.choice((None, True, False, 0, -1, 1.5, float("nan"), float("inf"), -0.0)),
+            lambda: random.getrandbits(random.choice((7, 31, 63, 64, 200, 5000))) * random.choice((1, -1)),
+            self.text,
+            lambda: random.randbytes(random.choice((0, 1, 40, 300))),
+            lambda: decimal.Decimal(random.choice(("0", "-1.50", "NaN", "sNaN", "Infinity", "1E+999999", "1E-999999"))),
+            lambda: uuid.UUID(int=random.getrandbits(128)),
+            lambda: pathlib.Path(self.text().replace("\x00", "") or "."),
+            lambda: dt.datetime.fromtimestamp(random.randrange(1 << 32), random.choice((None, dt.UTC))),
+            lambda: dt.timedelta(seconds=random.randrange(-(10**9), 10**9)),
+            lambda: dt.date.fromordinal(random.randrange(1, 3_000_000)),
+            lambda: dt.time(random.randrange(24), fold=random.randrange(2)),
+            lambda: complex(random.random(), float("nan")),
+            lambda: range(random.randrange(100), random.choice((5, 10**6, 10**30)), random.choice((1, -3, 10**20))),
+            lambda: random.choice((Colour.RED, Colour.BLUE, Access.READ, Access.READ | Access.WRITE)),
+            lambda: np.zeros(random.randrange(20), dtype=random.choice(("i1", "<f8", ">u4", "M8[s]", "c16"))),
+            lambda: np.zeros((2, 0, 3), dtype=[("a", "i4"), ("b", "S3")]),
+            lambda: np.float32(1.5),
+        ]
+        return random.choice(kinds)()
+
+    def text(self) -> str:
+        return self.random.choice(_TEXTS) + self.random.choice(("", str(self.random.randrange(100))))
+
+    def key(self) -> Any:
+        """What a dict may hold."""
+        return self.random.choice((self.number, self.text, lambda: (self.number(), self.text())))()
+
+    def number(self) -> Any:
+        """What a set may hold. Its hash is the same in every process, so that the set is, too."""
+        random = self.random
+        kinds: list[Callable[[], Any]] = [
+            lambda: random.randrange(1000),
+            lambda: (random.randrange(10), 1.5),
+            lambda: uuid.UUID(int=random.getrandbits(128)),
+            lambda: frozenset((random.randrange(10), 7)),
+            lambda: Point(random.randrange(10), 1),
+            lambda: decimal.Decimal(random.randrange(100)),
+        ]
+        return random.choice(kinds)()
+
+    # -- bytes ---------------------------------------------------------------------------------------------------------
+
+    def packed(self) -> bytes:
+        """A packed value, good or not."""
+        return self._one_of(
+            (self.good, 4),
+            (lambda: self.damaged(self.good()), 4),
+            (lambda: self.node(6), 3),
+            (self.deep, 2),
+            (self.colliding, 1),
+            (lambda: self.random.randbytes(self.random.randrange(60)), 1),
+        )[:MOST_BYTES]
+
+    def packed_list(self) -> bytes:
+        """A packed list, good or not."""
+        return self._one_of(
+            (lambda: codec.pack([self.value(2) for _ in range(self.random.randrange(5))]), 4),
+            (lambda: codec.pack(range(self.random.choice((0, 3, 1000, 10**12)))), 1),
+            (lambda: codec.join_list([self.packed() for _ in range(self.random.randrange(4))]), 3),
+            (lambda: self.damaged(codec.pack([self.value(2) for _ in range(3)])), 2),
+            (self.packed, 1),
+        )[:MOST_BYTES]
+
+    def good(self) -> bytes:
+        return codec.pack(self.value())
+
+    def node(self, depth: int) -> bytes:
+        """Something that begins like msgpack. It may not be what it says it is."""
+        random, parts = self.random, [bytes([self.random.choice(_HEADERS)])]
+        for _ in range(random.choice((0, 0, 1, 2, 4))):
+            parts.append(random.choice((b"", b"\x01", b"\xff\xff\xff\xff", random.randbytes(3))))
+            if depth:
+                parts.append(random.choice((self.node, self.extension))(depth - 1))
+        return b"".join(parts)
+
+    def extension(self, depth: int) -> bytes:
+        inside = self.node(depth - 1) if depth > 0 and self.random.random() < 0.6 else self.good()
+        return _extension(self.random.choice((*range(1, 21), 0, 127)), inside)
+
+    def deep(self) -> bytes:
+        """Levels and levels, around something that may be wrong."""
+        random = self.random
+        data = random.choice((b"\x01", b"\xa1\xff", b"\xa3\xed\xa0\x80", b"\xc1", b"\x91", self.good()))
+        for _ in range(random.choice((3, 20, 99, 150, 400))):
+            if len(data) >= MOST_BYTES:
+                break
+            wrapped = b"\x91" * random.choice((0, 1, 1, 2, 500)) + data
+            data = _extension(random.choice((1, 1, 1, 2, 3)), b"\x91" + wrapped) if random.random() < 0.9 else wrapped
+        return data
+
+    def colliding(self) -> bytes:
+        """A set or dict of many keys that have one hash, or are one."""
+        random, count = self.random, self.random.choice((100, 200, 1000))
+        make: Callable[[int], Any] = random.choice(
+            (
+                lambda i: _MERSENNE * (i + 1),
+                lambda i: decimal.Decimal(_MERSENNE * (i + 1)),
+                lambda i: (_MERSENNE * (i % 4), -_MERSENNE * (i // 4 % 4), _MERSENNE * (i // 16)),
+                lambda i: frozenset((_MERSENNE * i,)),
+                lambda i: Point(_MERSENNE * i),
+                lambda i: i % 3,
+                lambda i: float(2 ** (61 * (i % 16))),
+            )
+        )
+        parts = [codec.pack(make(i)) for i in range(count)]
+        if random.random() < 0.5:
+            return _extension(random.choice((2, 3)), codec.join_list(parts))
+        header = bytes(msgpack.Packer().pack_map_header(count))
+        return header + b"".join(part + b"\xc0" for part in parts)
+
+    def damaged(self, data: bytes) -> bytes:
+        """`data` with one to four changes."""
+        random = self.random
+        for _ in range(random.choice((1, 1, 1, 2, 4))):
+            at = random.randrange(len(data) + 1)
+            end = min(len(data), at + random.choice((1, 1, 2, 8, 100)))
+            data = random.choice(
+                (
+                    data[:at] + bytes([random.choice(_HEADERS)]) + data[at + 1 :],
+                    data[:at] + random.randbytes(1) + data[at + 1 :],
+                    data[:at] + data[end:],
+                    data[:at] + data[at:end] * random.choice((2, 2, 50)) + data[end:],
+                    data[:at],
+                    data[:at] + b"\xff\xff\xff\xff" + data[at:],
+                    data + data[at:end],
+                )
+            )
+        return data[:MOST_BYTES]
+
+    def failure(self) -> dict[Any, Any]:
+        """What a frame tells of an exception."""
+        random = self.random
+        error = random.choice(
+            (ValueError(self.value(2)), OwnError(1, hint="h"), OSError(2, "no", "f"), KeyError("k"), StopIteration(1))
+        )
+        told: dict[Any, Any] = {
+            "kind": random.choice(("error", "error", "error", "timeout", "lost", "cancelled", "damaged", "x")),
+            "module": type(error).__module__,
+            "type": type(error).__qualname__,
+            "message": self.text(),
+            "args": codec.pack(list(error.args)),
+            "state": codec.pack(vars(error)),
+            "traceback": self.text(),
+            "final": random.random() < 0.5,
+        }
+        for name in random.sample(sorted(told), random.choice((0, 0, 1, 2))):
+            told[name] = random.choice(
+                (
+                    None,
+                    5,
+                    "text",
+                    b"bytes",
+                    [],
+                    {},
+                    self.good(),
+                    self.packed(),
+                    self.text(),
+                    codec.pack({"__notes__": 5}),
+                )
+            )
+        return told
+
+    def odd_text(self) -> bytes:
+        """A field of Redis, text most of the time."""
+        return self._one_of(
+            (lambda: str(self.random.randrange(10**6)).encode(), 4),
+            (lambda: self.text().encode(errors="surrogateescape"), 3),
+            (lambda: self.damaged(b'{"functions": [{"function": "f", "hits": 1, "entries": 2}], "values": []}'), 2),
+            (lambda: b"2026-01-01T00:00:00Z", 1),
+            (lambda: self.random.randbytes(10), 1),
+            (lambda: b"t[%d:%d]" % (self.random.randrange(9), self.random.choice((9, 10**6, 10**20))), 2),
+        )
+
+    def _one_of(self, *choices: tuple[Callable[[], bytes], int]) -> bytes:
+        makes, weights = zip(*choices, strict=True)
+        make: Callable[[], bytes] = self.random.choices(makes, weights)[0]
+        return make()
+
+
+def _extension(code: int, data: bytes) -> bytes:
+    return bytes(msgpack.packb(msgpack.ExtType(code, data)))

@@ -83,7 +83,7 @@ def pack(environment: Environment) -> Bundle:
     manifest = {"modules": sorted(main_module()[0] if name == "__main__" else name for name in declaring)}
     archive = _archive(files, json.dumps(manifest).encode())
     code = hashlib.sha256(archive).hexdigest()
-    return Bundle(code=code, data=_MAGIC + _signature(archive) + archive)
+    return Bundle(code=code, data=_MAGIC + _signatures(archive)[0] + archive)
 
 
 class Courier:
@@ -121,8 +121,14 @@ def fetch(code: str, link: Link) -> bytes:
     return bytes(data)
 
 
-def unpack(code: str, data: bytes, folder: Path) -> Unpacked:
+def unpack(code: str, data: bytes, folder: Path, *, vouched: bool = False) -> Unpacked:
     """Checks a bundle and writes it into `folder`.
+
+    Args:
+        code: its name, the hash of the archive.
+        data: as it is on the server.
+        folder: where to.
+        vouched: a signed lease has named it, so its own signature, which a pod cannot check, may be any.
 
     Raises `PoolError` when it is not what its name says, or is not signed with this replica's key.
     """
@@ -130,7 +136,7 @@ def unpack(code: str, data: bytes, folder: Path) -> Unpacked:
     if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(archive).hexdigest() != code:
         raise PoolError(f"The code bundle {code[:12]} is damaged, or not what its name says: it was not run.")
     given = data[len(_MAGIC) : _HEAD_BYTES]
-    if settings().signing_key is not None and not hmac.compare_digest(given, _signature(archive)):
+    if not vouched and not any(hmac.compare_digest(given, each) for each in _signatures(archive)):
         raise PoolError(
             f"The code bundle {code[:12]} is not signed with the key of this replica: it was not run. "
             "Set the same ACTORQ_SIGNING_KEY where the map is started."
@@ -233,6 +239,7 @@ def _archive(files: dict[str, Path], manifest: bytes) -> bytes:
     return archive
 
 
-def _signature(archive: bytes) -> bytes:
-    key = settings().signing_key
-    return bytes(32) if key is None else hmac.new(key.encode(), archive, hashlib.sha256).digest()
+def _signatures(archive: bytes) -> list[bytes]:
+    """Of the keys of this program: the first one is that of its own bundles. All zeros where it has none."""
+    keys = settings().signing_keys
+    return [hmac.digest(key, b"actorq bundle\0" + archive, "sha256") for key in keys] or [bytes(32)]

@@ -27,7 +27,7 @@ import msgpack
 
 from actorq import extensions as ext
 from actorq.errors import CodecError
-from actorq.names import loaded_object
+from actorq.nameable import loaded_object
 from actorq.nesting import (
     COUNTED,
     FEW_EXTENSIONS,

@@ -23,7 +23,8 @@ from actorq.errors import (
     TaskError,
     TaskTimeoutError,
 )
-from actorq.names import loaded_object, public_module
+from actorq.nameable import loaded_object
+from actorq.names import public_module
 
 #: characters of a message and of a traceback that travel; an exception may hold a whole document
 _MESSAGE_LIMIT, _TRACEBACK_LIMIT = 10_000, 60_000

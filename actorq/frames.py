@@ -31,9 +31,6 @@ LENGTH = struct.Struct(">I")
 #: length of the head, _PLAIN, PROTOCOL, start, count, busy; behind it the name of the replica
 _PLAIN_FRAME = struct.Struct(">IBBIId")
 _PLAIN = 0xC1
-#: in the length of a lease's head: a signature stands before it, see `seal`
-SIGNED = 1 << 31
-SIGNATURE_BYTES = 32
 _CODE = re.compile(r"[0-9a-f]{64}")
 
 #: seconds; it travels as nanoseconds in 64 bits
@@ -140,13 +137,11 @@ def join(head: bytes, items: bytes) -> bytes:
     return b"".join(join_parts(head, items))
 
 
-def split(message: bytes | bytearray) -> tuple[bytes, memoryview]:
+def split(message: bytes | bytearray | memoryview) -> tuple[bytes, memoryview]:
     """The head and the packed list. Raises `CodecError` for a message that was cut short."""
     begin = LENGTH.size
     if len(message) >= begin:
         length: int = LENGTH.unpack_from(message)[0]
-        if length >= SIGNED:
-            begin, length = begin + SIGNATURE_BYTES, length - SIGNED
         end = begin + length
         if end <= len(message):
             return bytes(message[begin:end]), memoryview(message)[end:]
@@ -181,7 +176,7 @@ def parse_head(head: bytes) -> Head:
     )
 
 
-def parse_frame(message: bytes | bytearray) -> Frame:
+def parse_frame(message: bytes | bytearray | memoryview) -> Frame:
     """The frame, every field of which is what it should be, but for the outputs, of which only the number is.
 
     Raises `PoolError` for another protocol version and `DamagedFrameError` for bytes that are no frame.
@@ -192,13 +187,13 @@ def parse_frame(message: bytes | bytearray) -> Frame:
     if version != PROTOCOL:
         raise _foreign(version)
     end = LENGTH.size + length
-    replica = message[_PLAIN_FRAME.size : end].decode(errors="replace")
+    replica = bytes(message[_PLAIN_FRAME.size : end]).decode(errors="replace")
     if not _PLAIN_FRAME.size <= end <= len(message):
         raise DamagedFrameError("The frame cannot be read: it is cut short.")
     return _checked(start, count, busy, replica, {}, memoryview(message)[end:])
 
 
-def _parse_frame_with_errors(message: bytes | bytearray) -> Frame:
+def _parse_frame_with_errors(message: bytes | bytearray | memoryview) -> Frame:
     replica = "?"
     try:
         head, outputs = split(message)

@@ -10,16 +10,19 @@ libraries, is not to be had.
 from __future__ import annotations
 
 import contextlib
-import dis
 import sys
 from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from actorq.errors import DeclarationError
-from actorq.names import installed, public_module
+from actorq.errors import CodecError, DeclarationError
+from actorq.names import installed, main_module, public_module
 
+#: characters of a module and a class in it
+_LONGEST_NAME = 1000
 _OURS = "actorq"
+#: the one module of ours whose classes tasks raise
+_ERRORS = "actorq.errors"
 _CALLABLES = (FunctionType, BuiltinFunctionType, type)
 
 #: top-level packages that were found
@@ -28,10 +31,42 @@ _known: set[str] = set()
 _looked_at: tuple[int, frozenset[str]] = (0, frozenset())
 
 
+def loaded_object(module: str, qualname: str) -> Any:
+    """`module.qualname` among the modules this process has already imported; never imports one.
+
+    Raises `CodecError` when it is not there.
+    """
+    if not (isinstance(module, str) and isinstance(qualname, str)) or len(module) + len(qualname) > _LONGEST_NAME:
+        raise CodecError("The data holds an object of a class whose name is none.")
+    found: Any = sys.modules.get(module)
+    if found is None and _is_main(module):
+        found = sys.modules["__main__"]
+    if found is None:
+        raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
+    if not may_be_named(module):
+        raise CodecError(
+            f"The data holds a {module}.{qualname}, and the code of the tasks does not import {module}: "
+            "import it in the module that declares them, or pass plain data."
+        )
+    for part in qualname.split("."):
+        # not getattr: a module's __getattr__ may import, a descriptor may run code
+        found = getattr(found, "__dict__", {}).get(part)
+    if found is None:
+        raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
+    return found
+
+
+def _is_main(module: str) -> bool:
+    try:
+        return main_module()[0] == module
+    except DeclarationError:
+        return False
+
+
 def may_be_named(module: str) -> bool:
     """Whether data may hold objects of the classes of `module`."""
     top = _top(module)
-    if top in _known or top in sys.stdlib_module_names:
+    if top in _known or top in sys.stdlib_module_names or module == _ERRORS:
         return True
     _look_again()
     return top in _known
@@ -88,7 +123,7 @@ def _imported_inside(value: Any, module: str) -> Iterator[str]:
     """What a function, a task, a cached function or a class of `module` imports when it runs."""
     kind = type(value)
     if _top(kind.__module__) == _OURS:
-        value = vars(value).get("__wrapped__")
+        value = getattr(value, "__wrapped__", None)  # of a task, or of what @actor_cache made
     if type(value) is FunctionType:
         yield from _imported_by(value.__code__)
     elif issubclass(kind, type) and value.__module__ == module:
@@ -99,6 +134,8 @@ def _imported_inside(value: Any, module: str) -> Iterator[str]:
 
 def _imported_by(code: CodeType) -> Iterator[str]:
     """What a function imports when it runs."""
+    import dis  # seldom needed, and 3 ms
+
     for instruction in dis.get_instructions(code):
         if instruction.opname == "IMPORT_NAME":
             yield str(instruction.argval)

@@ -11,14 +11,11 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from actorq.errors import CodecError, DeclarationError
+from actorq.errors import DeclarationError
 
 #: what RQ, a Kubernetes label and a Redis key can all carry
 _ENVIRONMENT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-#: characters of a module and a class in it
-_LONGEST_NAME = 1000
 _MAP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -64,33 +61,6 @@ def main_module() -> tuple[str, str | None]:
 def public_module(module: str) -> str:
     """The name `module` has in every process."""
     return main_module()[0] if module == "__main__" else module
-
-
-def loaded_object(module: str, qualname: str) -> Any:
-    """`module.qualname` among the modules this process has already imported; never imports one.
-
-    Raises `CodecError` when it is not there.
-    """
-    if not (isinstance(module, str) and isinstance(qualname, str)) or len(module) + len(qualname) > _LONGEST_NAME:
-        raise CodecError("The data holds an object of a class whose name is none.")
-    found: Any = sys.modules.get(module)
-    if found is None and _is_main(module):
-        found = sys.modules["__main__"]
-    if found is None:
-        raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
-    for part in qualname.split("."):
-        # not getattr: a module's __getattr__ may import, a descriptor may run code
-        found = getattr(found, "__dict__", {}).get(part)
-    if found is None:
-        raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
-    return found
-
-
-def _is_main(module: str) -> bool:
-    try:
-        return main_module()[0] == module
-    except DeclarationError:
-        return False
 
 
 def installed(file: str) -> bool:

@@ -40,6 +40,8 @@ class Settings:
     redis_secret: str | None = None
     #: secret that signs code bundles; a replica that has one refuses bundles signed with another, or not at all
     signing_key: str | None = None
+    #: in place of that where a single map is run: keys derived from it, as hex
+    map_keys: str | None = None
     #: seconds a stopping replica may finish its input, in place of what its environment declares
     drain_seconds: float | None = None
     #: bytes that a worker and its replicas may use together, in place of what their control group says
@@ -51,9 +53,20 @@ class Settings:
     #: what `@actor_cache` tells of its keys shows the arguments themselves
     cache_labels: bool = False
 
+    @property
+    def signs(self) -> bool:
+        """Whether leases and results are signed, and have to be."""
+        return self.signing_key is not None or self.map_keys is not None
+
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """The keys in `signing_key`, one a line: the first one signs, all are accepted."""
+        return tuple(key.encode() for key in _lines(self.signing_key))
+
     def __repr__(self) -> str:
         told = {each.name: getattr(self, each.name) for each in fields(self)}
-        told["signing_key"] = None if self.signing_key is None else "***"
+        for secret in ("signing_key", "map_keys"):
+            told[secret] = None if told[secret] is None else "***"
         shown = (f"{name}={masked(value) if isinstance(value, str) else value!r}" for name, value in told.items())
         return f"Settings({', '.join(shown)})"
 
@@ -87,12 +100,17 @@ def _guard(name: str) -> str | None:
     return None
 
 
+def _lines(text: str | None) -> list[str]:
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
 def _signing_key() -> str | None:
     key = _guard("ACTORQ_SIGNING_KEY")
     # once, by the program that was given it, and not by each of its replicas
-    if key is not None and len(key.encode()) < _LEAST_KEY_BYTES and "ACTORQ_REPLICA_OF" not in os.environ:
+    least = min((len(each.encode()) for each in _lines(key)), default=_LEAST_KEY_BYTES)
+    if least < _LEAST_KEY_BYTES and "ACTORQ_REPLICA_OF" not in os.environ:
         warnings.warn(
-            f"ACTORQ_SIGNING_KEY has {len(key.encode())} bytes, so few that it can be guessed: "
+            f"ACTORQ_SIGNING_KEY has {least} bytes, so few that it can be guessed: "
             "make one with `openssl rand -hex 32`.",
             RuntimeWarning,
             stacklevel=2,
@@ -131,11 +149,12 @@ def settings() -> Settings:
         pod_redis_url=_read("ACTORQ_POD_REDIS_URL"),
         redis_secret=_guard("ACTORQ_REDIS_SECRET"),
         signing_key=_signing_key(),
+        map_keys=_guard("ACTORQ_MAP_KEYS"),
         drain_seconds=_optional("ACTORQ_DRAIN_SECONDS"),
         memory_limit_bytes=_bytes("ACTORQ_MEMORY_LIMIT_BYTES"),
         redis_ca_file=_guard("ACTORQ_REDIS_CA_FILE"),
         replica_of=_read("ACTORQ_REPLICA_OF"),
         cache_labels=_read("ACTORQ_CACHE_LABELS") is not None,
     )
-    hide(found.redis_url, found.pod_redis_url, found.signing_key)
+    hide(found.redis_url, found.pod_redis_url, found.signing_key, found.map_keys)
     return found

@@ -8,6 +8,7 @@ from actorq.errors import CodecError
 from actorq.frames import DamagedFrameError, parse_frame
 from actorq.lease import NONE_RAN, HandedBack, Lives, Lost, Report, Results
 from actorq.log import logger
+from actorq.seal import unseal_results
 
 
 def submit_keys(map_id: str, env: str) -> list[str]:
@@ -31,23 +32,30 @@ def after(entry_id: bytes) -> bytes:
     return b"%b-%d" % (milliseconds, int(number) + 1)
 
 
-def parse_reports(entries: list[tuple[bytes, list[bytes]]], link: Link) -> list[Report]:
-    """The entries as reports, without those that nobody of ours can have written. `link` fetches a large frame."""
+def parse_reports(entries: list[tuple[bytes, list[bytes]]], link: Link, environment: str) -> list[Report]:
+    """The entries as reports, without those that nobody of ours can have written.
+
+    Args:
+        entries: as the server gave them.
+        link: fetches a large frame.
+        environment: where the leases run, which their results are signed for.
+    """
     reports = []
     for _, fields in entries:
         try:
-            reports.append(_parse(fields, link))
+            reports.append(_parse(fields, link, environment))
         except (ValueError, IndexError, TypeError, AttributeError):
             logger().warning("report_unreadable")
     return reports
 
 
-def _parse(fields: list[bytes], link: Link) -> Report:
+def _parse(fields: list[bytes], link: Link, environment: str) -> Report:
     """The layouts are at the head of `lua/_lib.lua`."""
     lease, kind, value = fields[1].decode(), fields[2], fields[3]
     if kind == b"f":
         try:
-            return Results(lease=lease, frame=parse_frame(blobs.receive(link, value)))
+            frame = parse_frame(unseal_results(environment, lease, blobs.receive(link, value)))
+            return Results(lease=lease, frame=frame)
         except CodecError as error:
             replica = error.replica if isinstance(error, DamagedFrameError) else "?"
             return Lost(lease=lease, reason=str(error), position=None, replica=replica, damaged=True)

@@ -35,7 +35,6 @@ from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
 from actorq.maps.share import Share
 from actorq.replica.spec import MAP_GONE
-from actorq.seal import seal
 from actorq.waiting import ready
 
 #: indexes of one Job, as Kubernetes limits them
@@ -257,11 +256,7 @@ class PodTransport(RedisTransport):
                 if lease.id not in job.open:
                     continue
                 key = f"{prefix}:{job.number}:{index}"
-                message = (
-                    lease.id.encode()
-                    + b"\0"
-                    + b"".join(seal(self._env, self._heads.of(final=lease.last_try), lease.inputs))
-                )
+                message = lease.id.encode() + b"\0" + b"".join(self._sealed(lease))
                 # DEL first: sent again after a lost reply, it must not be there twice
                 commands += [["DEL", key], ["RPUSH", key, message], ["EXPIRE", key, _INPUT_TTL]]
             self._submit.pipeline(commands)

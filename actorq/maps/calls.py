@@ -163,7 +163,7 @@ class Caller:
         lane.charged.clear()
         while True:
             final = attempt > options.retries
-            report = self._once(lane, seal(self._environment.name, self._heads.of(final=final, alone=alone), inputs))
+            report = self._once(lane, self._heads.of(final=final, alone=alone), inputs)
             match report:
                 case Results(frame=frame) if not frame.errors:
                     self._share.observe(frame.busy)
@@ -200,10 +200,11 @@ class Caller:
         except CodecError as error:
             raise CodecError(f"The output of {self._task.name} from {frame.replica} cannot be read: {error}") from None
 
-    def _once(self, lane: _Lane, payload: Parts) -> Report:
+    def _once(self, lane: _Lane, head: bytes, inputs: bytes) -> Report:
         """Submits one lease and waits for what becomes of it."""
         lane.serial += 1
         lease = f"{lane.id}-{lane.serial}"
+        payload = seal(self._environment.name, lease, head, inputs)
         self._submit(lane, lease, payload)
         suspect = False
         while True:
@@ -249,7 +250,7 @@ class Caller:
         entries = reply[0][1]
         lane.last = entries[-1][0]
         lane.frames += len(entries)
-        return parse_reports(entries, lane.link)
+        return parse_reports(entries, lane.link, self._environment.name)
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:
         """Renews the call and tells whether the server still knows its lease."""

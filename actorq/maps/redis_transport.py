@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from actorq import codec, failure
 from actorq.broker import blobs, keys, scripts
+from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
 from actorq.broker.commands import Argument, Command
 from actorq.broker.refusals import ServerFullError
@@ -97,7 +98,7 @@ class RedisTransport:
         args.append(b"%.6f" % served)
         stores: list[Store] = []
         for lease in leases:
-            parts = seal(self._env, self._heads.of(final=lease.last_try, alone=lease.alone), lease.inputs)
+            parts = self._sealed(lease)
             payload, store = blobs.send(parts, lease.id, lives=keys.LEASE_TTL_SECONDS)
             stores += store
             where = lease.replica.encode() or (b"1" if lease.front else b"")
@@ -198,10 +199,11 @@ class RedisTransport:
     def record(self, given_up: Sequence[GivenUp]) -> None:
         args: list[Argument] = [*keys.prefix(self._env), iso_now()]
         for each in given_up:
-            payload = b"".join(seal(self._env, self._heads.of(final=True), codec.join_list([each.input])))
+            failed, head = f"{each.lease}-{each.index}", self._heads.of(final=True)
+            payload = b"".join(seal(self._env, failed, head, codec.join_list([each.input])))
             description = f"{self._task}: {each.reason}"
             kept = payload if len(payload) < blobs.LARGE_BYTES else b""
-            args += (f"{each.lease}-{each.index}", description, failure.registered(each.reason), kept, each.replica)
+            args += (failed, description, failure.registered(each.reason), kept, each.replica)
         with contextlib.suppress(BrokerError):  # for operators; the caller gets its errors either way
             self._submit.call(scripts.FAIL, [], args)
 
@@ -274,7 +276,12 @@ class RedisTransport:
         entries = reply[0][1]
         self._last = entries[-1][0]
         self._trim = after(self._last)
-        return parse_reports(entries, self._submit)
+        return parse_reports(entries, self._submit, self._env)
+
+    def _sealed(self, lease: Lease) -> Parts:
+        """The payload of a lease."""
+        head = self._heads.of(final=lease.last_try, alone=lease.alone)
+        return seal(self._env, lease.id, head, lease.inputs)
 
 
 def describe_lease(task: str, lease: Lease) -> str:

@@ -21,6 +21,7 @@ from actorq.replica.runner import Prepared, Run
 from actorq.replica.slots import Slots
 from actorq.replica.spec import ZygoteSpec
 from actorq.replica.zygote import die_with_parent, prepare_process
+from actorq.seal import body
 
 
 def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
@@ -29,7 +30,7 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
     try:
         for target in spec.targets:
             import_target(target)
-        head, inputs = split(payload)
+        head, inputs = split(body(payload))
         parsed = parse_head(head)
         tasks = {name: task for env in Environment.of(spec.environment or "") for name, task in env.tasks.items()}
         if parsed.task not in tasks:

@@ -32,7 +32,8 @@ from actorq.pool.once import run_input
 from actorq.replica.importing import Target
 from actorq.replica.spec import MAP_GONE, ZygoteSpec
 from actorq.replica.zygote import prepare_process
-from actorq.seal import unseal
+from actorq.seal import body, seal_results, unseal
+from actorq.settings import settings
 
 #: one wait for the input, seconds; then it is asked whether the map still lives
 _WAIT_SECONDS = 10
@@ -70,7 +71,7 @@ def main() -> int:
     pod = socket.gethostname()
     logger().info("input_started", lease=lease.decode())
     with tempfile.TemporaryDirectory(prefix="actorq-code-") as folder:
-        outcome = _run(payload, pod, _fetch_code(link, payload, Path(folder)))
+        outcome = _run(payload, pod, _fetch_code(link, lease.decode(), payload, Path(folder)))
     if outcome is None:
         return _TERMINATED
     if not _lives(link, map_id):
@@ -96,16 +97,17 @@ def _lives(link: Link, map_id: str) -> bool:
     return False
 
 
-def _fetch_code(link: Link, payload: bytes, folder: Path) -> Unpacked | None:
+def _fetch_code(link: Link, lease: str, payload: bytes, folder: Path) -> Unpacked | None:
     """The code that came with the map, unpacked into `folder`; None where it is in the image."""
-    code = parse_head(unseal(os.environ["ACTORQ_ENVIRONMENT"], payload)[0]).code
+    code = parse_head(unseal(os.environ["ACTORQ_ENVIRONMENT"], lease, payload)[0]).code
     if not code:
         return None
-    return unpack(code, fetch(code, link), folder)
+    return unpack(code, fetch(code, link), folder, vouched=settings().map_keys is not None)
 
 
 def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
-    message, stores = blobs.send((frame,), lease, 1, 0)
+    parts = seal_results(os.environ["ACTORQ_ENVIRONMENT"], lease, (frame,))
+    message, stores = blobs.send(parts, lease, 1, 0)
     for store in stores:
         link.command("SET", store.key, b"".join(store.parts), "EX", store.seconds)
     return ["l", lease, "f", message]
@@ -113,7 +115,7 @@ def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
 
 def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str] | None:
     """The frame of the input's result, or why there is none; None when the pod was told to stop first."""
-    timeout = parse_head(split(payload)[0]).timeout
+    timeout = parse_head(split(body(payload))[0]).timeout
     read, write = os.pipe()
     sys.stdout.flush()
     child = os.fork()
@@ -172,7 +174,7 @@ def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
         sys.path.insert(0, str(Path.cwd() if code is None else code.folder))
         spec = ZygoteSpec(targets=targets, environment=os.environ["ACTORQ_ENVIRONMENT"], path=sys.path, argv=[""])
         prepare_process(spec)
-        for secret in ("ACTORQ_REDIS_URL", "ACTORQ_SIGNING_KEY"):  # the parent's
+        for secret in ("ACTORQ_REDIS_URL", "ACTORQ_SIGNING_KEY", "ACTORQ_MAP_KEYS"):  # the parent's
             os.environ.pop(secret, None)
         frame = run_input(spec, payload, pod)
         pipes.say(write, frame.packed())

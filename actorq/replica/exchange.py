@@ -29,7 +29,7 @@ from actorq.frames import Frame, parse_head
 from actorq.log import logger
 from actorq.replica import deadlines
 from actorq.replica.slots import Slot
-from actorq.seal import seal, unseal
+from actorq.seal import seal, seal_results, unseal
 
 #: how long an answer that is needed before its time, and should be here, is waited for, seconds
 _EARLY_SECONDS = 0.3
@@ -235,8 +235,9 @@ class Exchange:
             return [iso_now(), want, again, b"", b"", b"", b"0"], []
         member, frame, payload = done
         self._uncounted = frame
-        message, stores = blobs.send(frame.parts(), member, frame.start)
         lease, _, attempt = member.rpartition(b":")
+        parts = seal_results(self._environment, lease.decode(errors="replace"), frame.parts())
+        message, stores = blobs.send(parts, member, frame.start)
         args = [iso_now(), want, again, lease, attempt, message, b"0"]
         if frame.errors:
             args[-1:] = _failures(self._environment, lease.decode(errors="replace"), frame, payload)
@@ -295,7 +296,7 @@ class Exchange:
 def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[bytes]:
     """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
     try:
-        head, items = unseal(environment, payload)  # what is not signed must not be signed here
+        head, items = unseal(environment, lease, payload)  # what is not signed must not be signed here
         parsed, inputs = parse_head(head), codec.split_list(bytes(items))
     except ActorqError:  # the payload itself is what failed
         return [b"0"]
@@ -306,7 +307,7 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
         error, position = frame.errors[at], frame.start + at
         text = error.get("traceback") or f"{error['kind']}: {error['message']}"
         description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
-        again = b"".join(seal(environment, head, codec.join_list([inputs[position]])))
+        again = b"".join(seal(environment, f"{lease}-{position}", head, codec.join_list([inputs[position]])))
         kept = again if len(again) < blobs.LARGE_BYTES else b""
         told = failure.registered(text)
         fields += (f"{lease}-{position}".encode(), description.encode(errors="replace"), told, kept)

@@ -39,7 +39,7 @@ from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.replica.tight import TightRun
 from actorq.replica.versions import Versions
 from actorq.replica.wear import Wear
-from actorq.seal import unseal
+from actorq.seal import body, seal_results, unseal
 from actorq.settings import settings
 
 #: how long a flush in the middle of a task may hold up the task, seconds
@@ -308,7 +308,7 @@ class Executor:
         try:
             if len(member) > NAME_BYTES:
                 raise PoolError(f"The id of a lease has {len(member)} characters, and may have {NAME_BYTES}.")
-            prepared, packed = self._open(payload)
+            prepared, packed = self._open(member, payload)
             run = self._run_of(prepared, packed)
         except ActorqError as error:
             return member, self._refused(payload, error), payload
@@ -355,14 +355,15 @@ class Executor:
         self._draining = self.worn_out = True
         self._sync(run)
 
-    def _open(self, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
+    def _open(self, member: bytes, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
         """What runs a lease, and its inputs, packed."""
         last = self._last
         if last is not None and last.version is self._versions.current and payload.startswith(last.prefix):
             return last, memoryview(payload)[len(last.prefix) :]
-        head, packed = unseal(self._spec.environment, payload)
+        lease = member.rpartition(b":")[0].decode(errors="replace")
+        head, packed = unseal(self._spec.environment, lease, payload)
         prepared = self._prepare(head)
-        if settings().signing_key is None:  # else each lease has a signature of its own, which must be looked at
+        if not settings().signs:  # else each lease has a signature of its own, which must be looked at
             self._last = prepared
         return prepared, packed
 
@@ -386,7 +387,7 @@ class Executor:
     def _refused(self, payload: bytes | bytearray, error: ActorqError) -> Frame:
         """A frame in which every input fails with `error`."""
         try:
-            count = len(codec.split_list(bytes(split(payload)[1])))
+            count = len(codec.split_list(bytes(split(body(payload))[1])))
         except CodecError:
             count = 1
         count = count if count <= MAX_INPUTS else 1  # no lease of ours has more, and each gets the error
@@ -436,7 +437,9 @@ class Executor:
         if frame is None:
             args += (0, 0, b"")
         else:
-            message, stores = blobs.send(frame.parts(), self._lease, frame.start)
+            lease = self._lease.rpartition(b":")[0].decode(errors="replace")
+            parts = seal_results(self._spec.environment, lease, frame.parts())
+            message, stores = blobs.send(parts, self._lease, frame.start)
             args += (frame.start, frame.start + frame.count, message)
         must = self._draining or self.worn_out or self._wear.stopped_for_memory
         args += ("" if end is None else end, "1" if must else "")

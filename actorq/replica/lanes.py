@@ -152,9 +152,9 @@ class Lane(Executor):
                 self._has_turn = False
                 self._turns.leave()
 
-    def _open(self, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
+    def _open(self, member: bytes, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
         self._last = None  # every lease has to wait for its turn
-        return super()._open(payload)
+        return super()._open(member, payload)
 
     def _prepare(self, head: bytes) -> Prepared:
         if not self._has_turn:

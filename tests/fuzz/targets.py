@@ -120,7 +120,7 @@ def try_frame(case: bytes) -> bool:
     ledger._sizer.size = lambda remaining, replicas: 3  # type: ignore[method-assign]
     leases = ledger.offer(1, 0.0)
     entries = [(b"1-0", [b"l", lease.id.encode(), b"f", REFERENCE + b"aq:blob:it"]) for lease in leases]
-    book(ledger, refused(lambda: parse_reports(entries, link), PoolError)[1] or [])
+    book(ledger, refused(lambda: parse_reports(entries, link, "e"), PoolError)[1] or [])
     return not bad
 
 
@@ -158,7 +158,7 @@ def try_entry(case: bytes) -> bool:
     ledger = Ledger("m", MemorySource(iter(range(6)), 6), MapOptions(environment="e", head=Head(task="t")))
     for lease in ledger.offer(1, 0.0):
         fields[1] = lease.id.encode() if fields[1] == b"m-1" else fields[1]
-    bad, reports = refused(lambda: parse_reports([(b"1-0", fields)], link), PoolError)
+    bad, reports = refused(lambda: parse_reports([(b"1-0", fields)], link, "e"), PoolError)
     book(ledger, reports or [])
     return not bad and bool(reports)
 

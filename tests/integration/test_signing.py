@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
 
-from actorq import PoolError
+from actorq import CodecError, PoolError, codec
+from actorq.broker import keys
+from actorq.frames import Frame
 from actorq.settings import settings
 from tests import tasks
-from tests.conftest import Worker
+from tests.conftest import Worker, eventually
 
 KEY = "0123456789abcdef"
 SetKey = Callable[[str | None], None]
@@ -48,10 +51,11 @@ def test_maps_and_calls_signed_with_the_replicas_key_are_run(worker: Worker) -> 
 def test_what_is_signed_otherwise_is_refused_and_says_what_to_set(
     worker: Worker, set_key: SetKey, key: str | None
 ) -> None:
+    """By the replica's own words, or, where these are signed with a key that is not known here, by ours."""
     set_key(key)
-    with pytest.raises(PoolError, match="ACTORQ_SIGNING_KEY"):
+    with pytest.raises((PoolError, CodecError), match="ACTORQ_SIGNING_KEY"):
         list(tasks.double.map(range(10)))
-    with pytest.raises(PoolError, match="ACTORQ_SIGNING_KEY"):
+    with pytest.raises((PoolError, CodecError), match="ACTORQ_SIGNING_KEY"):
         tasks.double.remote(4)
 
 
@@ -62,3 +66,97 @@ def test_a_refused_lease_is_not_kept_as_one_that_was_signed(worker: Worker, set_
         tasks.double.remote(4)
     with redis.Redis.from_url(on_server) as client:
         assert client.zcard("rq:failed:plain") == 0
+
+
+# -- who can write to the server, and has no key -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def suspended(worker: Worker) -> Iterator[redis.Redis]:
+    """The server, whose replicas take nothing until `rq resume`."""
+    with redis.Redis.from_url(worker.url) as client:
+        client.set(keys.SUSPENDED, "1")
+        yield client
+
+
+def waiting(client: redis.Redis, map_id: str) -> list[bytes]:
+    """Keys of the leases of a map that wait."""
+    assert eventually(lambda: client.llen(keys.wait(map_id)) > 0)
+    leases: Any = client.lrange(keys.wait(map_id), 0, -1)
+    return [keys.job(lease.decode()).encode() for lease in leases]
+
+
+def exchange(client: redis.Redis, a: bytes, b: bytes) -> None:
+    """The payloads of two leases change places."""
+    first, second = client.hget(a, "aq"), client.hget(b, "aq")
+    client.hset(a, "aq", second)
+    client.hset(b, "aq", first)
+
+
+def test_leases_that_change_places_are_refused(suspended: redis.Redis) -> None:
+    outputs = tasks.wait.map([0.0, 0.01])
+    first, second = waiting(suspended, outputs.map_id)
+    exchange(suspended, first, second)
+    suspended.delete(keys.SUSPENDED)
+    with pytest.raises(PoolError, match="not for this place"):
+        list(outputs)
+
+
+def test_a_lease_of_one_map_is_not_run_in_another(suspended: redis.Redis) -> None:
+    one, other = tasks.wait.map([0.0]), tasks.wait.map([0.01])
+    exchange(suspended, waiting(suspended, one.map_id)[0], waiting(suspended, other.map_id)[0])
+    suspended.delete(keys.SUSPENDED)
+    for outputs in (one, other):
+        with pytest.raises(PoolError, match="not for this place"):
+            list(outputs)
+
+
+def test_outputs_that_somebody_invents_are_not_taken(suspended: redis.Redis) -> None:
+    outputs = tasks.wait.map([0.0])
+    [job] = waiting(suspended, outputs.map_id)
+    forged = Frame(start=0, count=1, busy=0.0, replica="r", errors={}, outputs=codec.pack([666])).packed()
+    lease = job.decode().removeprefix("rq:job:")
+    suspended.xadd(keys.out(outputs.map_id), {"l": lease, "f": forged})
+    assert eventually(lambda: outputs.stats().leases > 1)  # it runs elsewhere
+    suspended.delete(keys.SUSPENDED)
+    assert list(outputs) == [0.0]
+
+
+def test_results_of_another_lease_are_not_taken(worker: Worker) -> None:
+    """Recorded where they were right, and told of an input that waits."""
+    with redis.Redis.from_url(worker.url) as client:
+        earlier = tasks.wait.map([0.5], map_id="earlier")
+        frames: list[bytes] = []
+        while not frames:
+            frames = [fields[b"f"] for _, fields in client.xrange(keys.out("earlier")) if b"f" in fields]
+        assert list(earlier) == [0.5]
+        client.set(keys.SUSPENDED, "1")
+        outputs = tasks.wait.map([0.0])
+        [job] = waiting(client, outputs.map_id)
+        client.xadd(keys.out(outputs.map_id), {"l": job.decode().removeprefix("rq:job:"), "f": frames[0]})
+        assert eventually(lambda: outputs.stats().leases > 1)
+        client.delete(keys.SUSPENDED)
+        assert list(outputs) == [0.0]
+
+
+def test_results_of_replicas_without_a_key_are_refused_and_say_what_to_set(on_server: str, set_key: SetKey) -> None:
+    keyless = Worker(on_server, replicas=1)
+    keyless.wait_ready(1)
+    set_key(KEY)
+    with pytest.raises(CodecError, match="ACTORQ_SIGNING_KEY"):
+        list(tasks.double.map([1]))
+    with pytest.raises(CodecError, match="ACTORQ_SIGNING_KEY"):
+        tasks.double.remote(1)
+    keyless.stop()
+
+
+def test_a_key_is_changed_without_a_pause(on_server: str, set_key: SetKey) -> None:
+    new = "fedcba9876543210"
+    set_key(f"{new}\n{KEY}")
+    worker = Worker(on_server, replicas=1)
+    worker.wait_ready(1)
+    for mine in (f"{KEY}\n{new}", f"{new}\n{KEY}", new):
+        set_key(mine)
+        assert list(tasks.double.map([1, 2])) == [2, 4]
+        assert tasks.double.remote(3) == 6
+    worker.stop()

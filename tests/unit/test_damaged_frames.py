@@ -103,14 +103,14 @@ def test_no_entry_of_a_stream_raises(fields: list[bytes], value: bytes) -> None:
     for kind in (b"f", b"c", b"x"):
         for entry in (fields, [b"l", b"m-1", kind, value, *fields], [b"l", value, kind, *fields]):
             with contextlib.suppress(PoolError):  # another version of actorq
-                parse_reports([(b"1-0", entry)], link)
+                parse_reports([(b"1-0", entry)], link, "e")
 
 
 def test_a_damaged_frame_is_told_as_one_that_names_its_replica() -> None:
     link: Any = Silent()
     damaged = frame_of(0, 1, 0.5, "replica-7", {0: "text"})
     entries = [(b"1-0", [b"l", b"m-1", b"f", data]) for data in (damaged, b"", b"\xff\xff\xff\xffaq:blob:gone")]
-    reports = parse_reports(entries, link)
+    reports = parse_reports(entries, link, "e")
     assert [(type(report), report.lease) for report in reports] == [(Lost, "m-1")] * 3
     assert [report.replica for report in reports if isinstance(report, Lost) and report.damaged] == [
         "replica-7",
@@ -249,6 +249,6 @@ def test_notes_that_are_none_are_left_out() -> None:
 
 def test_a_good_frame_is_one() -> None:
     link: Any = Silent()
-    (report,) = parse_reports([(b"1-0", [b"l", b"m-1", b"f", frame_of(0, 1, 0.5, "r", {0: NOTED})])], link)
+    (report,) = parse_reports([(b"1-0", [b"l", b"m-1", b"f", frame_of(0, 1, 0.5, "r", {0: NOTED})])], link, "e")
     assert isinstance(report, Results)
     assert report.frame.errors == {0: NOTED}

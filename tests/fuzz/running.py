@@ -9,6 +9,7 @@ it, so a loop in C is found as well. Memory is the most that the process ever ha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -135,7 +136,8 @@ def _be_child(seed: int, begin: int, end: int, deadline: float, page: mmap.mmap,
 
 def _bound() -> None:
     """What the child may take, and what it may say."""
-    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
+    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     quiet = os.open(os.devnull, os.O_WRONLY)

@@ -6,6 +6,7 @@ long, or much memory, or ends the process, see `running.py`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import io
@@ -180,16 +181,23 @@ def make_lease(maker: Maker) -> bytes:
 
 
 @cache
+def scratch() -> Path:
+    """A folder that goes with the program, also what a child that was killed has left in it."""
+    folder = tempfile.mkdtemp(prefix="actorq-fuzz-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+@cache
 def executor() -> Executor:
     """One without a server."""
-    scratch = tempfile.mkdtemp(prefix="actorq-fuzz-")
     spec = ExecutorSpec(
         url="redis://127.0.0.1:1/0",
         environment=work.env.name,
         workers=["w"],
         lease_seconds=2,
         isolation="none",
-        scratch=f"{scratch}/w",
+        scratch=str(scratch() / "w"),
     )
     return Executor(spec, "w", Slot(memoryview(bytearray(SLOT_BYTES))))
 
@@ -243,7 +251,7 @@ def make_bundle(maker: Maker) -> bytes:
 
 def try_bundle(case: bytes) -> bool:
     code = hashlib.sha256(case).hexdigest()
-    outside = Path(tempfile.mkdtemp(prefix="actorq-fuzz-"))
+    outside = Path(tempfile.mkdtemp(dir=scratch()))
     try:
         folder = outside / "scratch" / "code"
         bad, _ = refused(lambda: bundle.unpack(code, bundle._MAGIC + bytes(32) + case, folder), PoolError)

@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 from tests.fuzz.running import case_of
 from tests.fuzz.targets import TARGETS
 
-#: of each target; they take some 15 s
-CASES = 1000
+#: of each target; they take some 10 s
+CASES = 700
 SEED = 16
 
 

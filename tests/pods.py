@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -30,6 +31,19 @@ def crashes(x: int) -> int:
     if x == 1:
         os.kill(os.getpid(), signal.SIGSEGV)
     return x
+
+
+@regular.task(timeout=5.0)
+def speaks(how: str) -> None:
+    """Says much on stderr, and ends as it is told."""
+    sys.stderr.write("much more than a pipe holds\n" * 10_000)
+    sys.stderr.write('{"event": "of our own", "level": "info"}\nthe last words\nof the task\n')
+    sys.stderr.flush()
+    if how == "exit":
+        os._exit(3)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
 
 
 @regular.task(timeout=1.0)

@@ -40,8 +40,12 @@ def keep(environment: str, ttl: float, redis_url: str | None) -> None:
     """Wait until nobody has used an environment for a while. The keeper of a pool made on demand."""
     from actorq.keeper import keep as keep_pool
 
+    def address() -> str:
+        settings.cache_clear()  # the file of the Secret may hold another one by now
+        return server_url(redis_url)
+
     configure_later("auto", "info")
-    keep_pool(server_url(redis_url), environment, ttl)
+    keep_pool(address, environment, ttl)
 
 
 @click.command(name="run-input", hidden=True)

@@ -9,7 +9,8 @@ import pytest
 
 from actorq import DeclarationError
 from actorq.kube.api import KubeApi, KubernetesError
-from tests.kube.fake import FakeCluster, Fault
+from tests.kube.apiserver import Fault
+from tests.kube.fake import FakeCluster
 
 SECRET = {"metadata": {"name": "s"}, "stringData": {}}
 

@@ -64,8 +64,8 @@ def large(size: int) -> bytes:
 
 
 @regular.task
-def login(_: int) -> str | None:
-    return os.environ.get("ACTORQ_REDIS_URL")
+def login(_: int) -> list[str]:
+    return [name for name in os.environ if name.startswith(("ACTORQ_REDIS", "ACTORQ_SIGNING"))]
 
 
 @bounded.task

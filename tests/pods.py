@@ -75,6 +75,11 @@ def span(_: int) -> tuple[float, float]:
     return begin, time.time()
 
 
+@no_image.task
+def served(x: int) -> int:
+    return x
+
+
 @pool.task
 def warm(x: int) -> tuple[int, int]:
     time.sleep(0.01)

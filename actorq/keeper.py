@@ -40,17 +40,19 @@ def keep(
     address: Callable[[], str],
     environment: str,
     ttl: float,
+    away: float = AWAY_SECONDS,
     *,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Returns when `environment` has been idle for so many seconds as its last map wanted, as far as the server knows,
-    or when the server has been away for as long, and for `AWAY_SECONDS`.
+    or when the server has been away for as long, and for `away` seconds.
 
     Args:
         address: tells the server's address; it may become another one.
         environment: its name.
         ttl: the seconds, where no map has said them.
+        away: seconds after which a server that does not answer is taken for gone.
 
     For a server that has forgotten everything, time counts from when this was seen.
     """
@@ -67,7 +69,7 @@ def keep(
                 ttl = float(link.command("GET", keys.ttl(environment)) or ttl)
             except (BrokerError, DeclarationError) as error:
                 logger().warning("broker_unreachable", error=str(error))
-                event, seconds, limit = "broker_gone", clock() - reached, max(ttl, AWAY_SECONDS)
+                event, seconds, limit = "broker_gone", clock() - reached, max(ttl, away)
             else:
                 reached = clock()
                 event, limit = "pool_idle", ttl

@@ -35,8 +35,9 @@ def scale(environment: str, replicas: int, namespace: str | None) -> None:
 @click.command(hidden=True)
 @click.argument("environment")
 @click.option("--ttl", type=click.FloatRange(min=1), required=True, help="Seconds without use after which it ends.")
+@click.option("--away", type=click.FloatRange(min=1), required=True, help="Seconds after which a server is gone.")
 @redis_url
-def keep(environment: str, ttl: float, redis_url: str | None) -> None:
+def keep(environment: str, ttl: float, away: float, redis_url: str | None) -> None:
     """Wait until nobody has used an environment for a while. The keeper of a pool made on demand."""
     from actorq.keeper import keep as keep_pool
 
@@ -45,7 +46,7 @@ def keep(environment: str, ttl: float, redis_url: str | None) -> None:
         return server_url(redis_url)
 
     configure_later("auto", "info")
-    keep_pool(address, environment, ttl)
+    keep_pool(address, environment, ttl, away)
 
 
 @click.command(name="run-input", hidden=True)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actorq.environment import ActorEnvironment
+from actorq.keeper import AWAY_SECONDS
 from actorq.kube.address import PodAddress
 from actorq.kube.api import KubeApi, Manifest
 from actorq.kube.deadline import put_off
@@ -43,7 +44,7 @@ def keeper_job(environment: ActorEnvironment, ttl: float, address: PodAddress, s
     template = pod_template(
         environment,
         labels=labels,
-        command=["actorq", "keep", environment.name, "--ttl", str(ttl)],
+        command=["actorq", "keep", environment.name, "--ttl", str(ttl), "--away", str(AWAY_SECONDS)],
         env=[],
         secrets=address.secrets(secret, signing=False),
         grace_seconds=_GRACE_SECONDS,

@@ -143,7 +143,7 @@ def test_the_command_reads_the_address_again_at_every_look(
     monkeypatch.setenv("ACTORQ_REDIS_URL_FILE", str(file))
     seen: list[str] = []
 
-    def look(address: Callable[[], str], environment: str, ttl: float) -> None:
+    def look(address: Callable[[], str], environment: str, ttl: float, away: float) -> None:
         seen.append(address())
         file.write_text("redis://second:1/0")
         seen.append(address())
@@ -151,7 +151,7 @@ def test_the_command_reads_the_address_again_at_every_look(
     monkeypatch.setattr("actorq.keeper.keep", look)
     settings.cache_clear()
     try:
-        assert CliRunner().invoke(main, ["keep", "e", "--ttl", "30"]).exit_code == 0
+        assert CliRunner().invoke(main, ["keep", "e", "--ttl", "30", "--away", "60"]).exit_code == 0
     finally:
         settings.cache_clear()
     assert seen == ["redis://first:1/0", "redis://second:1/0"]

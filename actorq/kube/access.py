@@ -107,10 +107,10 @@ class MapLogin:
         if not self._refused:
             (self._makers or link).command("ACL", "DELUSER", self._user)
 
-    def hurry(self, patience: float) -> None:
-        """Tries for no longer than that from now on."""
+    def hurry(self, seconds: float) -> None:
+        """From now on nothing takes longer than `seconds` in all. Any thread may call it."""
         if self._makers is not None:
-            self._makers.patience = min(self._makers.patience, patience)
+            self._makers.hurry(seconds)
 
     def close(self) -> None:
         if self._makers is not None:

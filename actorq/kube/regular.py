@@ -57,6 +57,8 @@ STREAM_WINDOW = 100
 #: seconds to keep trying a busy API server: for a look, which the heartbeat waits behind, or at the map's end; for a
 #: new Job, which may pass slow webhooks; and how long in all it may be away before the map fails
 _LOOK_PATIENCE, _MAKE_PATIENCE, _API_AWAY_SECONDS = 3.0, 10.0, 300.0
+#: seconds in all for the login of a map that is to end
+_LAST_PATIENCE = 1.0
 #: commands written to the server at once
 _PIPELINED = 256
 #: how often Jobs are looked at, seconds, and how long nothing may start before pods are
@@ -216,7 +218,7 @@ class PodTransport(RedisTransport):
 
     def hurry(self) -> None:
         super().hurry()
-        self._login.hurry(seconds)
+        self._login.hurry(_LAST_PATIENCE)
         self._api.patience = _LOOK_PATIENCE
 
     def record(self, given_up: Sequence[GivenUp]) -> None:

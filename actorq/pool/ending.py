@@ -12,6 +12,7 @@ import select
 from pathlib import Path
 
 from actorq import failure
+from actorq.masking import masked, printable
 
 #: of what a process wrote last, so many lines and characters are told; of a log Kubernetes keeps 80 and 2,048
 _LAST_LINES, _LAST_CHARACTERS = 20, 2000
@@ -82,7 +83,7 @@ class Stderr:
 def with_last_lines(how: str, said: str) -> str:
     """`how` a process ended, and the last lines of what it said."""
     lines = [line for line in said.rstrip().splitlines() if not _is_event(line)][-_LAST_LINES:]
-    text = "\n".join(lines)[-_LAST_CHARACTERS:].strip()
+    text = printable(masked("\n".join(lines)), lines=True)[-_LAST_CHARACTERS:].strip()
     if "\n" in text:
         return f"{how}. It wrote last:\n{text}"
     return f"{how}: {text}" if text else how

@@ -48,6 +48,13 @@ def test_a_few_last_lines_are_kept_without_our_own_news() -> None:
     assert len(with_last_lines("ended", "x" * 100_000)) < 2100
 
 
+def test_what_is_kept_shows_no_password_and_nothing_that_a_terminal_obeys() -> None:
+    told = with_last_lines("ended", "\x1b[31mred\x1b[0m\nredis://me:hidden@host:6379/0")
+    assert "\x1b" not in told
+    assert "hidden" not in told
+    assert "redis://me:***@host" in told
+
+
 def test_a_child_that_writes_more_than_a_pipe_holds_is_not_held_up(capfd: pytest.CaptureFixture[str]) -> None:
     stderr = Stderr()
     child = os.fork()

@@ -30,9 +30,10 @@ demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once pe
 test: $(VENV)/.test tools lint types  ## lint, types, and the whole test suite against a real server
 	$(BIN)/python -m pytest
 
-test-cluster: $(VENV)/.test tools  ## chart, pools and regular tasks on the cluster of the current KUBECONFIG
+test-cluster: $(VENV)/.test cluster-tools  ## chart, pools and regular tasks on the cluster of the current KUBECONFIG
 	@kubectl version >/dev/null 2>&1 || .tools/bin/kubectl version >/dev/null 2>&1 || \
-		{ echo "SKIPPED: no cluster answers; set KUBECONFIG" >&2; exit 0; }; \
+		{ echo "SKIPPED: no cluster answers; set KUBECONFIG to one whose user may create and delete namespaces, and" \
+		"all in them. tests/cluster/conftest.py says what else counts." >&2; exit 0; }; \
 	ACTORQ_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -p no:randomly -n 0
 
 SECONDS ?= 60
@@ -52,7 +53,7 @@ bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 bench-leaks: $(VENV)/.test  ## what an input sees of the one before it, here and on the peers (installs them in .peers)
 	$(BIN)/python -m benchmarks.leaks
 
-bench-cluster: $(VENV)/.test tools  ## actors beside regular tasks on the cluster of the current KUBECONFIG
+bench-cluster: $(VENV)/.test cluster-tools  ## actors beside regular tasks on the cluster of the current KUBECONFIG
 	$(BIN)/python -m benchmarks.cluster
 
 clean:           ## removes the environment and all caches

@@ -182,14 +182,14 @@ def registered(text: str) -> bytes:
     return base64.b64encode(zlib.compress(f"{text.rstrip()}\n\n{_REQUEUE}".encode(errors="replace")))
 
 
-def exit_reason(status: int) -> str:
-    """A wait status as a person reads it."""
+def exit_reason(status: int, *, guess: bool = True) -> str:
+    """A wait status as a person reads it. `guess`: what may have sent a SIGKILL."""
     import os
     import signal
 
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-        hint = " (out of memory?)" if number == signal.SIGKILL and sys.platform == "linux" else ""
+        hint = " (out of memory?)" if guess and number == signal.SIGKILL and sys.platform == "linux" else ""
         return f"killed by {name}{hint}"
     return f"exited with status {os.WEXITSTATUS(status)}"

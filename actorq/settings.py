@@ -36,6 +36,8 @@ class Settings:
     kubernetes_namespace: str | None = None
     #: the server as pods reach it, where that differs from `redis_url`
     pod_redis_url: str | None = None
+    #: the same server with a login that may make others, for the pods of regular tasks
+    acl_url: str | None = None
     #: NAME/KEY of a Secret that holds the server's address for pods
     redis_secret: str | None = None
     #: secret that signs code bundles; a replica that has one refuses bundles signed with another, or not at all
@@ -147,6 +149,7 @@ def settings() -> Settings:
         broker_timeout=_optional("ACTORQ_BROKER_TIMEOUT") or 60.0,
         kubernetes_namespace=_guard("ACTORQ_KUBERNETES_NAMESPACE"),
         pod_redis_url=_read("ACTORQ_POD_REDIS_URL"),
+        acl_url=_guard("ACTORQ_ACL_URL"),
         redis_secret=_guard("ACTORQ_REDIS_SECRET"),
         signing_key=_signing_key(),
         map_keys=_guard("ACTORQ_MAP_KEYS"),
@@ -156,5 +159,5 @@ def settings() -> Settings:
         replica_of=_read("ACTORQ_REPLICA_OF"),
         cache_labels=_read("ACTORQ_CACHE_LABELS") is not None,
     )
-    hide(found.redis_url, found.pod_redis_url, found.signing_key, found.map_keys)
+    hide(found.redis_url, found.pod_redis_url, found.acl_url, found.signing_key, found.map_keys)
     return found

@@ -50,7 +50,8 @@ def main(inputs: int, replicas: int, sleep: float, rounds: int, cold: bool, imag
     release = Release()
     try:
         release.install("--set", "environments.hello.replicas=1")
-        os.environ["ACTORQ_REDIS_URL"] = release.redis_url()
+        os.environ["ACTORQ_REDIS_URL"] = url = release.redis_url()
+        os.environ["ACTORQ_ACL_URL"] = release.acl_url(url)
         os.environ["ACTORQ_KUBERNETES_NAMESPACE"] = release.namespace
         os.environ["ACTORQ_POD_REDIS_URL"] = "redis://rel-actorq-redis:6379/0"
         settings.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -32,6 +33,19 @@ def crashes(x: int) -> int:
     return x
 
 
+@regular.task(timeout=5.0)
+def speaks(how: str) -> None:
+    """Says much on stderr, and ends as it is told."""
+    sys.stderr.write("much more than a pipe holds\n" * 10_000)
+    sys.stderr.write('{"event": "of our own", "level": "info"}\nthe last words\nof the task\n')
+    sys.stderr.flush()
+    if how == "exit":
+        os._exit(3)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
 @regular.task(timeout=1.0)
 def hangs(x: int) -> int:
     time.sleep(60 if x == 1 else 0)
@@ -50,8 +64,8 @@ def large(size: int) -> bytes:
 
 
 @regular.task
-def login(_: int) -> str | None:
-    return os.environ.get("ACTORQ_REDIS_URL")
+def login(_: int) -> list[str]:
+    return [name for name in os.environ if name.startswith(("ACTORQ_REDIS", "ACTORQ_SIGNING", "ACTORQ_MAP_KEYS"))]
 
 
 @bounded.task
@@ -59,6 +73,11 @@ def span(_: int) -> tuple[float, float]:
     begin = time.time()
     time.sleep(0.2)
     return begin, time.time()
+
+
+@no_image.task
+def served(x: int) -> int:
+    return x
 
 
 @pool.task

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import redis
 from redis.exceptions import (
@@ -133,6 +134,10 @@ _AWAY = Refusal(
     unreachable=True,
 )
 
+#: what else it may be, where an address that cannot be reached is one of this machine
+_FORWARDED = "A port-forward of kubectl ends with the pod that it leads to: start it again."
+_HERE = ("127.0.0.1", "localhost", "::1")
+
 #: what redis-py, which opens connections, makes of the same refusals
 _CLASSES: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...] = (
     ((AuthenticationError, AuthorizationError), _NO_LOGIN),
@@ -188,7 +193,8 @@ def explain(error: RedisError, url: str) -> BrokerError:
     """`error` as a message for a person: what happened, to which server, what to do."""
     row = refusal(error)
     text = printable(masked(str(error)))
-    return row.kind(" ".join(filter(None, [f"{masked(url)} {row.means} ({text}).", row.advice])))
+    forwarded = _FORWARDED if row.unreachable and urlsplit(url).hostname in _HERE else ""
+    return row.kind(" ".join(filter(None, [f"{masked(url)} {row.means} ({text}).", row.advice, forwarded])))
 
 
 def _code_in(text: str) -> str:

@@ -35,13 +35,19 @@ def scale(environment: str, replicas: int, namespace: str | None) -> None:
 @click.command(hidden=True)
 @click.argument("environment")
 @click.option("--ttl", type=click.FloatRange(min=1), required=True, help="Seconds without use after which it ends.")
+@click.option("--away", type=click.FloatRange(min=1), help="Seconds after which a server is gone.")
 @redis_url
-def keep(environment: str, ttl: float, redis_url: str | None) -> None:
+def keep(environment: str, ttl: float, away: float | None, redis_url: str | None) -> None:
     """Wait until nobody has used an environment for a while. The keeper of a pool made on demand."""
+    from actorq.keeper import AWAY_SECONDS
     from actorq.keeper import keep as keep_pool
 
+    def address() -> str:
+        settings.cache_clear()  # the file of the Secret may hold another one by now
+        return server_url(redis_url)
+
     configure_later("auto", "info")
-    keep_pool(server_url(redis_url), environment, ttl)
+    keep_pool(address, environment, ttl, away or AWAY_SECONDS)
 
 
 @click.command(name="run-input", hidden=True)

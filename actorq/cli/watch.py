@@ -132,6 +132,7 @@ def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, time
     for name in environments:
         try:
             until = time.monotonic() + timeout
+            _refuse_suspended(name, redis_url)
             _wait_for_replica(name, redis_url, until)
             ping_one(name, inputs, max(until - time.monotonic(), 0.1))
             say(f"{name}: {inputs} of {inputs} inputs came back")
@@ -139,6 +140,20 @@ def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, time
             failed = True
             say(str(error), err=True)
     sys.exit(1 if failed else 0)
+
+
+def _refuse_suspended(environment: str, url: str | None) -> None:
+    """Raises `PoolError` where no replica takes anything, since somebody has said so."""
+    from actorq.broker import keys
+
+    link = _link(server_url(url))
+    try:
+        left = int(link.command("TTL", keys.SUSPENDED))  # -2: there is no such key, -1: it stays
+    finally:
+        link.close()
+    if left != -2:
+        until = f"for {left} s more, or until" if left >= 0 else "until"
+        raise PoolError(f"{environment}: all queues of this server are suspended, {until} `rq resume`.")
 
 
 def _wait_for_replica(environment: str, url: str | None, until: float) -> None:

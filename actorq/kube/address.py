@@ -13,14 +13,30 @@ from actorq.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecretFile:
+    """A setting that a pod reads from a file, since everybody who may look at a pod or a process sees its variables."""
+
+    #: the setting; `<variable>_FILE` names the file
+    variable: str
+    file: str
+    secret: str
+    key: str
+
+
+PodSecrets = tuple[SecretFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PodAddress:
     """The server as pods reach it."""
 
     url: str = field(repr=False)
     #: Secret that holds the address already, and its key; None: we make one
     secret: tuple[str, str] | None = None
-    #: what code bundles are signed with
+    #: what leases, results and code bundles are signed with
     signing_key: str | None = field(default=None, repr=False)
+    #: in place of that, keys of the one map that the pods are for
+    map_keys: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, settings: Settings, url: str) -> PodAddress:
@@ -41,23 +57,23 @@ class PodAddress:
             address = with_login(address, unquote(mine.username or ""), unquote(mine.password))
         return cls(url=address, secret=secret, signing_key=settings.signing_key)
 
-    def variables(self, name: str) -> list[Manifest]:
-        """What a pod must be told, out of Secrets: the one called `name` is ours."""
-        told = [self.url_variable(name)]
-        if self.signing_key is not None:
-            told.append(from_secret("ACTORQ_SIGNING_KEY", name, "signing-key"))
-        return told
-
-    def url_variable(self, name: str) -> Manifest:
-        """The server's address alone."""
+    def secrets(self, name: str, *, signing: bool = True) -> PodSecrets:
+        """What a pod is to read, out of Secrets: the one called `name` is ours. `signing`: it signs or checks."""
         secret, key = self.secret or (name, "url")
-        return from_secret("ACTORQ_REDIS_URL", secret, key)
+        files = [SecretFile(variable="ACTORQ_REDIS_URL", file="redis-url", secret=secret, key=key)]
+        if signing and self.signing_key is not None:
+            files.append(SecretFile(variable="ACTORQ_SIGNING_KEY", file="signing-key", secret=name, key="signing-key"))
+        if signing and self.map_keys is not None:
+            files.append(SecretFile(variable="ACTORQ_MAP_KEYS", file="map-keys", secret=name, key="map-keys"))
+        return tuple(files)
 
     def secret_manifest(self, name: str, labels: Mapping[str, str]) -> Manifest | None:
         """The Secret to make, None when there is nothing to put into one."""
         data = {} if self.secret is not None else {"url": self.url}
         if self.signing_key is not None:
             data["signing-key"] = self.signing_key
+        if self.map_keys is not None:
+            data["map-keys"] = self.map_keys
         if not data:
             return None
         return {
@@ -67,11 +83,6 @@ class PodAddress:
             "type": "Opaque",
             "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
         }
-
-
-def from_secret(variable: str, secret: str, key: str) -> Manifest:
-    """An environment variable whose value stays in a Secret."""
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def with_login(url: str, user: str, password: str) -> str:

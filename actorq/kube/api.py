@@ -12,10 +12,12 @@ import os
 import random
 import re
 import time
+import warnings
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from actorq.errors import DeclarationError, PoolError
 from actorq.names import new_id
@@ -42,6 +44,8 @@ _GROUPS = {
     "deployments": "apis/apps/v1",
     "jobs": "apis/batch/v1",
 }
+#: what every component says when a quota is used up
+OVER_QUOTA = "exceeded quota"
 _FORBIDDEN = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"')
 
 
@@ -52,6 +56,11 @@ class KubernetesError(PoolError):
         super().__init__(message)
         #: HTTP status, 0 where there was no answer
         self.status = status
+
+    @property
+    def over_quota(self) -> bool:
+        """Whether the namespace's quota is used up: what ends makes room."""
+        return self.status == 403 and OVER_QUOTA in str(self)
 
     @property
     def passing(self) -> bool:
@@ -91,9 +100,13 @@ class KubeApi:
         configuration.retries = False  # ours say why they wait, and end
         self.namespace = namespace
         self._host = str(configuration.host)
+        if not configuration.verify_ssl:
+            _say_unverified(self._host)
         self._client = client.ApiClient(configuration)
         #: seconds to keep trying; may be changed
         self.patience = patience
+        #: the API server's clock, against which it holds every deadline, is ahead of our monotonic one by so much
+        self._ahead = time.time() - time.monotonic()
 
     def get(self, kind: str, name: str) -> Manifest | None:
         """The object, or None when there is none."""
@@ -149,6 +162,10 @@ class KubeApi:
             raise
         return True
 
+    def now(self) -> float:
+        """Unix seconds by the clock of the API server, as its last answer told it."""
+        return time.monotonic() + self._ahead
+
     def close(self) -> None:
         self._client.rest_client.pool_manager.clear()
 
@@ -196,6 +213,8 @@ class KubeApi:
             text = reply.read()
         except (HTTPError, ApiException, OSError) as error:
             return 0, {"message": str(error)}, None
+        if (date := reply.getheader("Date")) is not None:
+            self._ahead = parsedate_to_datetime(date).timestamp() - time.monotonic()
         after = reply.getheader("Retry-After")
         try:
             data = json.loads(text or b"{}")
@@ -214,7 +233,7 @@ class KubeApi:
             )
         elif status == 401:
             text = f"The Kubernetes API at {self._host} refuses the login: renew it, then check `kubectl get pods`."
-        elif status == 403 and "exceeded quota" in said:
+        elif status == 403 and OVER_QUOTA in said:
             text = f"The quota of namespace {self.namespace!r} is used up: cannot {what}: {said}"
         elif status == 403 and refused:
             text = (
@@ -228,6 +247,28 @@ class KubeApi:
         else:
             text = f"Cannot {what}: the cluster answers {status}: {said}"
         return KubernetesError(text, status=status)
+
+
+#: API servers that were said to be taken on trust
+_unverified: set[str] = set()
+
+
+def _say_unverified(host: str) -> None:
+    """Once for an API server; urllib3 would say it with every request."""
+    from urllib3.exceptions import InsecureRequestWarning
+
+    name = re.escape(str(urlsplit(host).hostname))
+    warnings.filterwarnings(
+        "ignore", f"Unverified HTTPS request is being made to host '{name}'", InsecureRequestWarning
+    )
+    if host not in _unverified:
+        _unverified.add(host)
+        warnings.warn(
+            f"Whoever answers at {host} is taken for the Kubernetes API, since the kubeconfig has "
+            "insecure-skip-tls-verify: give it certificate-authority-data instead.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 _VERBS = {"GET": "read", "POST": "create", "PATCH": "change", "DELETE": "delete"}

@@ -15,6 +15,7 @@ from typing import Any
 from actorq.broker import keys
 from actorq.environment import Environment
 from actorq.errors import DeclarationError
+from actorq.kube.address import PodSecrets, SecretFile
 from actorq.kube.api import Manifest
 
 #: name of our container; a pod template changes it under this name
@@ -23,6 +24,8 @@ CONTAINER = "actorq"
 HTTP_PORT = 9090
 #: user and group of the pods; the image's own
 _USER = 10001
+#: where a pod finds its secret files
+_SECRETS, _SECRETS_VOLUME = "/etc/actorq/secrets", "actorq-secrets"
 
 NAME_LABEL, COMPONENT_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/component"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -70,6 +73,7 @@ def pod_template(
     labels: Mapping[str, str],
     command: Sequence[str],
     env: Sequence[Manifest],
+    secrets: PodSecrets,
     grace_seconds: int,
     probes: bool = False,
     small: bool = False,
@@ -86,14 +90,21 @@ def pod_template(
             {"name": "ACTORQ_LOG_FORMAT", "value": "json"},
             *([{"name": "RQ_KEY_PREFIX", "value": keys.RQ}] if keys.RQ != "rq" else []),
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 - the only place a read-only root leaves to write
+            {"name": "ACTORQ_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            *({"name": f"{each.variable}_FILE", "value": f"{_SECRETS}/{each.file}"} for each in secrets),
             *env,
         ],
+        # a pod is gone when one looks: the end of its log is what its status tells
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - see above
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - see above
+            {"name": _SECRETS_VOLUME, "mountPath": _SECRETS, "readOnly": True},
+        ],
     }
     if small:
         container["resources"] = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}}
@@ -118,7 +129,10 @@ def pod_template(
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],
-            "volumes": [{"name": "tmp", "emptyDir": {}}],
+            "volumes": [
+                {"name": "tmp", "emptyDir": {}},
+                {"name": _SECRETS_VOLUME, "projected": {"sources": [_source(each) for each in secrets]}},
+            ],
         },
     }
     if not small:
@@ -157,6 +171,10 @@ def _key(item: Manifest) -> str:
 
 def _named(items: list[Any]) -> bool:
     return all(isinstance(item, dict) and "name" in item for item in items)
+
+
+def _source(each: SecretFile) -> Manifest:
+    return {"secret": {"name": each.secret, "items": [{"key": each.key, "path": each.file}]}}
 
 
 def _probe(path: str, *, every: int, failures: int) -> Manifest:

@@ -5,15 +5,17 @@
     │ the pool for ttl_seconds  │        └───────────────────────────┘      └─────────────────────────┘
     └───────────────────────────┘ owns   Secret with the server's address
 
-The one idea: *nobody needs a token to end an idle pool*. The keeper is a small pod that only looks at Redis. When it
-ends, Kubernetes itself removes the finished Job (`ttlSecondsAfterFinished: 0`) and all it owns. So the pool outlives
-the script that made it, and nothing outlives the pool. The keeper is never replaced while the pool lives, since the
-pool would go with it: how long it waits is a key in Redis, which every map writes.
+The one idea: *nobody needs a token to end an idle pool*. When the Job ends, Kubernetes itself removes it
+(`ttlSecondsAfterFinished: 0`) and all it owns. So the pool outlives the script that made it, and nothing outlives the
+pool. What ends the Job is in `keeping.py`: a pod that looks at Redis, and a deadline that holds where that pod cannot
+run or Redis is gone. The Job is never replaced while the pool lives, since the pool would go with it: how long its pod
+waits is a key in Redis, which every map writes, and its deadline is put off by whoever uses the pool.
 
 A Deployment that is there already is used: one of ours, whoever made it, or one of a chart release, which is left as
 it is. What changes the pods (image, resources, template, address, keys) is a new generation: the Deployment rolls over
 to it, and replicas that are told to leave hand back what they have not begun. One whose keeper has gone is as good as
-gone, although Kubernetes takes its time.
+gone, although Kubernetes takes its time. A pool that this program has made, and that never had a replica, goes when the
+map fails for that.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import contextlib
 import json
 import threading
 import time
-import warnings
 
 from actorq.broker import keys
 from actorq.broker.client import Client
@@ -31,7 +32,9 @@ from actorq.errors import PoolError
 from actorq.kube import trouble
 from actorq.kube.address import PodAddress
 from actorq.kube.api import KubeApi, KubernetesError, Manifest
-from actorq.kube.jobs import ending, owner_reference
+from actorq.kube.jobs import owner_reference
+from actorq.kube.keeping import keeper_job, keeper_name, keepers, prolong, stays
+from actorq.kube.lookout import Lookout, replica_pods
 from actorq.kube.pods import (
     ENVIRONMENT_LABEL,
     GENERATION,
@@ -43,21 +46,20 @@ from actorq.kube.pods import (
     object_name,
     pod_template,
 )
-from actorq.kube.scaling import REPLICAS, SCALED_BY_HAND, deployment_of, how_to_scale, scale
+from actorq.kube.scaling import REPLICAS, SCALED_BY_HAND, deployment_of, scale
 from actorq.log import logger
 from actorq.maps.pools import PoolStatus
 
 #: a pod gets this much longer than a replica may drain, seconds
 _GRACE_MARGIN = 15
-#: seconds without a replica before pods are looked at, between two looks, and before a hopeless one ends the map: a
-#: pull that failed once is tried again by the node
-_LOOK_AFTER, _LOOK_EVERY, _GIVE_UP_AFTER = 3.0, 2.0, 15.0
 #: how long a pool that is ending may take to be gone before a new one is made, seconds
 _GONE_SECONDS = 120.0
 #: how long the server remembers when the keeper is to end a pool, seconds
 _TTL_REMEMBERED = 365 * 86_400
 #: seconds to keep trying a busy API server: for what a map needs, and for a look beside its heartbeat
 _PATIENCE, _LOOK_PATIENCE = 30.0, 3.0
+#: how often a map sees to it that its pool is not ended meanwhile, seconds: far less than the shortest deadline
+_PROLONG_EVERY = 60.0
 
 
 class _StillEndingError(PoolError):
@@ -90,9 +92,11 @@ class KubernetesPool:
         self._inputs: int | None = 1
         self.name = object_name(environment.name)
         self._lock = threading.Lock()
-        self._lonely_since: float | None = None
-        self._looked = 0.0
-        self._warned = ""
+        self._lookout = Lookout(environment.name)
+        self._prolonged = time.monotonic()
+        #: uid of the Deployment that this program has made, until it has a replica
+        self._untried = ""
+        self._generation = ""
 
     # -- what a map needs ----------------------------------------------------------------------------------------------
 
@@ -115,39 +119,44 @@ class KubernetesPool:
             self._lock.release()
 
     def _check(self, live: int) -> None:
-        now = time.monotonic()
         if live > 0:
-            self._lonely_since = None
+            self._untried = ""
+        alone = self._lookout.seconds_alone(live)
+        due = time.monotonic() - self._prolonged >= _PROLONG_EVERY
+        if alone is None and not due:
             return
-        if self._lonely_since is None:
-            self._lonely_since = now
-        alone = now - self._lonely_since
-        if alone < _LOOK_AFTER or now - self._looked < _LOOK_EVERY:
-            return
-        self._looked = now
+        self._api.patience = _LOOK_PATIENCE  # the map's own heartbeat waits behind it
         try:
-            self._look(alone)
+            if due:
+                self._prolong()
+            if alone is not None:
+                self._look(alone)
         except KubernetesError as error:
             if not error.passing:
                 raise
             logger().warning("cluster_unreachable", error=str(error))
 
+    def _prolong(self) -> None:
+        """The pool is in use: puts the end off that it would have without us."""
+        self._prolonged = time.monotonic()
+        keeper = self._keeper()
+        if keeper is not None:
+            prolong(self._api, keeper, self.environment.ttl_seconds)
+
     def _look(self, alone: float) -> None:
-        """What keeps the replicas away. Does not wait long: the map's own heartbeat waits behind it."""
-        self._api.patience = _LOOK_PATIENCE
+        """What keeps the replicas away."""
         deployment = deployment_of(self._api, self.environment.name)
         if deployment is None:  # it was idle and has gone, or was deleted
             with contextlib.suppress(_StillEndingError):  # the next look tries again
                 self._ensure(0.0)
             return
-        found = self._trouble(deployment)
-        if found is None:
+        error = self._lookout.hopeless(self._api, deployment, alone)
+        if error is None:
             return
-        if found.hopeless and alone >= _GIVE_UP_AFTER:
-            raise PoolError(f"The replicas of {self.environment.name!r} cannot start. {found.text}")
-        if found.text != self._warned:
-            self._warned = found.text
-            warnings.warn(f"No replica of {self.environment.name!r} yet. {found.text}", RuntimeWarning, stacklevel=2)
+        if deployment["metadata"]["uid"] != self._untried or self._generation != generation_of(deployment):
+            raise error
+        self.down()
+        raise PoolError(f"{str(error).rstrip()}\nWhat was made for them has been removed again.")
 
     def _ensure(self, patience: float) -> None:
         most = self.environment.replica_count
@@ -172,15 +181,17 @@ class KubernetesPool:
     def down(self) -> None:
         """Ends the pool: replicas finish the input that runs, and hand back the rest."""
         self._api.delete("deployments", self.name)
-        self._api.delete("jobs", self._keeper_name)
+        self._api.delete("jobs", keeper_name(self.environment))
         self._api.delete("secrets", self.name)
 
     def status(self) -> PoolStatus:
         deployment = deployment_of(self._api, self.environment.name)
         if deployment is None:
             return PoolStatus(wanted=0, ready=0)
-        pods = self._pod_list()
-        found = trouble.of_pods(pods) or trouble.of_controller((deployment.get("status") or {}).get("conditions"))
+        pods = replica_pods(self._api, self.environment.name)
+        found = trouble.look(self._api, pods) or trouble.of_controller(
+            (deployment.get("status") or {}).get("conditions")
+        )
         return PoolStatus(
             wanted=int(deployment["spec"].get("replicas") or 0),
             ready=trouble.running(pods),
@@ -188,10 +199,6 @@ class KubernetesPool:
         )
 
     # -- parts ---------------------------------------------------------------------------------------------------------
-
-    @property
-    def _keeper_name(self) -> str:
-        return object_name(self.environment.name, "keeper")
 
     def _use(self) -> None:
         """Tells the keeper that the pool is wanted, and for how long from now; takes back a decision to end it that is
@@ -214,19 +221,30 @@ class KubernetesPool:
         """Raises `_StillEndingError` when an earlier pool is in the way for longer than `patience` seconds."""
         deadline = time.monotonic() + patience
         template = self._template()
-        generation = fingerprint(template)
+        self._generation = fingerprint(template)
+        deployment = self._standing(deadline)
+        if deployment is None:
+            self._create(template, wanted, deadline)
+        else:
+            self._adapt(deployment, template, wanted, exact=exact, deadline=deadline)
+
+    def _standing(self, deadline: float) -> Manifest | None:
+        """The Deployment that is there and stays, its end put off; None where there is none."""
         while (deployment := self._api.get("deployments", self.name)) is not None:
             keeper = self._keeper()
-            if _stays(deployment, [] if keeper is None else [owner_reference(keeper)]):
-                break
+            if stays(deployment, [] if keeper is None else [owner_reference(keeper)]):
+                if keeper is not None:
+                    prolong(self._api, keeper, self.environment.ttl_seconds)
+                return deployment
             self._wait(f"Deployment {self.name}", deadline)
-        if deployment is None:
-            self._create(template, generation, wanted, deadline)
-            return
+        return None
+
+    def _adapt(self, deployment: Manifest, template: Manifest, wanted: int, *, exact: bool, deadline: float) -> None:
+        """Brings the Deployment to what is wanted now."""
         metadata, spec = deployment["metadata"], deployment["spec"]
         annotations = metadata.get("annotations") or {}
         patch: Manifest = {}
-        changed, unkept = annotations.get(GENERATION) != generation, not _keepers(deployment)
+        changed, unkept = generation_of(deployment) != self._generation, not keepers(deployment)
         if changed or (unkept and self.environment.ttl_seconds is not None):
             owners = self._owners(deadline)
             self._put_secret(owners, deadline)
@@ -234,8 +252,8 @@ class KubernetesPool:
                 patch = {"metadata": {"ownerReferences": owners}}
         if changed:
             self._api.replace("deployments", self.name, "/spec/template", template)
-            patch.setdefault("metadata", {})["annotations"] = {GENERATION: generation}
-            logger().info("pool_new_generation", environment=self.environment.name, generation=generation)
+            patch.setdefault("metadata", {})["annotations"] = {GENERATION: self._generation}
+            logger().info("pool_new_generation", environment=self.environment.name, generation=self._generation)
         replicas = int(spec.get("replicas") or 0)
         if exact and (replicas != wanted or SCALED_BY_HAND in annotations):
             patch["spec"] = {"replicas": wanted}
@@ -245,7 +263,7 @@ class KubernetesPool:
         if patch:
             self._api.patch("deployments", self.name, patch)
 
-    def _create(self, template: Manifest, generation: str, wanted: int, deadline: float) -> None:
+    def _create(self, template: Manifest, wanted: int, deadline: float) -> None:
         try:
             owners = self._owners(deadline)
             self._put_secret(owners, deadline)
@@ -256,7 +274,7 @@ class KubernetesPool:
                 "metadata": {
                     "name": self.name,
                     "labels": labels,
-                    "annotations": {GENERATION: generation},
+                    "annotations": {GENERATION: self._generation},
                     "ownerReferences": owners,
                 },
                 "spec": {
@@ -266,7 +284,7 @@ class KubernetesPool:
                     "template": template,
                 },
             }
-            self._create_or_keep("deployments", deployment, deadline)
+            self._untried = self._create_or_keep("deployments", deployment, deadline)["metadata"]["uid"]
         except KubernetesError:
             if self._api.get("deployments", self.name) is None:
                 self.down()  # half of a pool helps nobody
@@ -275,30 +293,15 @@ class KubernetesPool:
 
     def _keeper(self) -> Manifest | None:
         """The Job that ends the pool when nobody uses it, if there is one and it has not ended."""
-        found = self._api.get("jobs", self._keeper_name)
-        return found if found is not None and _stays(found, []) else None
+        found = self._api.get("jobs", keeper_name(self.environment))
+        return found if found is not None and stays(found, []) else None
 
     def _owners(self, deadline: float) -> list[Manifest]:
         """Whom the pool belongs to: its keeper, made if it is not there; nobody, if the pool is to live for ever."""
         if self.environment.ttl_seconds is None:
             keeper = self._keeper()  # from when it was not; it has been told
             return [] if keeper is None else [owner_reference(keeper)]
-        name = self.environment.name
-        template = pod_template(
-            self.environment,
-            labels=labels_of(name, "keeper"),
-            command=["actorq", "keep", name, "--ttl", str(self.environment.ttl_seconds)],
-            env=[self._pods.url_variable(self.name)],
-            grace_seconds=5,
-            small=True,
-        )
-        template["spec"]["restartPolicy"] = "OnFailure"
-        manifest = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": self._keeper_name, "labels": labels_of(name, "keeper")},
-            "spec": {"ttlSecondsAfterFinished": 0, "backoffLimit": 1000, "template": template},
-        }
+        manifest = keeper_job(self.environment, self.environment.ttl_seconds, self._pods, self.name)
         return [owner_reference(self._create_or_keep("jobs", manifest, deadline))]
 
     def _put_secret(self, owners: list[Manifest], deadline: float) -> None:
@@ -310,7 +313,7 @@ class KubernetesPool:
         found = self._create_or_keep("secrets", secret, deadline)
         if found.get("data") != secret["data"]:
             self._api.replace("secrets", self.name, "/data", secret["data"])
-        if _keepers(found) != _keepers(secret):
+        if keepers(found) != keepers(secret):
             self._api.patch("secrets", self.name, {"metadata": {"ownerReferences": owners}})
 
     def _create_or_keep(self, kind: str, manifest: Manifest, deadline: float) -> Manifest:
@@ -323,7 +326,7 @@ class KubernetesPool:
                 if error.status != 409:
                     raise
             found = self._api.get(kind, name)
-            if found is not None and _stays(found, manifest["metadata"].get("ownerReferences") or []):
+            if found is not None and stays(found, manifest["metadata"].get("ownerReferences") or []):
                 return found
             self._wait(f"{kind} {name}", deadline)
 
@@ -339,7 +342,8 @@ class KubernetesPool:
             environment,
             labels=labels_of(environment.name, "replica"),
             command=["actorq", "worker", *self.modules, "-e", environment.name, "--http-port", str(HTTP_PORT)],
-            env=[*self._pods.variables(self.name), *self._code()],
+            env=self._code(),
+            secrets=self._pods.secrets(self.name),
             grace_seconds=int(environment.drain_seconds) + _GRACE_MARGIN,
             probes=True,
         )
@@ -355,18 +359,6 @@ class KubernetesPool:
         declared = {name: getattr(self.environment, name) for name in _DECLARED}
         values = {"ACTORQ_BUNDLES": "1", "ACTORQ_DECLARED": json.dumps(declared)}
         return [{"name": name, "value": value} for name, value in values.items()]
-
-    def _pod_list(self) -> list[Manifest]:
-        return self._api.list("pods", labels={ENVIRONMENT_LABEL: self.environment.name, **REPLICAS})
-
-    def _trouble(self, deployment: Manifest) -> trouble.Trouble | None:
-        if deployment["spec"].get("replicas") == 0:
-            how = how_to_scale(self._api.namespace, self.environment.name, deployment, 1)
-            return trouble.Trouble(text=f"It is scaled to 0, and the map waits. {how}", hopeless=False)
-        pods = self._pod_list()
-        if pods:
-            return trouble.of_pods(pods)
-        return trouble.of_controller((deployment.get("status") or {}).get("conditions"))
 
 
 #: fields of an environment that its replicas must know before there is any code
@@ -384,13 +376,6 @@ _DECLARED = (
 _OURS = {**REPLICAS, MANAGED_BY_LABEL: "actorq"}
 
 
-def _keepers(found: Manifest) -> set[str]:
-    """The keepers that an object goes with."""
-    references = found["metadata"].get("ownerReferences") or []
-    return {str(each["uid"]) for each in references if each.get("kind") == "Job"}
-
-
-def _stays(found: Manifest, owners: list[Manifest]) -> bool:
-    """Whether an object will be there for as long as `owners` are: it has not ended, and has no keeper that has."""
-    ends = found["metadata"].get("deletionTimestamp") or ending(found) is not None
-    return not ends and _keepers(found) <= {str(owner["uid"]) for owner in owners}
+def generation_of(deployment: Manifest) -> str | None:
+    generation: str | None = (deployment["metadata"].get("annotations") or {}).get(GENERATION)
+    return generation

@@ -5,8 +5,10 @@
 
 Every call of `offer` is one Indexed Job. A map of known length is one Job, up to what Kubernetes takes; a stream of
 inputs is a Job for each batch that has room. The ledger alone decides what runs again: a Job tries each index once
-(`backoffLimitPerIndex: 0`), except that a pod the cluster takes away (drain, preemption, eviction) is replaced by the
-Job itself and costs nothing. Results travel as those of replicas do, so order, errors and codec are the same.
+(`backoffLimitPerIndex: 0`), except that a pod that somebody takes away (drain, preemption, eviction, `kubectl delete`)
+is replaced by the Job itself and costs nothing. Results travel as those of replicas do, so order, errors and codec are
+the same. A Job whose submitter has gone ends by its own deadline (`deadline.py`), whatever became of its image and of
+Redis; while the map lives, each look at the Job puts that off.
 """
 
 from __future__ import annotations
@@ -16,25 +18,36 @@ import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from actorq.broker import keys
 from actorq.broker.client import Client
 from actorq.broker.commands import Argument
 from actorq.broker.refusals import ServerFullError
+from actorq.broker.wire import Link
 from actorq.environment import TaskEnvironment
 from actorq.errors import ActorqError, DeclarationError, PoolError
 from actorq.kube import jobs, trouble
 from actorq.kube.access import MapLogin
 from actorq.kube.address import PodAddress
-from actorq.kube.api import KubeApi, KubernetesError, Manifest
-from actorq.kube.pods import MAP_ID, MAP_LABEL, labels_of, object_name, pod_template
-from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
+from actorq.kube.api import OVER_QUOTA, KubeApi, KubernetesError, Manifest
+from actorq.kube.batch import Batch
+from actorq.kube.deadline import put_off
+from actorq.kube.pods import (
+    COMPONENT_LABEL,
+    ENVIRONMENT_LABEL,
+    MAP_ID,
+    MAP_LABEL,
+    labels_of,
+    object_name,
+    pod_template,
+)
+from actorq.lease import Counters, GivenUp, Lease, Report
 from actorq.log import logger
 from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
 from actorq.maps.share import Share
-from actorq.replica.spec import MAP_GONE
+from actorq.seal import map_keys
 from actorq.waiting import ready
 
 #: indexes of one Job, as Kubernetes limits them
@@ -44,6 +57,8 @@ STREAM_WINDOW = 100
 #: seconds to keep trying a busy API server: for a look, which the heartbeat waits behind, or at the map's end; for a
 #: new Job, which may pass slow webhooks; and how long in all it may be away before the map fails
 _LOOK_PATIENCE, _MAKE_PATIENCE, _API_AWAY_SECONDS = 3.0, 10.0, 300.0
+#: seconds in all for the login of a map that is to end
+_LAST_PATIENCE = 1.0
 #: commands written to the server at once
 _PIPELINED = 256
 #: how often Jobs are looked at, seconds, and how long nothing may start before pods are
@@ -54,6 +69,8 @@ _GIVE_UP_AFTER = 15.0
 _INPUT_TTL = 86_400
 #: seconds a pod may take to end when its map was cancelled
 _GRACE_SECONDS = 5
+#: label of the pods
+_COMPONENT = "task"
 
 
 def in_pods(options: MapOptions, inputs: int | None) -> MapOptions:
@@ -63,22 +80,6 @@ def in_pods(options: MapOptions, inputs: int | None) -> MapOptions:
     if inputs is None:
         return replace(options, window=options.concurrency or STREAM_WINDOW, concurrency=None)
     return replace(options, window=max(1, min(inputs, MAX_INDEXES)), in_batches=True, concurrency=None)
-
-
-@dataclass(kw_only=True)
-class _Job:
-    name: str
-    number: int
-    leases: list[Lease]
-    #: pods at the same time
-    parallelism: int
-    #: ids of the leases that nothing was reported of
-    open: set[str] = field(init=False)
-    #: it was seen to be over
-    finished_since: float | None = None
-
-    def __post_init__(self) -> None:
-        self.open = {lease.id for lease in self.leases}
 
 
 class _NoPool:
@@ -107,6 +108,7 @@ class PodTransport(RedisTransport):
         *,
         api: KubeApi,
         address: PodAddress,
+        acl_url: str | None,
         concurrency: int | None,
     ) -> None:
         super().__init__(client, map_id, owner, options, lease_seconds=1.0, pool=_NoPool())
@@ -114,16 +116,19 @@ class PodTransport(RedisTransport):
         self._modules = list(modules)
         self._api = api
         self._concurrency = concurrency
-        self._address = replace(address, secret=None)  # the login is the map's own
-        self._login = MapLogin(map_id, owner, options.head.code, address.url)
+        # the login is the map's own, and so are the keys: what a pod runs can read both
+        own_keys = "\n".join(map_keys(environment.name, f"{map_id}-{owner}")) or None
+        self._address = replace(address, secret=None, signing_key=None, map_keys=own_keys)
+        makers = None if acl_url is None else Link(acl_url, patience=client.patience)
+        self._login = MapLogin(map_id, owner, options.head.code, address.url, makers)
         #: tells the map from every other in names and labels, which take no `_`, no capitals and no 64 characters
         self._digest = hashlib.sha256(f"{map_id}-{owner}".encode()).hexdigest()[:12]
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Batch] = {}
         self._made = 0
         self._begun = False
         self._looked = self._kept_at = time.monotonic()
         self._progressed = time.monotonic()
-        self._warned = ""
+        self._warned: set[str] = set()
         self._away_since: float | None = None
 
     # -- Transport -----------------------------------------------------------------------------------------------------
@@ -137,7 +142,7 @@ class PodTransport(RedisTransport):
         if not batch:
             self._wait_for_room()
             return 0
-        job = _Job(
+        job = Batch(
             name=object_name(self._environment.name, self._digest, str(self._made)),
             number=self._made,
             leases=batch,
@@ -189,15 +194,33 @@ class PodTransport(RedisTransport):
         return reports
 
     def _bear(self, error: KubernetesError) -> None:
-        """An API server that is away for a while ends no map: pods run without it. Raises what waiting cannot mend."""
-        self._away_since = self._away_since or time.monotonic()
-        if not error.passing or time.monotonic() - self._away_since > _API_AWAY_SECONDS:
-            raise error
-        logger().warning("cluster_unreachable", error=str(error))
+        """An API server that is away for a while ends no map: pods run without it. Neither does a quota that other pods
+        of ours use up. Raises what waiting cannot mend.
+        """
+        if error.over_quota and self._others_run():
+            self._warn(OVER_QUOTA, f"A part of the map of {self._environment.name!r} waits. {error}")
+        else:
+            self._away_since = self._away_since or time.monotonic()
+            if not error.passing or time.monotonic() - self._away_since > _API_AWAY_SECONDS:
+                raise error
+            logger().warning("cluster_unreachable", error=str(error))
         time.sleep(_LOOK_EVERY)
+
+    def _others_run(self) -> bool:
+        """Whether this map, or another of the environment, has pods that will end and make room."""
+        labels = {ENVIRONMENT_LABEL: self._environment.name, COMPONENT_LABEL: _COMPONENT}
+        phases = [(pod.get("status") or {}).get("phase") for pod in self._api.list("pods", labels=labels)]
+        return "Pending" in phases or "Running" in phases
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Once of a kind: pods and figures in the text change with every look."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def hurry(self) -> None:
         super().hurry()
+        self._login.hurry(_LAST_PATIENCE)
         self._api.patience = _LOOK_PATIENCE
 
     def record(self, given_up: Sequence[GivenUp]) -> None:
@@ -212,6 +235,7 @@ class PodTransport(RedisTransport):
                 self._login.remove(self._submit)
         finally:
             super().finish([])
+            self._login.close()
             self._api.close()
         if refused is not None:
             warnings.warn(
@@ -248,7 +272,7 @@ class PodTransport(RedisTransport):
         if not self._reader.has_reply():
             ready([self._reader, self._waker], _LOOK_EVERY)
 
-    def _write_inputs(self, job: _Job) -> None:
+    def _write_inputs(self, job: Batch) -> None:
         prefix = keys.pod_inputs(self._map_id)
         for begin in range(0, len(job.leases), _PIPELINED):
             commands: list[list[Argument]] = []
@@ -273,24 +297,22 @@ class PodTransport(RedisTransport):
             for begin in range(0, len(names), _PIPELINED):
                 self._submit.pipeline([["EXPIRE", name, _INPUT_TTL] for name in names[begin : begin + _PIPELINED]])
 
-    def _forget_inputs(self, job: _Job) -> None:
+    def _forget_inputs(self, job: Batch) -> None:
         prefix = keys.pod_inputs(self._map_id)
         names = [f"{prefix}:{job.number}:{index}" for index in range(len(job.leases))]
         for begin in range(0, len(names), _PIPELINED):
             self._submit.command("UNLINK", *names[begin : begin + _PIPELINED])
 
-    def _start(self, job: _Job) -> None:
+    def _start(self, job: Batch) -> None:
         template = self._template(job)
         labels = template["metadata"]["labels"]
         metadata = {"labels": labels, "annotations": {MAP_ID: self._map_id}}
-        manifest = jobs.indexed_job(
-            job.name, metadata, template, completions=len(job.leases), parallelism=job.parallelism
-        )
+        manifest = jobs.indexed_job(job.name, metadata, template, completions=len(job.leases))
         secret = replace(self._address, url=self._login.url).secret_manifest(job.name, labels)
         assert secret is not None  # there is no other that holds this login
-        jobs.start(self._api, manifest, secret)
+        jobs.start(self._api, manifest, secret, parallelism=job.parallelism)
 
-    def _template(self, job: _Job) -> Manifest:
+    def _template(self, job: Batch) -> Manifest:
         variables = {
             "ACTORQ_MAP": self._map_id,
             "ACTORQ_JOB": str(job.number),
@@ -299,25 +321,23 @@ class PodTransport(RedisTransport):
         }
         template = pod_template(
             self._environment,
-            labels={**labels_of(self._environment.name, "task"), MAP_LABEL: self._digest},
+            labels={**labels_of(self._environment.name, _COMPONENT), MAP_LABEL: self._digest},
             command=["actorq", "run-input"],
-            env=[
-                *self._address.variables(job.name),
-                *({"name": name, "value": value} for name, value in variables.items()),
-            ],
+            env=[{"name": name, "value": value} for name, value in variables.items()],
+            secrets=self._address.secrets(job.name),
             grace_seconds=_GRACE_SECONDS,
         )
         template["spec"]["restartPolicy"] = "Never"
         return template
 
-    def _abandon(self, job: _Job) -> None:
+    def _abandon(self, job: Batch) -> None:
         """A Job of which only some may be there: its leases are offered again in another."""
         job.open.clear()
         self._forget_inputs(job)
         with contextlib.suppress(KubernetesError):  # the next look tries again
             self._delete(job)
 
-    def _delete(self, job: _Job) -> None:
+    def _delete(self, job: Batch) -> None:
         self._api.delete("jobs", job.name)
         del self._jobs[job.name]
 
@@ -346,76 +366,30 @@ class PodTransport(RedisTransport):
         for job in self._jobs.values():
             found = there.get(job.name)
             if found is None:
-                none_ran = job.finished_since is None
-                for lease in [lease for lease in job.leases if lease.id in job.open]:
-                    yield _lost(job, lease, "its Job was deleted", job.name, none_ran=none_ran)
+                yield from job.deleted()
                 continue
             status: Manifest = found.get("status") or {}
             started = started or bool(status.get("ready") or status.get("completedIndexes"))
-            yield from self._failed(job, jobs.indexes(status, "failedIndexes"))
-            yield from self._over(job, found)
+            yield from job.failed(self._api, found)
+            yield from job.over(found)
+            if jobs.ending(found) is None:
+                put_off(self._api, found, jobs.ALONE_SECONDS)
         if started:
             self._progressed = time.monotonic()
         elif time.monotonic() - self._progressed > _LOOK_AFTER:
             self._explain(time.monotonic() - self._progressed)
 
-    def _failed(self, job: _Job, indexes: list[int]) -> Iterator[Report]:
-        new = [index for index in indexes if job.leases[index].id in job.open]
-        if not new:
-            return
-        pods = self._failed_pods(job)
-        for index in new:
-            pod = pods.get(index)
-            if pod is None:
-                yield _lost(job, job.leases[index], "its pod failed and is gone", job.name)
-                continue
-            gone = trouble.exit_status(pod) == MAP_GONE
-            yield _lost(job, job.leases[index], trouble.why_failed(pod), pod["metadata"]["name"], none_ran=gone)
-
-    def _failed_pods(self, job: _Job) -> dict[int, Manifest]:
-        """The pods that have cost an index its try, by index. One that the cluster took away has cost none."""
-        labels = {"batch.kubernetes.io/job-name": job.name}
-        return {
-            int(pod["metadata"].get("annotations", {}).get("batch.kubernetes.io/job-completion-index", -1)): pod
-            for pod in self._api.list("pods", labels=labels, fields="status.phase=Failed")
-            if trouble.disruption(pod) is None
-        }
-
-    def _over(self, job: _Job, found: Manifest) -> Iterator[Report]:
-        """A Job that has ended while results are missing: they have been lost on their way, or it was stopped."""
-        ending = jobs.ending(found)
-        if ending is None:
-            return
-        now = time.monotonic()
-        job.finished_since = job.finished_since or now
-        if now - job.finished_since <= 3 * _LOOK_EVERY:  # later, what its pods sent has come
-            return
-        stopped, completed = (
-            ending.get("reason") == jobs.STOPPED,
-            set(jobs.indexes(found["status"], "completedIndexes")),
-        )
-        why = str(ending.get("message") or "its Job ended without its result")
-        for index, lease in enumerate(job.leases):
-            if lease.id in job.open:
-                yield _lost(job, lease, why, job.name, none_ran=stopped and index not in completed)
-
     def _explain(self, stuck: float) -> None:
         """Nothing has started for a while: says why, or gives up."""
         pods = self._api.list("pods", labels={MAP_LABEL: self._digest})
-        found = trouble.of_pods(pods)
+        found = trouble.look(self._api, pods)
         if found is None and not pods:
             for job in self._jobs.values():
                 events = self._api.list("events", fields=f"involvedObject.name={job.name}")
                 found = found or trouble.of_controller(None, events)
         if found is None:
             return
-        if found.hopeless and stuck > _GIVE_UP_AFTER:
+        waits = found.is_quota and self._others_run()
+        if found.hopeless and not waits and stuck > _GIVE_UP_AFTER:
             raise PoolError(f"The pods of {self._environment.name!r} cannot run. {found.text}")
-        if found.text != self._warned:
-            self._warned = found.text
-            warnings.warn(f"No pod of {self._environment.name!r} runs yet. {found.text}", RuntimeWarning, stacklevel=2)
-
-
-def _lost(job: _Job, lease: Lease, reason: str, pod: str, *, none_ran: bool = False) -> Lost:
-    job.open.discard(lease.id)
-    return Lost(lease=lease.id, reason=reason, position=NONE_RAN if none_ran else 0, replica=pod)
+        self._warn(found.kind, f"No pod of {self._environment.name!r} runs yet. {found.text}")

@@ -48,6 +48,6 @@ def how_to_scale(namespace: str, environment: str, deployment: Manifest, replica
         return f"Scale it: actorq scale {environment} {replicas}"
     release = labels.get("app.kubernetes.io/instance", "RELEASE")
     return (
-        f"Scale it there: helm -n {namespace} upgrade {release} CHART --reuse-values "
+        f"Scale it there: helm -n {namespace} upgrade {release} CHART --reset-then-reuse-values "
         f"--set environments.{environment}.replicas={replicas}"
     )

@@ -59,7 +59,8 @@ class RemotePool:
         if self._lonely == _LONELY_SECONDS:
             warnings.warn(
                 f"No replica serves environment {self._environment!r} on {masked(self._url)}: the map waits. "
-                "Start one with: actorq worker MODULE:ENVIRONMENT",
+                "Start one with: actorq worker MODULE:ENVIRONMENT. If a chart release is to serve it, look why it does "
+                f"not: kubectl get pods -l actorq.dev/environment={self._environment}",
                 RuntimeWarning,
                 stacklevel=2,
             )

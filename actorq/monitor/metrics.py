@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: states of a replica, as its own supervisor knows it
 REPLICA_STATES = ("busy", "idle", "starting", "failing", "quarantined", "draining")
-#: the same as the server is told; a replica that drains is not idle for anybody
-REGISTERED_STATES = ("busy", "idle", "suspended", "starting", "failing", "quarantined")
+#: the same as the server is told; a replica that drains is not idle for anybody, one not heard for a lease is stale
+REGISTERED_STATES = ("busy", "idle", "suspended", "starting", "failing", "quarantined", "stale")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -184,13 +184,14 @@ def _replica(
         position = 0 if count == 1 else fields.whole("aq_position")
         index = indexes[position] if position is not None and position < len(indexes) else None
     beat = fields.moment("last_heartbeat")
+    heard = round(max(now - (now if beat is None else beat), 0.0), 1)
     caches = _caches(fields)
     return ReplicaView(
         name=_shown(name),
-        state=_state(fields, suspended, busy=name in running),
+        state="stale" if _is_stale(link, key, heard) else _state(fields, suspended, busy=name in running),
         map=map_id,
         index=index,
-        heartbeat_seconds=round(max(now - (now if beat is None else beat), 0.0), 1),
+        heartbeat_seconds=heard,
         inputs=fields.whole("aq_inputs") or 0,
         restarts=fields.whole("aq_restarts") or 0,
         cached=sum(function.entries for function in caches.functions),
@@ -206,6 +207,12 @@ def _caches(fields: Fields) -> CacheReport:
     except ValueError:
         fields.odd("aq_caches", "no report")
         return CacheReport()
+
+
+def _is_stale(link: Link, key: str, heard: float) -> bool:
+    """Whether a replica was not heard for a lease: at each heartbeat its record is given four leases to live."""
+    left = int(link.command("PTTL", key)) / 1000
+    return 0 < left < 3 * heard
 
 
 def _state(fields: Fields, suspended: bool, *, busy: bool) -> str:

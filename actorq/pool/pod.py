@@ -2,8 +2,9 @@
 
     parent (process 1): fetches the input, watches, commits ◀── pipe ── child: imports the task, runs the input
 
-The parent runs no user code, so a child that crashes, hangs or is killed for its memory is told at once and by name;
-what the child leaves behind is reaped by it. It may be run twice (a pod can be replaced): the first result counts.
+The parent runs no user code, so a child that crashes, hangs or is killed for its memory is told at once and by name,
+with the last lines of its stderr; what the child leaves behind is reaped by it. It may be run twice (a pod can be
+replaced): the first result counts.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from actorq import failure
+from actorq import codec, failure
 from actorq.broker import blobs, keys
 from actorq.broker.commands import Argument
 from actorq.broker.wire import MOST_REPLY_BYTES, Link
 from actorq.bundle import Unpacked, fetch, unpack
-from actorq.errors import ActorqError
-from actorq.frames import parse_frame, parse_head, split
+from actorq.errors import ActorqError, DeclarationError
+from actorq.frames import Frame, parse_frame, parse_head, split
 from actorq.log import logger
 from actorq.pool import pipe as pipes
+from actorq.pool.ending import Stderr, oom_kills, reason, with_last_lines
 from actorq.pool.once import run_input
 from actorq.replica.importing import Target
-from actorq.replica.spec import MAP_GONE, ZygoteSpec
+from actorq.replica.spec import MAP_GONE, TERMINATED, ZygoteSpec
 from actorq.replica.zygote import prepare_process
 from actorq.seal import body, seal_results, unseal
 from actorq.settings import settings
@@ -44,8 +46,8 @@ _GONE_LOOKS = 60
 _PATIENCE = 120.0
 #: what an entry of the stream outlives a submitter that does not read, seconds
 _OUT_TTL = 60
-#: exit status of a pod that the cluster takes away before its input was done: it failed, and is replaced at no cost
-_TERMINATED = 143
+#: settings of the parent's that the child has no use for
+_OF_PARENT = ("ACTORQ_REDIS_URL", "ACTORQ_MAP_KEYS")
 
 
 def main() -> int:
@@ -53,8 +55,11 @@ def main() -> int:
     _on_stop(_leave)
     map_id, job = os.environ["ACTORQ_MAP"], os.environ["ACTORQ_JOB"]
     index = os.environ["JOB_COMPLETION_INDEX"]
+    url = settings().redis_url
+    if url is None:
+        raise DeclarationError("The pod has no server: ACTORQ_REDIS_URL_FILE names the file that holds its address.")
     link = Link(
-        os.environ["ACTORQ_REDIS_URL"],
+        url,
         patience=_PATIENCE,
         reply_timeout=3 * _WAIT_SECONDS,
         stubborn=True,
@@ -68,20 +73,20 @@ def main() -> int:
             logger().warning("map_gone", map=map_id)
             return MAP_GONE
     lease, _, payload = message.partition(b"\0")
-    pod = socket.gethostname()
+    pod = os.environ.get("ACTORQ_POD_NAME") or socket.gethostname()  # of a Job's pod the host's name is another one
     logger().info("input_started", lease=lease.decode())
     with tempfile.TemporaryDirectory(prefix="actorq-code-") as folder:
         outcome = _run(payload, pod, _fetch_code(link, lease.decode(), payload, Path(folder)))
     if outcome is None:
-        return _TERMINATED
+        return TERMINATED
     if not _lives(link, map_id):
         logger().warning("map_gone", map=map_id)
         return MAP_GONE
     if isinstance(outcome, bytes):
         entry = _frame_entry(link, lease.decode(), outcome)
     else:
-        entry = ["l", lease, "x", outcome[0], "p", 0, "w", pod]
-        logger().warning("input_lost", lease=lease.decode(), reason=outcome[0])
+        entry = ["l", lease, "x", outcome, "p", 0, "w", pod]
+        logger().warning("input_lost", lease=lease.decode(), reason=outcome)
     link.command("XADD", keys.out(map_id), "*", *entry)
     link.command("EXPIRE", keys.out(map_id), _OUT_TTL)
     link.close()
@@ -113,17 +118,22 @@ def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
     return ["l", lease, "f", message]
 
 
-def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str] | None:
+def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | str | None:
     """The frame of the input's result, or why there is none; None when the pod was told to stop first."""
     timeout = parse_head(split(body(payload))[0]).timeout
     read, write = os.pipe()
+    stderr, kills = Stderr(), oom_kills()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         os.close(read)
         os.setpgid(0, 0)
+        os.dup2(stderr.write, 2)
+        stderr.close_write()
+        stderr.close()
         _child(payload, pod, write, code)
     os.close(write)
+    stderr.close_write()
     stopped = threading.Event()
 
     def stop(*_: object) -> None:
@@ -131,31 +141,41 @@ def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | tuple[str] 
         _kill(child)
 
     _on_stop(stop)
-    data, timed_out = _read(read, None if timeout is None else time.monotonic() + timeout)
+    data, timed_out = _read(read, stderr, None if timeout is None else time.monotonic() + timeout)
     os.close(read)
     if timed_out:
         _kill(child)
-    status = os.waitpid(child, 0)[1]
+    status = stderr.wait(child)
     _kill(child)  # and what it left behind
+    stderr.close()
     _on_stop(_leave)
     if timed_out:
-        return (failure.TIMEOUT,)
+        return _late(with_last_lines(f"stopped after its timeout of {timeout:g} s", stderr.last), pod)
     if not pipes.is_whole(data):
-        if stopped.is_set():
-            return None
-        return (failure.exit_reason(status),)
+        return None if stopped.is_set() else with_last_lines(reason(status, kills), stderr.last)
     frame = bytes(pipes.message_in(data))
     parse_frame(frame)
     return frame
 
 
-def _read(pipe: int, deadline: float | None) -> tuple[bytearray, bool]:
-    """All that the child says, and whether it took too long."""
+def _late(message: str, pod: str) -> bytes:
+    """The frame of an input that took too long."""
+    errors = {0: failure.described(failure.TIMEOUT, message)}
+    return Frame(start=0, count=1, busy=0.0, replica=pod, errors=errors, outputs=codec.pack([None])).packed()
+
+
+def _read(pipe: int, stderr: Stderr, deadline: float | None) -> tuple[bytearray, bool]:
+    """All that the child says, and whether it took too long. Its stderr is passed on meanwhile."""
     data = bytearray()
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([pipe], [], [], left)[0]:
-            return data, True
+        sources = [pipe] if stderr.ended else [pipe, stderr.fileno()]
+        found = select.select(sources, [], [], left)[0]
+        stderr.pass_on()
+        if pipe not in found:
+            if left == 0.0:
+                return data, True
+            continue
         chunk = os.read(pipe, 1 << 20)
         if not chunk:
             return data, False
@@ -174,8 +194,9 @@ def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
         sys.path.insert(0, str(Path.cwd() if code is None else code.folder))
         spec = ZygoteSpec(targets=targets, environment=os.environ["ACTORQ_ENVIRONMENT"], path=sys.path, argv=[""])
         prepare_process(spec)
-        for secret in ("ACTORQ_REDIS_URL", "ACTORQ_SIGNING_KEY", "ACTORQ_MAP_KEYS"):  # the parent's
+        for secret in _OF_PARENT:
             os.environ.pop(secret, None)
+            os.environ.pop(f"{secret}_FILE", None)
         frame = run_input(spec, payload, pod)
         pipes.say(write, frame.packed())
         sys.stdout.flush()
@@ -193,7 +214,7 @@ def _on_stop(handler: signal.Handlers | Callable[..., None]) -> None:
 
 def _leave(*_: object) -> None:
     """Told to stop while no input runs. Process 1 of a pod would ignore it otherwise."""
-    sys.exit(_TERMINATED)
+    sys.exit(TERMINATED)
 
 
 def _kill(child: int) -> None:

@@ -71,7 +71,7 @@ class Pools:
                 return client, pool
             cluster = self._cluster_pool(environment, client)
             if cluster is None:
-                return client, RemotePool(environment.name, client.url)
+                return client, self._elsewhere(environment, client)
             cluster.ensure(inputs)
             return client, cluster
 
@@ -113,6 +113,7 @@ class Pools:
                 options,
                 api=_api(),
                 address=PodAddress.of(settings(), client.url),
+                acl_url=settings().acl_url,
                 concurrency=concurrency,
             )
 
@@ -259,6 +260,14 @@ class Pools:
                 pool.stop()
             pool = self.local[environment.name] = LocalPool(environment, url)
         return pool
+
+    def _elsewhere(self, environment: ActorEnvironment, client: Client) -> Pool:
+        """Replicas that this program does not make. In a replica there is no token to ask a cluster with."""
+        if settings().kubernetes_namespace is None or settings().replica_of is not None:
+            return RemotePool(environment.name, client.url)
+        from actorq.kube.release import ReleasePool
+
+        return ReleasePool(environment.name, client.url, _api)
 
     def _on_demand(self, environment: ActorEnvironment, client: Client) -> KubernetesPool:
         """For what a person asks of a pool. Raises `PoolError` where there is no cluster to ask."""

@@ -20,6 +20,8 @@ START_FAILED = 76
 SERVE_FAILED = 77
 #: exit status of a regular task's pod whose map is gone: its Job ends as a whole
 MAP_GONE = 43
+#: exit status of one that was told to stop before its input was done: it is replaced, and costs nothing
+TERMINATED = 143
 
 
 @dataclass(frozen=True, kw_only=True)

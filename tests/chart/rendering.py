@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import os
 import shutil
@@ -131,6 +132,23 @@ def replica(objects: list[Manifest], environment: str) -> Manifest:
 def variables(container: Manifest) -> dict[str, Any]:
     """The environment variables of a container: values, or what they are taken from."""
     return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container.get("env", ())}
+
+
+def secret_files(pod: Manifest, container: Manifest) -> dict[str, tuple[str, str]]:
+    """What a container finds in its secret files: path -> Secret and key."""
+    volumes = {volume["name"]: volume.get("projected", {}).get("sources", ()) for volume in pod["spec"]["volumes"]}
+    return {
+        f"{mount['mountPath']}/{item['path']}": (source["secret"]["name"], item["key"])
+        for mount in container["volumeMounts"]
+        for source in volumes[mount["name"]]
+        for item in source["secret"]["items"]
+    }
+
+
+def secret_data(objects: list[Manifest]) -> dict[str, str]:
+    """What the one Secret of a release holds."""
+    data = the(objects, "Secret")["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
 def selects(selector: Manifest, pod: Manifest) -> bool:

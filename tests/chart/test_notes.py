@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
-from tests.chart.rendering import CHART, run
+from actorq.kube.scaling import how_to_scale
+from tests.chart.rendering import CHART, ROOT, render, run, secret_data
+from tests.chart.test_rendering import FIXED
 
 
 def notes(*values: str, scenario: str = "default") -> str:
@@ -27,11 +30,32 @@ def test_notes_name_the_commands_that_come_next() -> None:
     text = notes()
     assert "actorq 0.1.0 serves hello." in text
     assert "kubectl -n work port-forward svc/demo-actorq-redis 6379:6379" in text
-    assert "kubectl -n work get secret demo-actorq-redis -o jsonpath='{.data.password}'" in text
+    assert "kubectl -n work get secret demo-actorq-redis -o jsonpath='{.data.url}'" in text
     assert "python -m actorq.hello" in text
     assert "helm -n work test demo" in text
     assert "--set environments.hello.replicas=10" in text
     assert "WARNING" not in text
+
+
+def test_the_url_that_the_notes_export_leads_through_the_port_forward() -> None:
+    (export,) = [line for line in notes().splitlines() if "export ACTORQ_REDIS_URL" in line]
+    filters = export.split("| base64 -d |")[1].removesuffix(')"')
+    url = secret_data(render(FIXED))["url"]
+    done = subprocess.run(["sh", "-c", filters], input=url, capture_output=True, text=True, check=True)
+    assert done.stdout == url.replace("demo-actorq-redis", "127.0.0.1")
+
+
+def test_notes_say_that_a_port_forward_ends_with_its_pod() -> None:
+    assert "the port-forward ends with Redis' pod" in notes()
+
+
+def test_the_readme_and_the_program_name_the_flags_that_the_notes_name() -> None:
+    flags = "--reset-then-reuse-values --set environments.hello.replicas="
+    deployment = {"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}}
+    texts = [notes(), (ROOT / "README.md").read_text(), (CHART / "README.md").read_text()]
+    for text in [*texts, how_to_scale("work", "hello", deployment, 10)]:
+        assert flags in text
+        assert "--reuse-values" not in text
 
 
 def test_notes_take_the_url_of_an_external_server_from_its_secret() -> None:

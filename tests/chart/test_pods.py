@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import socket
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from redis.backoff import ConstantBackoff, NoBackoff
-from redis.retry import Retry
 
-from actorq.broker.embedded import server_binary
 from actorq.cli.main import main
 from tests.chart.rendering import (
-    PASSWORD,
     Manifest,
     containers,
     of_kind,
     pods,
     render,
     replica,
+    secret_data,
     selected,
     the,
     variables,
 )
 from tests.chart.test_rendering import FIXED, NAMES
-
-OTHER = "redis.auth.password=another-password"
 
 
 @pytest.fixture
@@ -41,11 +31,6 @@ def default() -> list[Manifest]:
 def pod_of(objects: list[Manifest], environment: str) -> Manifest:
     template: Manifest = the(objects, "Deployment", "replica", environment)["spec"]["template"]
     return template
-
-
-def secret_data(objects: list[Manifest]) -> dict[str, str]:
-    data = the(objects, "Secret")["data"]
-    return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
 # the contract with `actorq worker`, `actorq exporter` and `actorq ping`
@@ -66,7 +51,7 @@ def test_a_replica_gets_its_settings_from_the_environment(default: list[Manifest
         "ACTORQ_LOG_FORMAT": "json",
         "ACTORQ_LOG_LEVEL": "info",
         "ACTORQ_POD_NAME": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
-        "ACTORQ_REDIS_URL": {"secretKeyRef": {"name": "demo-actorq-redis", "key": "url"}},
+        "ACTORQ_REDIS_URL_FILE": "/etc/actorq/secrets/redis-url",
         "TMPDIR": "/tmp",
     }
 
@@ -149,40 +134,6 @@ def test_no_pod_has_an_api_token_or_a_right(scenario: str) -> None:
     assert {pod["spec"]["serviceAccountName"] for pod in pods(objects)} <= accounts
 
 
-def test_a_password_stands_in_the_secret_alone(default: list[Manifest]) -> None:
-    assert PASSWORD in secret_data(default)["url"]
-    rest = json.dumps([each for each in default if each["kind"] != "Secret"])
-    assert PASSWORD not in rest
-    assert base64.b64encode(PASSWORD.encode()).decode() not in rest
-
-
-def test_the_url_of_an_external_server_stands_in_the_secret_alone() -> None:
-    objects = render(scenario="external-url")
-    assert secret_data(objects) == {"url": "rediss://worker:example-password@redis.example.org:6380/0"}
-    assert "example-password" not in json.dumps([each for each in objects if each["kind"] != "Secret"])
-
-
-def test_no_secret_is_made_where_one_is_given() -> None:
-    assert not of_kind(render(scenario="external-redis"), "Secret")
-    objects = render("redis.auth.existingSecret=mine")
-    assert not of_kind(objects, "Secret")
-    reference = variables(replica(objects, "hello"))["ACTORQ_REDIS_URL"]["secretKeyRef"]
-    assert reference == {"name": "mine", "key": "url"}
-
-
-def test_a_password_is_made_once_for_all_objects() -> None:
-    data = secret_data(render())
-    assert len(data["password"]) == 32
-    assert data["url"] == f"redis://:{data['password']}@demo-actorq-redis:6379/0"
-    assert data["auth.conf"] == f'requirepass "{data["password"]}"\n'
-
-
-def test_a_password_with_special_characters_survives_url_and_configuration() -> None:
-    data = secret_data(render('redis.auth.password=a b/c"d:e@f'))
-    assert data["url"] == "redis://:a%20b%2Fc%22d%3Ae%40f@demo-actorq-redis:6379/0"
-    assert data["auth.conf"] == 'requirepass "a b/c\\"d:e@f"\n'
-
-
 # Redis
 
 
@@ -193,15 +144,6 @@ def test_the_bundled_server_keeps_what_it_was_given(default: list[Manifest]) -> 
     claim = the(default, "StatefulSet", "redis")["spec"]["volumeClaimTemplates"][0]["spec"]
     assert claim["resources"]["requests"]["storage"] == "8Gi"
     assert "storageClassName" not in claim
-
-
-def test_the_probes_of_the_bundled_server_hold_no_password(default: list[Manifest]) -> None:
-    (container,) = the(default, "StatefulSet", "redis")["spec"]["template"]["spec"]["containers"]
-    assert container["command"] == ["valkey-server"]
-    assert container["args"] == ["/etc/redis/redis.conf"]
-    assert container["livenessProbe"]["exec"]["command"] == ["valkey-cli", "ping"]
-    assert container["readinessProbe"]["exec"]["command"] == ["valkey-cli", "-e", "ping"]
-    assert variables(container) == {"REDISCLI_AUTH": {"secretKeyRef": {"name": "demo-actorq-redis", "key": "password"}}}
 
 
 def test_the_bundled_server_may_be_redis_without_disk_and_password() -> None:
@@ -217,80 +159,6 @@ def test_the_bundled_server_may_be_redis_without_disk_and_password() -> None:
     assert configuration[-2:] == ["hz 50", "lazyfree-lazy-user-del yes"]
     assert "protected-mode no" in configuration
     assert secret_data(objects) == {"url": "redis://short-redis:6379/0"}
-
-
-def test_the_bundled_configuration_starts_a_server_that_asks_for_the_password(tmp_path: Path) -> None:
-    objects = render('redis.auth.password=a b/c"d:e@f')
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    (tmp_path / "auth.conf").write_text(secret_data(objects)["auth.conf"])
-    text = the(objects, "ConfigMap", "redis")["data"]["redis.conf"]
-    for inside, here in (("/etc/redis-auth", str(tmp_path)), ("dir /data", f"dir {tmp_path}"), ("6379", port)):
-        text = text.replace(inside, here)
-    (tmp_path / "redis.conf").write_text(text)
-    server = subprocess.Popen([server_binary(), tmp_path / "redis.conf"], stdout=subprocess.DEVNULL)
-    try:
-        url = secret_data(objects)["url"].replace("demo-actorq-redis:6379", f"127.0.0.1:{port}")
-        retry = Retry(ConstantBackoff(0.05), 100)
-        with redis.Redis.from_url(url, retry=retry, retry_on_error=[redis.ConnectionError]) as client:
-            assert client.ping()
-            settings = client.config_get("maxmemory*", "append*")
-            assert settings["maxmemory-policy"] == "noeviction"
-            assert settings["maxmemory"] == str(1500 * 1024**2)
-            assert (settings["appendonly"], settings["appendfsync"]) == ("yes", "everysec")
-        with (
-            redis.Redis(port=int(port), retry=Retry(NoBackoff(), 0)) as stranger,
-            pytest.raises(redis.AuthenticationError),
-        ):
-            stranger.ping()
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def test_a_certificate_authority_is_mounted_in_all_that_talk_to_redis() -> None:
-    objects = render("metrics.exporter.enabled=true", scenario="external-redis")
-    seen = 0
-    for pod in pods(objects):
-        (container,) = containers(pod)
-        assert variables(container)["ACTORQ_REDIS_CA_FILE"] == "/etc/actorq/redis-ca/ca.pem"
-        assert variables(container)["ACTORQ_REDIS_URL"] == {"secretKeyRef": {"name": "broker", "key": "uri"}}
-        signing = {"secretKeyRef": {"name": "actorq-signing", "key": "signing-key"}}
-        assert variables(container)["ACTORQ_SIGNING_KEY"] == signing
-        assert {"name": "redis-ca", "mountPath": "/etc/actorq/redis-ca", "readOnly": True} in container["volumeMounts"]
-        seen += 1
-    assert seen == 3
-    assert not of_kind(objects, "StatefulSet")
-
-
-def _checksums(objects: list[Manifest]) -> dict[str, dict[str, str]]:
-    found = {}
-    for pod in pods(objects):
-        annotations = pod["metadata"].get("annotations", {})
-        component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
-        found[component] = {key: value for key, value in annotations.items() if key.startswith("checksum/")}
-    return found
-
-
-def test_another_password_replaces_all_pods_that_know_the_old_one() -> None:
-    monitoring = "metrics.exporter.enabled=true"
-    before, after = _checksums(render(FIXED, monitoring)), _checksums(render(OTHER, monitoring))
-    for component in ("replica", "exporter", "redis"):
-        assert before[component]["checksum/redis"] != after[component]["checksum/redis"]
-    assert _checksums(render(FIXED, monitoring)) == before
-
-
-def test_another_url_replaces_the_replicas() -> None:
-    before, after = (
-        _checksums(render("redis.enabled=false", f"externalRedis.url=redis://{host}")) for host in ("one", "two")
-    )
-    assert before["replica"] != after["replica"]
-
-
-def test_another_configuration_replaces_the_server_alone() -> None:
-    before, after = _checksums(render(FIXED)), _checksums(render(FIXED, "redis.maxmemory=1gb"))
-    assert before["redis"] != after["redis"]
-    assert before["replica"] == after["replica"]
 
 
 def test_scaling_does_not_touch_a_pod(default: list[Manifest]) -> None:

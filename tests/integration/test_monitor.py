@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
+from rq.suspension import resume, suspend
 
 from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
@@ -215,3 +216,26 @@ def test_the_exporter_tells_depths_and_that_the_server_is_gone(worker: Worker) -
         process.terminate()
         process.communicate(timeout=10)
     assert process.returncode == 0
+
+
+def test_replicas_whose_worker_was_killed_are_stale_after_a_lease(watched: Worker, on_server: str) -> None:
+    def states() -> set[str]:
+        (view,) = json.loads(actorq("status", "plain", "-o", "json", url=on_server).stdout)
+        return {replica["state"] for replica in view["replicas"]}
+
+    assert eventually(lambda: states() == {"idle"}, timeout=15)
+    watched.process.kill()
+    assert eventually(lambda: states() == {"stale"}, timeout=15)
+    assert "replicas 2 stale;" in actorq("status", "plain", url=on_server).stdout
+
+
+@pytest.mark.parametrize("seconds", [None, 300])
+def test_ping_says_that_the_queues_are_suspended(watched: Worker, on_server: str, seconds: int | None) -> None:
+    with redis.Redis.from_url(on_server) as client:
+        suspend(client, ttl=seconds)
+        told = actorq("ping", "plain", url=on_server)
+        assert told.returncode == 1
+        assert "suspended" in told.stderr
+        assert ("s more" in told.stderr) is (seconds is not None)
+        resume(client)
+    assert actorq("ping", "plain", url=on_server).returncode == 0

@@ -20,7 +20,7 @@ from actorq import BrokerError, DeclarationError
 from actorq.broker import keys, scripts
 from actorq.broker.commands import Argument
 from actorq.broker.embedded import EmbeddedServer, server_binary
-from actorq.broker.refusals import ServerFullError
+from actorq.broker.refusals import ServerFullError, explain
 from actorq.broker.serverinfo import check_server
 from actorq.broker.stream import call_keys, submit_keys
 from actorq.broker.wire import Link
@@ -182,6 +182,13 @@ def refusal(url: str) -> str:
 
 def test_an_unreachable_server_is_named(on_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cannot be reached" in refusal(f"redis://:secret@127.0.0.1:{free_port()}/0")
+
+
+def test_a_forwarded_port_that_has_ended_is_thought_of(on_server: str) -> None:
+    ended = redis.ConnectionError("connection refused")
+    assert "port-forward of kubectl ends with the pod" in refusal(f"redis://localhost:{free_port()}/0")
+    assert "port-forward" not in str(explain(ended, "redis://redis.example.org:6379/0"))
+    assert "port-forward" not in str(explain(ended, on_server))
 
 
 def test_what_is_no_address_is_refused() -> None:

@@ -43,6 +43,6 @@ def on_cluster(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pods that do not start are looked at at once, and given up soon."""
-    for module in ("pool", "regular"):
+    for module in ("lookout", "regular"):
         monkeypatch.setattr(f"actorq.kube.{module}._LOOK_AFTER", 0.5)
         monkeypatch.setattr(f"actorq.kube.{module}._GIVE_UP_AFTER", 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +9,10 @@ import redis
 
 from actorq.broker import keys
 from actorq.broker.wire import Link
-from actorq.errors import BrokerError
+from actorq.errors import BrokerError, DeclarationError
 from actorq.kube import access
 from actorq.kube.access import MapLogin
-
-LONG_AGO = int(time.time()) - 90_000
+from actorq.kube.address import with_login
 
 
 @pytest.fixture
@@ -28,16 +26,43 @@ def users(link: Link) -> set[str]:
     return {name.decode() for name in link.command("ACL", "USERS")}
 
 
-def test_only_users_of_maps_that_are_gone_are_removed(link: Link) -> None:
-    live, gone = f"actorq-map-{LONG_AGO}-live", f"actorq-map-{LONG_AGO}-gone"
-    foreign = {"actorq-map-of-somebody", "actorq-map-", f"other-{LONG_AGO}-gone"}
-    for name in (live, gone, *foreign):
+def left_behind(link: Link, map_id: str) -> str:
+    """The user of a map whose submitter was killed."""
+    name = MapLogin(map_id, "o", "", link.url)._user
+    link.command("ACL", "SETUSER", name)
+    return name
+
+
+def test_the_next_program_removes_the_users_of_maps_that_are_gone_and_no_others(link: Link) -> None:
+    live, gone = left_behind(link, "live"), left_behind(link, "gone")
+    of_another_database = MapLogin("gone", "o", "", "redis://h/7")._user
+    foreign = {"actorq-map-of-somebody", "actorq-map-", of_another_database}
+    for name in foreign:
         link.command("ACL", "SETUSER", name)
     link.command("SET", keys.map_("live"), "")
     MapLogin("m", "o", "", link.url).create(link)
     left = users(link)
     assert gone not in left
     assert left >= {live, *foreign}
+
+
+def test_a_map_that_runs_for_long_removes_them_too(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    login = MapLogin("m", "o", "", link.url)
+    login.create(link)
+    gone = left_behind(link, "gone")
+    login.renew(link)
+    assert gone in users(link)
+    monkeypatch.setattr(access, "_SWEEP_SECONDS", 0.0)
+    login.renew(link)
+    assert gone not in users(link)
+    assert login._user in users(link)
+
+
+def test_a_map_of_the_same_name_does_not_keep_the_login_of_the_one_before(link: Link) -> None:
+    earlier = left_behind(link, "again")
+    link.command("SET", keys.map_("again"), "")
+    MapLogin("again", "o", "", link.url).create(link)
+    assert earlier not in users(link)
 
 
 def test_the_code_may_be_read_and_not_written(link: Link) -> None:
@@ -63,7 +88,7 @@ def test_a_server_that_permits_no_users_is_told_and_shared(link: Link) -> None:
     app = Link(link.url, patience=0)
     app.command("AUTH", "app", "secret")
     login = MapLogin("m", "o", "", link.url)
-    with pytest.warns(RuntimeWarning, match="permit ACL SETUSER"):
+    with pytest.warns(RuntimeWarning, match="Set ACTORQ_ACL_URL"):
         login.create(app)
     assert login.url == link.url
     app.close()
@@ -75,3 +100,53 @@ def test_a_server_that_is_away_is_not_taken_for_one_that_permits_no_users() -> N
     with pytest.raises(BrokerError, match="cannot be reached"):
         login.create(away)
     assert login.url != away.url
+
+
+def restricted(link: Link, name: str, *rules: str) -> str:
+    """The address with a login of that name."""
+    link.command("ACL", "SETUSER", name, "on", ">secret", *rules)
+    return with_login(link.url, name, "secret")
+
+
+MINIMUM = ("~rq:*", "~aq:*", "&rq:pubsub:*", "+@all", "-@admin", "-@dangerous", "+info")
+MAKERS = ("+acl|setuser", "+acl|deluser", "+acl|users")
+
+
+def test_users_are_made_with_a_login_of_its_own_and_the_programs_needs_no_right_to(link: Link) -> None:
+    app = Link(restricted(link, "app", *MINIMUM), patience=0)
+    makers = Link(restricted(link, "makers", *MAKERS), patience=0)
+    gone = left_behind(link, "gone")
+    login = MapLogin("m", "o", "", app.url, makers)
+    login.create(app)
+    login.renew(app)
+    assert login._user in users(link)
+    assert gone not in users(link)
+    with redis.Redis.from_url(login.url) as pod:
+        assert pod.exists(keys.map_("m")) == 0
+    login.remove(app)
+    login.close()
+    app.close()
+    assert users(link) == {"default", "app", "makers"}
+
+
+def test_a_login_that_is_made_on_another_server_is_told_at_once(link: Link) -> None:
+    from actorq.broker.embedded import EmbeddedServer
+
+    other = EmbeddedServer()
+    other.wait_ready()
+    makers = Link(other.url, patience=0)
+    login = MapLogin("m", "o", "", link.url, makers)
+    try:
+        with pytest.raises(DeclarationError, match="another server"):
+            login.create(link)
+    finally:
+        login.close()
+        other.stop()
+
+
+def test_a_login_of_its_own_that_may_make_no_users_is_an_error(link: Link) -> None:
+    makers = Link(restricted(link, "makers", "+acl|users"), patience=0)
+    login = MapLogin("m", "o", "", link.url, makers)
+    with pytest.raises(BrokerError, match="does not permit"):
+        login.create(link)
+    login.close()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
+import threading
 import time
+import warnings
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes import client
 
 from actorq import DeclarationError
 from actorq.kube.api import KubeApi, KubernetesError
-from tests.kube.fake import FakeCluster, Fault
+from tests.kube.apiserver import Fault
+from tests.kube.fake import FakeCluster
 
 SECRET = {"metadata": {"name": "s"}, "stringData": {}}
 
@@ -157,3 +167,47 @@ def test_importing_actorq_does_not_import_the_client() -> None:
 
     code = "import sys, actorq, actorq.replica.executor, actorq.replica.registrar; print('kubernetes' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.fixture
+def unverified(tmp_path: Path) -> Iterator[str]:
+    """The address of an API server whose certificate nobody knows."""
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("makes a certificate with openssl")
+    files = [str(tmp_path / name) for name in ("key.pem", "cert.pem")]
+    made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=api", "-days", "1"]
+    subprocess.run([*made, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"items": []}')
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1], files[0])
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_server_that_is_not_verified_is_told_once_and_not_with_every_request(unverified: str) -> None:
+    configuration = client.Configuration(host=unverified)
+    configuration.verify_ssl = False
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            api = KubeApi("test", configuration=configuration, patience=5)
+            assert api.list("pods") == api.list("jobs") == []
+            api.close()
+    (told,) = [str(each.message) for each in seen]
+    assert "insecure-skip-tls-verify" in told
+    assert unverified in told

@@ -18,7 +18,8 @@ from actorq.replica.spec import MAP_GONE
 from actorq.settings import settings
 from tests import pods
 from tests.conftest import eventually, pool_client
-from tests.kube.fake import FakeCluster, Fault, Manifest
+from tests.kube.apiserver import Fault, Manifest
+from tests.kube.fake import FakeCluster
 from tests.kube.test_regular import jobs, left_on_server
 
 

@@ -8,15 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from actorq import ActorEnvironment, BrokerError, DeclarationError, PoolError
-from actorq.broker.wire import Link
+from actorq import ActorEnvironment, DeclarationError, PoolError
+from actorq.kube.keeping import keeper_name
 from actorq.kube.pods import ENVIRONMENT_LABEL, GENERATION
 from actorq.kube.scaling import scale
 from actorq.runtime import runtime, shutdown
 from actorq.settings import settings
 from tests import pods
 from tests.conftest import eventually
-from tests.kube.fake import FakeCluster, Manifest
+from tests.kube.apiserver import Manifest
+from tests.kube.fake import FakeCluster
 
 
 def deployment(cluster: FakeCluster) -> Manifest:
@@ -143,12 +144,12 @@ def test_what_is_left_of_an_earlier_pool_is_not_built_upon(on_cluster: FakeClust
 def test_a_look_does_not_wait_for_an_earlier_pool_to_end(
     on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actorq.kube.pool._LOOK_AFTER", 0.0)
+    monkeypatch.setattr("actorq.kube.lookout._LOOK_AFTER", 0.0)
     pods.pool.up()
     pool = runtime().pools._on_cluster["pool-pods"]
     with on_cluster.lock:
         on_cluster._delete("deployments", pool.name)
-        on_cluster.objects["jobs", pool._keeper_name]["metadata"]["deletionTimestamp"] = "now"
+        on_cluster.objects["jobs", keeper_name(pool.environment)]["metadata"]["deletionTimestamp"] = "now"
     waited: list[float] = []
     monkeypatch.setattr(
         "actorq.kube.pool.time", SimpleNamespace(monotonic=time.monotonic, sleep=waited.append, time=time.time)
@@ -156,15 +157,15 @@ def test_a_look_does_not_wait_for_an_earlier_pool_to_end(
     pool.check(0)  # its keeper is in the way
     assert not waited
     with on_cluster.lock:
-        on_cluster._delete("jobs", pool._keeper_name)
+        on_cluster._delete("jobs", keeper_name(pool.environment))
     assert eventually(lambda: not on_cluster.of_kind("secrets"))
-    pool._looked = 0.0
+    pool._lookout._looked = 0.0
     pool.check(0)
     assert deployment(on_cluster)["metadata"]["ownerReferences"]
 
 
 def test_a_map_on_a_pool_without_replicas_says_so(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actorq.kube.pool._LOOK_AFTER", 0.2)
+    monkeypatch.setattr("actorq.kube.lookout._LOOK_AFTER", 0.2)
     pods.pool.up()
     pods.pool.scale(0)
     with warnings.catch_warnings(record=True) as seen:
@@ -256,7 +257,7 @@ def test_a_replica_that_cannot_start_ends_the_map_with_the_reason(on_cluster: Fa
 
 
 def test_a_pod_that_waits_for_a_node_is_a_warning(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actorq.kube.pool._LOOK_AFTER", 0.2)
+    monkeypatch.setattr("actorq.kube.lookout._LOOK_AFTER", 0.2)
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes available: 1 Insufficient cpu."}
     on_cluster.broken = lambda pod: {"phase": "Pending", "conditions": [condition]}
     handle = pods.warm.map(range(5))
@@ -296,68 +297,6 @@ def test_pods_need_a_server_they_can_reach(cluster: FakeCluster, monkeypatch: py
         settings.cache_clear()
 
 
-def test_the_keeper_ends_when_nobody_used_the_environment(server: str) -> None:
-    from actorq.broker import keys
-    from actorq.keeper import keep
-
-    now = [1000.0]
-    link = Link(server, patience=0)
-    link.command("SET", keys.used("e"), "1000.0")
-    looked: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        looked.append(now[0])
-        now[0] += seconds
-        if len(looked) == 3:
-            link.command("ZADD", keys.maps("e"), now[0] + 6, "a-map")  # somebody uses it for a while
-
-    keep(server, "e", 30, clock=lambda: now[0], sleep=sleep)
-    link.close()
-    assert now[0] == pytest.approx(1030, abs=6)
-
-
-def test_the_keeper_waits_for_a_server_that_is_away() -> None:
-    from actorq.keeper import keep
-
-    class Enough(Exception):  # noqa: N818 - ends the test
-        pass
-
-    looks = iter(range(50))
-
-    def sleep(seconds: float) -> None:
-        if next(looks, None) is None:
-            raise Enough
-
-    with pytest.raises(Enough):
-        keep("redis://127.0.0.1:1/0", "e", 0.001, sleep=sleep)
-
-
-def test_the_keeper_ends_as_the_last_map_wanted(server: str) -> None:
-    from actorq.broker import keys
-    from actorq.keeper import keep
-
-    now = [1000.0]
-    link = Link(server, patience=0)
-    link.command("SET", keys.used("e"), "1000.0")
-    link.command("SET", keys.ttl("e"), "inf")
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-        if now[0] >= 2000:
-            link.command("SET", keys.ttl("e"), 1500)
-
-    keep(server, "e", 30, clock=lambda: now[0], sleep=sleep)
-    link.close()
-    assert now[0] == pytest.approx(2500, abs=6)
-
-
-def test_the_keeper_fails_when_its_login_is_refused(server: str) -> None:
-    from actorq.keeper import keep
-
-    with pytest.raises(BrokerError, match="refuses the login"):
-        keep(f"{server}?username=rotated&password=old", "e", 30)
-
-
 def test_a_template_is_laid_over_the_pod() -> None:
     from actorq.kube.pods import pod_template
 
@@ -378,11 +317,13 @@ def test_a_template_is_laid_over_the_pod() -> None:
             },
         },
     )
-    template = pod_template(environment, labels={ENVIRONMENT_LABEL: "x"}, command=["c"], env=[], grace_seconds=1)
+    labels = {ENVIRONMENT_LABEL: "x"}
+    template = pod_template(environment, labels=labels, command=["c"], env=[], secrets=(), grace_seconds=1)
     spec = template["spec"]
     assert [c["name"] for c in spec["containers"]] == ["actorq", "sidecar"]
-    assert [m["mountPath"] for m in spec["containers"][0]["volumeMounts"]] == ["/tmp", "/models"]
-    assert [v["name"] for v in spec["volumes"]] == ["tmp", "models"]
+    mounted = [m["mountPath"] for m in spec["containers"][0]["volumeMounts"]]
+    assert mounted == ["/tmp", "/etc/actorq/secrets", "/models"]
+    assert [v["name"] for v in spec["volumes"]] == ["tmp", "actorq-secrets", "models"]
     assert spec["nodeSelector"] == {"gpu": "yes"}
     assert spec["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": 1}
     assert template["metadata"] == {"annotations": {"a": "b"}, "labels": {ENVIRONMENT_LABEL: "x"}}

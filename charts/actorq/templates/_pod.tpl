@@ -1,6 +1,6 @@
 {{/*
 Environment variables of an actorq container, as a YAML list. They are gathered by name first: a name that stands twice
-is refused by server-side apply. (root, variables?)
+is refused by server-side apply. What is secret is in files (actorq.volumes). (root, variables?, keyless?)
 */}}
 {{- define "actorq.env" -}}
 {{- $values := .root.Values -}}
@@ -13,13 +13,11 @@ is refused by server-side apply. (root, variables?)
 {{- if $values.externalRedis.tls.caSecret -}}
 {{- $_ := set $env "ACTORQ_REDIS_CA_FILE" (printf "/etc/actorq/redis-ca/%s" $values.externalRedis.tls.caKey) -}}
 {{- end -}}
-{{- with $values.signingKey.existingSecret -}}
-{{- $reference := dict "name" . "key" $values.signingKey.key -}}
-{{- $_ := set $env "ACTORQ_SIGNING_KEY" (dict "valueFrom" (dict "secretKeyRef" $reference)) -}}
+{{- if and $values.signingKey.existingSecret (not .keyless) -}}
+{{- $_ := set $env "ACTORQ_SIGNING_KEY_FILE" "/etc/actorq/secrets/signing-key" -}}
 {{- end -}}
 {{- $env = mergeOverwrite $env (default dict .variables) -}}
-{{- $url := dict "name" (include "actorq.redis.secret" .root) "key" (include "actorq.redis.secretKey" .root) -}}
-{{- $_ := set $env "ACTORQ_REDIS_URL" (dict "valueFrom" (dict "secretKeyRef" $url)) -}}
+{{- $_ := set $env "ACTORQ_REDIS_URL_FILE" "/etc/actorq/secrets/redis-url" -}}
 {{- $all := list -}}
 {{- range $name, $value := $env -}}
 {{- $entry := ternary $value (dict "value" (ternary $value (toJson $value) (kindIs "string" $value))) (kindIs "map" $value) -}}
@@ -28,8 +26,23 @@ is refused by server-side apply. (root, variables?)
 {{- toYaml $all -}}
 {{- end -}}
 
-{{/* Volumes that every actorq container mounts. (root, tmpSizeLimit?) */}}
+{{/* Volumes that every actorq container mounts; one that is keyless neither signs nor checks. (root, tmpSizeLimit?, keyless?) */}}
 {{- define "actorq.volumes" -}}
+- name: actorq-secrets
+  projected:
+    sources:
+      - secret:
+          name: {{ include "actorq.redis.secret" .root }}
+          items:
+            - key: {{ include "actorq.redis.secretKey" .root }}
+              path: redis-url
+      {{- if and .root.Values.signingKey.existingSecret (not .keyless) }}
+      - secret:
+          name: {{ .root.Values.signingKey.existingSecret }}
+          items:
+            - key: {{ .root.Values.signingKey.key }}
+              path: signing-key
+      {{- end }}
 - name: tmp
   emptyDir:
     {{- if .tmpSizeLimit }}
@@ -49,6 +62,9 @@ is refused by server-side apply. (root, variables?)
 {{- end -}}
 
 {{- define "actorq.volumeMounts" -}}
+- name: actorq-secrets
+  mountPath: /etc/actorq/secrets
+  readOnly: true
 - name: tmp
   mountPath: /tmp
 {{- if .Values.externalRedis.tls.caSecret }}

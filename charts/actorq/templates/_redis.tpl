@@ -19,7 +19,7 @@ url
 {{- end -}}
 
 {{/*
-Password of the bundled server: the one given, else that of the installed release, else a new one. Every template of one
+Password of the bundled server's administrator: the one given, else that of the installed release, else a new one. Every template of one
 rendering must see the same, so it is noted, and not in the values: Helm stores those.
 */}}
 {{- define "actorq.redis.password" -}}
@@ -31,11 +31,35 @@ rendering must see the same, so it is noted, and not in the values: Helm stores 
 {{- .Release.actorqPassword -}}
 {{- end -}}
 
+{{/*
+Password of the login that all of the release use. It follows from the administrator's, by a slow function, so that there
+is only one to keep; the other way round it cannot be found.
+*/}}
+{{- define "actorq.redis.userPassword" -}}
+{{- if not (hasKey .Release "actorqUserPassword") -}}
+{{- $derived := derivePassword 1 "maximum" (include "actorq.redis.password" .) "actorq" (include "actorq.fullname" .) -}}
+{{- $_ := set .Release "actorqUserPassword" $derived -}}
+{{- end -}}
+{{- .Release.actorqUserPassword -}}
+{{- end -}}
+
+{{/* What the bundled server is told of its logins. That of the release may do what actorq needs, and no more. */}}
+{{- define "actorq.redis.logins" -}}
+requirepass {{ include "actorq.redis.password" . | quote }}
+user actorq on #{{ include "actorq.redis.userPassword" . | sha256sum }} {{ .Values.redis.auth.rules }}
+{{ end -}}
+
+{{/* URL of the server for a login. (root, user, password) */}}
+{{- define "actorq.redis.bundledUrl" -}}
+{{- printf "redis://%s:%s@%s-redis:6379/0" .user (.password | urlquery | replace "+" "%20") (include "actorq.fullname" .root) -}}
+{{- end -}}
+
 {{/* URL of the server, where it is the chart that knows it. */}}
 {{- define "actorq.redis.url" -}}
-{{- if .Values.redis.enabled -}}
-{{- $user := include "actorq.redis.password" . | urlquery | replace "+" "%20" | printf ":%s@" -}}
-{{- printf "redis://%s%s-redis:6379/0" (ternary $user "" .Values.redis.auth.enabled) (include "actorq.fullname" .) -}}
+{{- if and .Values.redis.enabled .Values.redis.auth.enabled -}}
+{{- include "actorq.redis.bundledUrl" (dict "root" . "user" "actorq" "password" (include "actorq.redis.userPassword" .)) -}}
+{{- else if .Values.redis.enabled -}}
+{{- printf "redis://%s-redis:6379/0" (include "actorq.fullname" .) -}}
 {{- else -}}
 {{- .Values.externalRedis.url -}}
 {{- end -}}
@@ -68,4 +92,14 @@ include /etc/redis-auth/auth.conf
 {{- with .Values.redis.extraConfig }}
 {{ . }}
 {{- end }}
+{{- end -}}
+
+{{/* Command of a probe, in JSON; the password is read from its file. (redis, options) */}}
+{{- define "actorq.redis.ping" -}}
+{{- $ping := printf "%s %sping" .redis.cli .options -}}
+{{- if .redis.auth.enabled -}}
+{{- toRawJson (list "sh" "-c" (printf "REDISCLI_AUTH=\"$(cat /etc/redis-auth/password)\" exec %s" $ping)) -}}
+{{- else -}}
+{{- toRawJson (splitList " " $ping) -}}
+{{- end -}}
 {{- end -}}

@@ -173,7 +173,8 @@ def _running(asking: Asking, environment: str) -> dict[str, tuple[str, str]]:
 def _replica(
     link: Link, key: str, suspended: bool, now: float, running: dict[str, tuple[str, str]]
 ) -> ReplicaView | None:
-    fields = Asking(link, Problems()).fields(key)
+    asking = Asking(link, Problems())
+    fields = asking.fields(key)
     if "birth" not in fields and not str(fields.problems):
         return None
     name = key.removeprefix(f"{keys.RQ}:worker:")
@@ -188,7 +189,7 @@ def _replica(
     caches = _caches(fields)
     return ReplicaView(
         name=_shown(name),
-        state="stale" if _is_stale(link, key, heard) else _state(fields, suspended, busy=name in running),
+        state="stale" if _is_stale(asking, key, heard) else _state(fields, suspended, busy=name in running),
         map=map_id,
         index=index,
         heartbeat_seconds=heard,
@@ -209,9 +210,9 @@ def _caches(fields: Fields) -> CacheReport:
         return CacheReport()
 
 
-def _is_stale(link: Link, key: str, heard: float) -> bool:
+def _is_stale(asking: Asking, key: str, heard: float) -> bool:
     """Whether a replica was not heard for a lease: at each heartbeat its record is given four leases to live."""
-    left = int(link.command("PTTL", key)) / 1000
+    left = int(asking.ask(0, "PTTL", key)) / 1000
     return 0 < left < 3 * heard
 
 

@@ -307,6 +307,8 @@ class Store:
         found = self._data.get(key)
         if name == "EXISTS":
             return int(found is not None)
+        if name == "PTTL":
+            return 40_000 if found is not None else -2
         wanted: Any = dict if name.startswith("H") else list if name.startswith("L") else set
         found = wanted() if found is None else found
         if not isinstance(found, wanted):

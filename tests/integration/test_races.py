@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlparse
 
 import psutil
 import pytest
@@ -139,11 +140,13 @@ def test_the_next_map_starts_a_new_pool_when_the_old_one_was_killed(tmp_path: Pa
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent("""
+        import sys
         import psutil
         from tests import tasks
         from actorq.runtime import runtime
         for name in ("actorq.replica.host", "actorq-server", "valkey-server"):
             assert tasks.double.map([1]).results() == [2]
+            print(runtime().pools.client.url, file=sys.stderr)
             for process in psutil.Process().children(recursive=True):
                 if name in " ".join(process.cmdline()):
                     process.kill()
@@ -160,13 +163,17 @@ def test_the_next_map_starts_a_new_pool_when_the_old_one_was_killed(tmp_path: Pa
         text=True,
     )
     assert done.stdout == "[6] 8\n"
-    assert eventually(lambda: not _orphaned_servers())
+    folders = [urlparse(url).path.rpartition("/")[0] for url in done.stderr.split() if url.startswith("unix:")]
+    assert len(folders) == 3
+    assert eventually(lambda: not _orphaned_servers(folders))
 
 
-def _orphaned_servers() -> list[psutil.Process]:
-    """Embedded servers whose guard was killed and that nobody ended."""
-    servers = [p for p in psutil.process_iter(["name", "ppid", "status"]) if p.info["name"] == "valkey-server"]
-    return [p for p in servers if p.info["ppid"] == 1 and p.info["status"] != psutil.STATUS_ZOMBIE]
+def _orphaned_servers(folders: list[str]) -> list[psutil.Process]:
+    """Embedded servers with one of these folders whose guard was killed and that nobody ended."""
+    told = ["name", "ppid", "status", "cmdline"]
+    servers = [p for p in psutil.process_iter(told) if p.info["name"] == "valkey-server"]
+    orphans = [p for p in servers if p.info["ppid"] == 1 and p.info["status"] != psutil.STATUS_ZOMBIE]
+    return [p for p in orphans if any(folder in " ".join(p.info["cmdline"]) for folder in folders)]
 
 
 def test_a_cancelled_input_is_reset_too() -> None:

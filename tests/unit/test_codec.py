@@ -123,6 +123,7 @@ def test_a_packed_list_splits_and_joins_without_decoding(items: list[Any], data:
 
 
 @given(values)
+@settings(deadline=None)
 def test_truncated_data_is_a_named_error(value: Any) -> None:
     data = pack(value)
     with pytest.raises(CodecError):

@@ -7,19 +7,22 @@ output, or move one. A message is signed together with where it belongs:
     a lease   environment, map and owner (by the key), its id, until when it may run, head and inputs
     results   environment, map and owner (by the key), the lease's id, start, count, errors and outputs
 
-    | 4 bytes: MARK | 32 bytes: HMAC-SHA256 | 8 bytes: until when, Unix seconds, 0 for ever | message |
+    | 4 bytes: MARK | 32 bytes: keyed BLAKE2b | 8 bytes: until when, Unix seconds, 0 for ever | message |
 
 The one idea: *every map has a key of its own*, derived from the signing key. A pod that runs a single input is given
 that of its map, and what it runs can sign nothing else with it.
+
+Keyed BLAKE2b takes a third of the time of HMAC for a message of 100 bytes, as most are. Of a large one it covers the
+SHA-256, for which processors have instructions: half of the time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import struct
 import time
 from functools import lru_cache
+from hashlib import blake2b, sha256
 
 from actorq.broker.blobs import Parts
 from actorq.errors import PoolError
@@ -33,6 +36,8 @@ _LEASE, _FRAME = b"lease", b"results"
 #: a lease that waits longer than this is gone from the server; an input in RQ's registry, too. Seconds, with an hour
 #: for clocks that disagree
 _VALID_SECONDS = 86_400 + 3_600
+#: a message above this is hashed before it is signed
+_LARGE_BYTES = 32 * 1024
 #: maps whose keys are kept at hand
 _KEPT_MAPS = 1000
 
@@ -90,7 +95,7 @@ def map_keys(environment: str, map_: str) -> list[str]:
 def _signed(kind: bytes, environment: str, lease: str, until: int, parts: Parts) -> Parts:
     if not settings().signs:
         return parts
-    code = _code(_keys_of(environment, lease)[0], kind, lease, until, parts)
+    code = _code(_keys_of(environment, lease)[0], kind, lease, until, parts, sum(map(len, parts)))
     return (_HEAD.pack(MARK, code, until), *parts)
 
 
@@ -101,21 +106,28 @@ def _checked(kind: bytes, environment: str, lease: str, message: bytes | bytearr
     if len(message) < _HEAD.size or not message.startswith(MARK):
         return None
     _, given, until = _HEAD.unpack_from(message)
-    parts = (memoryview(message)[_HEAD.size :],)
-    if any(hmac.compare_digest(given, _code(key, kind, lease, until, parts)) for key in _keys_of(environment, lease)):
-        return int(until)
+    parts, size = (memoryview(message)[_HEAD.size :],), len(message) - _HEAD.size
+    for key in _keys_of(environment, lease):
+        if hmac.compare_digest(given, _code(key, kind, lease, until, parts, size)):
+            return int(until)
     return None
 
 
-def _code(key: hmac.HMAC, kind: bytes, lease: str, until: int, parts: Parts) -> bytes:
+def _code(key: blake2b, kind: bytes, lease: str, until: int, parts: Parts, size: int) -> bytes:
     digest = key.copy()
-    digest.update(b"%b\0%b\0%d\0" % (kind, lease.encode(errors="replace"), until))
-    for part in parts:
-        digest.update(part)
+    digest.update(b"%b\0%b\0%d\0%d\0" % (kind, lease.encode(errors="replace"), until, size))
+    if size < _LARGE_BYTES:
+        for part in parts:
+            digest.update(part)
+    else:
+        whole = sha256()
+        for part in parts:
+            whole.update(part)
+        digest.update(whole.digest())
     return digest.digest()
 
 
-def _keys_of(environment: str, lease: str) -> list[hmac.HMAC]:
+def _keys_of(environment: str, lease: str) -> list[blake2b]:
     """Of the map that a lease belongs to: the first one signs, all are accepted."""
     known = settings()
     if known.map_keys is not None:
@@ -124,13 +136,13 @@ def _keys_of(environment: str, lease: str) -> list[hmac.HMAC]:
 
 
 @lru_cache(maxsize=_KEPT_MAPS)
-def _from_masters(masters: tuple[bytes, ...], environment: str, map_: str) -> list[hmac.HMAC]:
-    return [_hmac(_derived(key, environment, map_)) for key in masters]
+def _from_masters(masters: tuple[bytes, ...], environment: str, map_: str) -> list[blake2b]:
+    return [_keyed(_derived(key, environment, map_)) for key in masters]
 
 
 @lru_cache(maxsize=1)
-def _from_hex(keys: str) -> list[hmac.HMAC]:
-    return [_hmac(bytes.fromhex(key)) for key in keys.split()]
+def _from_hex(keys: str) -> list[blake2b]:
+    return [_keyed(bytes.fromhex(key)) for key in keys.split()]
 
 
 def _derived(key: bytes, environment: str, map_: str) -> bytes:
@@ -138,5 +150,5 @@ def _derived(key: bytes, environment: str, map_: str) -> bytes:
     return hmac.digest(key, b"actorq map\0%b\0%b" % (environment.encode(), map_.encode(errors="replace")), "sha256")
 
 
-def _hmac(key: bytes) -> hmac.HMAC:
-    return hmac.new(key, digestmod=hashlib.sha256)
+def _keyed(key: bytes) -> blake2b:
+    return blake2b(key=key, digest_size=32)

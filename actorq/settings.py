@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from actorq.errors import DeclarationError
@@ -55,12 +55,12 @@ class Settings:
     #: what `@actor_cache` tells of its keys shows the arguments themselves
     cache_labels: bool = False
 
-    @property
+    @cached_property
     def signs(self) -> bool:
         """Whether leases and results are signed, and have to be."""
         return self.signing_key is not None or self.map_keys is not None
 
-    @property
+    @cached_property
     def signing_keys(self) -> tuple[bytes, ...]:
         """The keys in `signing_key`, one a line: the first one signs, all are accepted."""
         return tuple(key.encode() for key in _lines(self.signing_key))

@@ -128,9 +128,9 @@ def remote_call(count: int = 2000, rounds: int = 9) -> list[Row]:
     with process_pool(2) as pool:
         (ours, plain, apply), values = medians(
             rounds,
-            lambda: _p50(count, lambda: tasks.echo.remote(b"x")),
-            lambda: _p50(count, through_redis),
-            lambda: _p50(count, lambda: pool.apply(tasks.hello_plain, (1,))),
+            lambda: p50(count, lambda: tasks.echo.remote(b"x")),
+            lambda: p50(count, through_redis),
+            lambda: p50(count, lambda: pool.apply(tasks.hello_plain, (1,))),
         )
     client.lpush("bench-in", b"stop")
     echo.join()
@@ -152,7 +152,7 @@ def _echo(url: str) -> None:
         client.lpush("bench-out", reply[1])
 
 
-def _p50(count: int, action: Callable[[], object]) -> float:
+def p50(count: int, action: Callable[[], object]) -> float:
     return statistics.median(timed(action) for _ in range(count))
 
 

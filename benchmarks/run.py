@@ -15,11 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actorq.runtime import shutdown
-from benchmarks import affinity, fairness, reset, rows
+from benchmarks import affinity, fairness, reset, rows, signing
 from benchmarks.forks import fork_overhead
 
 _RESULTS = Path(__file__).parent / "results"
-_ALL = {row.__name__: row for row in (*rows.ALL, reset.reset_by_size, fork_overhead, fairness.fairness, *affinity.ALL)}
+_ALL = {
+    row.__name__: row
+    for row in (*rows.ALL, reset.reset_by_size, fork_overhead, fairness.fairness, signing.signing, *affinity.ALL)
+}
 #: in front of the name of the one row that this program is to measure, and print as JSON
 _ONE = "--one"
 

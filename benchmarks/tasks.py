@@ -56,3 +56,19 @@ four = ActorEnvironment("bench-four", replica_count=4, isolation="none")
 def nap_four(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+#: of the replicas of `signed`; who submits has to have it, too
+KEY = "a key that everybody may know"
+
+signed = ActorEnvironment("bench-signed", replica_count=2, isolation="none", environment={"ACTORQ_SIGNING_KEY": KEY})
+
+
+@signed.task
+def hello_signed(i: int) -> str:
+    return "hello %d" % i  # noqa: UP031 - see above
+
+
+@signed.task
+def echo_signed(value: bytes) -> bytes:
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -107,15 +107,12 @@ class Task(Generic[P, R, C]):
                     "Declare it on an ActorEnvironment."
                 )
             check_affinity(options.affinity, self.name, self._signature)
+        self.remote: RemoteMethod[P, R] = RemoteMethod(self)
         self.map: MapMethod[R] = MapMethod(self, ONE)
         self.starmap: MapMethod[R] = MapMethod(self, STAR)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         return cast("C", self.function(*args, **kwargs))
-
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs the task on a replica and returns its output. Raises what the task raised."""
-        return cast("R", engine().call(self, args, kwargs))
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Runs the task on a replica; returns a future at once."""
@@ -188,6 +185,23 @@ class Task(Generic[P, R, C]):
 
     def __reduce__(self) -> str:
         return self.function.__qualname__  # a module-level name, as for functions
+
+
+class RemoteMethod(Generic[P, R]):
+    """`task.remote`: call it, or its `aio`."""
+
+    def __init__(self, task: Task[P, R, Any]) -> None:
+        self._task = task
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the task on a replica and returns its output. Raises what the task raised."""
+        return cast("R", engine().call(self._task, args, kwargs))
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same, without blocking the event loop. Cancelled while it waits for a replica, it is not run."""
+        from actorq.maps.aio import output_async
+
+        return await output_async(functools.partial(self._task.submit, *args, **kwargs))
 
 
 class MapMethod(Generic[R]):
@@ -288,19 +302,25 @@ class MapMethod(Generic[R]):
 
     @overload
     def aio(
-        self, *iterables: Iterable[Any], return_exceptions: Literal[False] = ..., **options: Unpack[MapArguments]
+        self,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        return_exceptions: Literal[False] = ...,
+        **options: Unpack[MapArguments],
     ) -> AsyncIterator[R]: ...
 
     @overload
     def aio(
-        self, *iterables: Iterable[Any], return_exceptions: Literal[True], **options: Unpack[MapArguments]
+        self,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        return_exceptions: Literal[True],
+        **options: Unpack[MapArguments],
     ) -> AsyncIterator[R | Exception]: ...
 
-    def aio(self, *iterables: Iterable[Any], **options: Any) -> AsyncIterator[Any]:
-        """The same, for `async for`. Takes the options of `map`."""
+    def aio(self, *iterables: Iterable[Any] | AsyncIterable[Any], **options: Any) -> AsyncIterator[Any]:
+        """The same, for `async for`. Takes the options of `map`, and async iterables beside plain ones."""
         from actorq.maps.aio import outputs_async
 
-        return outputs_async(lambda: self(*iterables, **options))
+        return outputs_async(lambda inputs: self(*inputs, **options), iterables)
 
 
 def _constant(text: str, _position: int) -> str:
@@ -351,7 +371,12 @@ def map_(target: Any, *iterables: Iterable[Any], **options: Any) -> MapHandle[An
 
 def _listed(iterable: Iterable[Any]) -> Iterable[Any]:
     """Argument tuples as lists, which travel as they are; keeps the length where there is one."""
-    if not isinstance(iterable, Iterable):
+    from actorq.maps.async_source import AsyncInputs
+    from actorq.maps.sources import is_iterable
+
+    if isinstance(iterable, AsyncInputs):
+        return iterable.changed(_arguments)
+    if not is_iterable(iterable):
         raise DeclarationError(f"starmap() needs an iterable of argument tuples, not a {type(iterable).__name__}.")
     if isinstance(iterable, (list, tuple)):
         return [_arguments(item) for item in iterable]

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
+from actorq.maps.async_source import AsyncInputs
 from actorq.maps.handle import MapHandle, values_of
 
 R = TypeVar("R")
 
 
-async def outputs_async(start: Callable[[], MapHandle[R]]) -> AsyncIterator[R]:
-    """The outputs of the map that `start` makes, without blocking the event loop, and without a thread that waits."""
+async def output_async(submit: Callable[[], Future[R]]) -> R:
+    """The output of one call, without blocking the event loop."""
+    future = await asyncio.get_running_loop().run_in_executor(None, submit)  # may start a server and replicas
+    return await asyncio.wrap_future(future)
+
+
+async def outputs_async(
+    start: Callable[[Sequence[Iterable[Any]]], MapHandle[R]], iterables: Sequence[Iterable[Any] | AsyncIterable[Any]]
+) -> AsyncIterator[R]:
+    """The outputs of the map that `start` makes of the inputs, without blocking the event loop, and without a thread
+    that waits.
+    """
     loop = asyncio.get_running_loop()
     news = asyncio.Event()
-    handle = await loop.run_in_executor(None, start)  # may start a server and replicas
+    inputs = [AsyncInputs(each, loop) if isinstance(each, AsyncIterable) else each for each in iterables]
+    handle = await loop.run_in_executor(None, start, inputs)  # may start a server and replicas
     pump, options = handle._pump, handle._ledger.options
 
     def tell() -> None:

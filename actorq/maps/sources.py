@@ -1,7 +1,8 @@
 """Where a map's inputs come from: drawn only as far as leases need them.
 
-A sequence in memory is drawn by the pump itself. Any other iterator may take its time, or block for ever, so it runs in
-a feeder thread of its own that draws what it was asked for, and a few leases more; the pump takes what is there.
+A sequence in memory is drawn by the pump itself. Any other iterator may take its time, or block for ever, so a feeder
+beside the pump, a thread or for async ones a coroutine, fetches what it was asked for, and a few leases more; the pump
+takes what is there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from itertools import islice
 from typing import Any, Protocol
 
 from actorq.errors import DeclarationError
+from actorq.maps.async_source import AsyncInputs, AsyncSource
+from actorq.maps.fed import FedSource, explained
 
 
 class Source(Protocol):
@@ -54,22 +57,50 @@ def source_of(iterables: tuple[Iterable[Any], ...], on_input: Callable[[], None]
     if not iterables:
         raise DeclarationError("map() needs at least one iterable of inputs.")
     for position, iterable in enumerate(iterables):
-        if not isinstance(iterable, Iterable):
+        if not is_iterable(iterable):
             raise DeclarationError(
                 f"map() argument {position + 1} is a {type(iterable).__name__}, not an iterable: "
                 "constant arguments go into kwargs= or functools.partial."
             )
-    lengths = {len(it) for it in iterables if isinstance(it, Sized)}
-    if len(lengths) > 1:
-        raise DeclarationError(f"map() got iterables of unequal lengths {sorted(lengths)}: make them equal.")
-    total = lengths.pop() if lengths and all(isinstance(it, Sized) for it in iterables) else None
+    lengths = [_length(iterable) for iterable in iterables]
+    known = {length for length, it in zip(lengths, iterables, strict=True) if length is not None and _is_sure(it)}
+    if len(known) > 1:
+        raise DeclarationError(f"map() got iterables of unequal lengths {sorted(known)}: make them equal.")
+    total = lengths[0] if None not in lengths else None
     if len(iterables) == 1 and isinstance(iterables[0], range):
         return RangeSource(iterables[0])
+    if any(isinstance(iterable, AsyncInputs) for iterable in iterables):
+        return AsyncSource(iterables, on_input)
     iterator: Iterator[Any]
     iterator = iter(iterables[0]) if len(iterables) == 1 else map(list, zip(*iterables, strict=True))
     if all(type(it) in _IN_MEMORY for it in iterables):
         return MemorySource(iterator, total)
-    return FedSource(iterator, total, on_input)
+    return ThreadSource(iterator, total, on_input)
+
+
+def is_iterable(value: object) -> bool:
+    """Whether `iter` takes it: also what has `__getitem__` only, as a map-style dataset."""
+    return isinstance(value, Iterable) or hasattr(type(value), "__getitem__")
+
+
+def _length(iterable: object) -> int | None:
+    """How many inputs there are, None where nobody knows.
+
+    A length that is an estimate, or raises, as those of wrappers around a generator do, is none. One of zero is only
+    believed of Python's own containers: it may be all that a stream can say.
+    """
+    if not isinstance(iterable, Sized):
+        return None
+    try:
+        length = len(iterable)
+    except Exception:  # the user's code
+        return None
+    return length if length or _is_sure(iterable) else None
+
+
+def _is_sure(iterable: object) -> bool:
+    """Whether its length is no estimate."""
+    return type(iterable) in _IN_MEMORY or isinstance(iterable, Sequence)
 
 
 class RangeSource:
@@ -106,7 +137,7 @@ class MemorySource:
         try:
             items.extend(islice(self._iterator, count))  # keeps what came before an exception
         except Exception as error:  # unequal lengths; a dict that changed meanwhile
-            self.error, self.exhausted = _explained(error), True
+            self.error, self.exhausted = explained(error), True
         if len(items) < count:
             self.exhausted = True
         return items
@@ -115,79 +146,38 @@ class MemorySource:
         self.exhausted = True
 
 
-class FedSource:
-    """Inputs of any iterator, drawn by a thread of its own.
-
-    pump: draw(n, k) ── takes what is there, asks for n + k ──▶ feeder: next(iterator) until so many are there
-                      ◀── on_input, when the pump had found too little ──────────────────────────┘
-
-    The buffer is a deque, whose ends any thread may use; the lock is for waiting.
-    """
+class ThreadSource(FedSource):
+    """Inputs of any iterator: the feeder is a thread."""
 
     def __init__(self, iterator: Iterator[Any], total: int | None, on_input: Callable[[], None]) -> None:
-        self.total = total
-        self.exhausted = total == 0
-        self.error: BaseException | None = None
-        self.packed = False
+        super().__init__(total, on_input)
         self._iterator = iterator
-        self._on_input = on_input
-        self._buffer: deque[Any] = deque()
         self._changed = threading.Condition()
-        self._drawn = 0  # inputs that the pump has taken
-        self._fetched = 0  # inputs that the feeder has taken from the iterator
-        self._limit = 0  # as many may be fetched in all
-        self._hungry = False  # the pump found too little and waits
-        self._ended = False  # the iterator has nothing more
-        self._closed = False
         context = contextvars.copy_context()  # the user's code sees the context variables of the caller
         self._thread = threading.Thread(target=context.run, args=(self._feed,), name="actorq-inputs", daemon=True)
-        self._started = False
 
-    def draw(self, count: int, ahead: int = 0) -> list[Any]:
-        self._limit, self._hungry = self._drawn + count + ahead, False
-        if not self._started:
-            self._started = True
-            self._thread.start()
-        items = self._taken(count)
-        if len(items) < count:
-            self._hungry = True
-            items += self._taken(count - len(items))  # what came before the feeder could know that the pump waits
-        self._drawn += len(items)
-        room = self._limit - self._fetched
-        if self._ended and self.error is None:
-            self.total = self._fetched  # so that the last leases are short ones
-        if self._ended and not self._buffer:
-            self.exhausted = True
-        elif room > 0 and (self._hungry or 2 * room >= ahead):  # waking a thread takes longer than fetching most inputs
-            with self._changed:
-                self._changed.notify()
-        return items
+    def _start(self) -> None:
+        self._thread.start()
 
-    def _taken(self, most: int) -> list[Any]:
-        return [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
-
-    def close(self) -> None:
-        """The feeder ends at the next input. It cannot be interrupted in the user's code, and nobody waits for it."""
+    def _tell(self) -> None:
         with self._changed:
-            self._closed = self.exhausted = True
             self._changed.notify()
+        if self._closed and not self._started:
+            self._iterator = iter(())
 
     def _feed(self) -> None:
+        error: BaseException | None = None
+        iterator, self._iterator = self._iterator, iter(())
         try:
-            for item in self._iterator:
-                self._fetched += 1
-                self._buffer.append(item)
-                if self._hungry:
-                    self._hungry = False
-                    self._on_input()
-                if (self._closed or self._fetched >= self._limit) and not self._wait_for_room():
-                    return
-        except BaseException as error:  # the user's code, sys.exit too: the consumer raises it after what came before
-            self.error = _explained(error)
+            for item in iterator:
+                if self._put(item) and not self._wait_for_room():
+                    break
+        except BaseException as caught:  # the user's code, sys.exit too
+            error = caught
         finally:
-            with self._changed:
-                self._ended = True
-            self._on_input()
+            del iterator
+            item = None
+            self._end(error)
 
     def _wait_for_room(self) -> bool:
         """False when no input is wanted any more."""
@@ -195,9 +185,3 @@ class FedSource:
             while self._fetched >= self._limit and not self._closed:
                 self._changed.wait()
             return not self._closed
-
-
-def _explained(error: BaseException) -> BaseException:
-    if isinstance(error, ValueError) and str(error).startswith("zip() argument"):
-        return DeclarationError(f"map() got iterables of unequal lengths: {error}.")
-    return error

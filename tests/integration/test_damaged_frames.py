@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,12 @@ def test_results_that_stay_damaged_are_an_error_of_their_input(task: Any, kind: 
 
 @pytest.mark.parametrize("kind", damaging.DAMAGES)
 def test_results_that_are_damaged_once_come_the_second_time(kind: str, tmp_path: Path) -> None:
-    for name, run in {
+    ways: dict[str, Callable[[Any], Any]] = {
         "map": lambda value: next(iter(damaging.work.map([value]))),
         "remote": damaging.work.remote,
         "submit": lambda value: damaging.work.submit(value).result(),
-    }.items():
+    }
+    for name, run in ways.items():
         damaged = ["damaged", kind, str(tmp_path / name)]
         assert run(damaged) == damaged
         assert (tmp_path / name).exists()

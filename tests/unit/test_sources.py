@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actorq.errors import DeclarationError
-from actorq.maps.sources import FedSource, MemorySource, RangeSource, source_of
+from actorq.maps.sources import MemorySource, RangeSource, ThreadSource, source_of
 
 MAPPING = {1: 2}
 
@@ -35,13 +35,13 @@ class Counted:
             yield self.asked
 
 
-def fed(inputs: Iterable[Any], on_input: Any = nothing) -> FedSource:
+def fed(inputs: Iterable[Any], on_input: Any = nothing) -> ThreadSource:
     source = source_of((inputs,), on_input)
-    assert isinstance(source, FedSource)
+    assert isinstance(source, ThreadSource)
     return source
 
 
-def drawn(source: FedSource, told: threading.Semaphore, count: int, ahead: int = 0) -> list[Any]:
+def drawn(source: ThreadSource, told: threading.Semaphore, count: int, ahead: int = 0) -> list[Any]:
     """`count` inputs, or all there are. Waits as a pump does: for a word of the feeder."""
     items: list[Any] = []
     while not source.exhausted:

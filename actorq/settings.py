@@ -52,6 +52,8 @@ class Settings:
     redis_ca_file: str | None = None
     #: set in a replica: name of the environment it serves, where a nested call to it could wait for itself
     replica_of: str | None = None
+    #: set in a local replica: its program starts the replicas that its tasks ask for
+    owned: bool = False
     #: what `@actor_cache` tells of its keys shows the arguments themselves
     cache_labels: bool = False
 
@@ -157,6 +159,7 @@ def settings() -> Settings:
         memory_limit_bytes=_bytes("ACTORQ_MEMORY_LIMIT_BYTES"),
         redis_ca_file=_guard("ACTORQ_REDIS_CA_FILE"),
         replica_of=_read("ACTORQ_REPLICA_OF"),
+        owned=_read("ACTORQ_OWNED") is not None,
         cache_labels=_read("ACTORQ_CACHE_LABELS") is not None,
     )
     hide(found.redis_url, found.pod_redis_url, found.acl_url, found.signing_key, found.map_keys)

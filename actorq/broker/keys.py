@@ -21,6 +21,8 @@ prefixes; the table at the head of each script says which.
     aq:turns:<env>                   ZSET     parties of which leases wait -> their share      while any waits
     aq:wait:<m>, aq:wait:<m>:<w>     LIST     leases of a map that wait                        while any waits
     aq:calls:<env>                   LIST     single calls that wait                           while any waits
+    aq:wanted                        LIST     environments that tasks of local replicas ask for a minute
+    aq:trouble:<env>                 STRING   why a pool that was asked for is not there       a minute
     aq:served:<env>                  HASH     seconds that calls and maps had lately           ten minutes
     aq:lapsed:<lease>:<attempt>      STRING   the map of a lease that was not renewed          an hour
     aq:map:<m>                       HASH     a live map: serial of its newest lease, progress MAP_TTL_SECONDS
@@ -52,6 +54,7 @@ LEASE_TTL_SECONDS = 86_400
 QUEUES = f"{RQ}:queues"
 WORKERS = f"{RQ}:workers"
 SUSPENDED = f"{RQ}:suspended"
+WANTED = f"{AQ}:wanted"
 
 
 def worker_ttl(lease_seconds: float) -> int:
@@ -118,6 +121,10 @@ def wait(map_id: str, worker: str = "") -> str:
 
 def calls(env: str) -> str:
     return f"{AQ}:calls:{env}"
+
+
+def trouble(env: str) -> str:
+    return f"{AQ}:trouble:{env}"
 
 
 def ttl(env: str) -> str:

@@ -66,6 +66,7 @@ class LocalPool:
                 **tuned,
                 **environment.environment,
                 "ACTORQ_REDIS_URL": url,
+                "ACTORQ_OWNED": "1",
                 "PYTHONPATH": _python_path(),
             },
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from actorq.maps.pools import Pool
     from actorq.maps.transport import Transport
     from actorq.pool.local import LocalPool
+    from actorq.pool.wanted import Wishes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class Pools:
         self._in_use = in_use
         self._server: EmbeddedServer | None = None
         self._on_cluster: dict[str, KubernetesPool] = {}
+        self._wishes: Wishes | None = None
 
     def connect(self, environment: ActorEnvironment, inputs: int | None = None) -> tuple[Client, Pool]:
         """The server that serves `environment`, and what is known of its replicas: there are some, or soon will be.
@@ -68,6 +70,7 @@ class Pools:
             if self._server is not None:
                 pool = self._local_pool(environment, client.url)
                 self._server.wait_ready()
+                self._hear_wishes(client.url)
                 return client, pool
             cluster = self._cluster_pool(environment, client)
             if cluster is None:
@@ -261,8 +264,26 @@ class Pools:
             pool = self.local[environment.name] = LocalPool(environment, url)
         return pool
 
+    def _hear_wishes(self, url: str) -> None:
+        """From the first pool on: its tasks may ask for others."""
+        if self._wishes is None or not self._wishes.is_alive():
+            from actorq.pool.wanted import Wishes
+
+            self._wishes = Wishes(url, self._grant)
+            self._wishes.start()
+
+    def _grant(self, environment: ActorEnvironment) -> LocalPool:
+        with self.lock:
+            if self._server is None or self.client is None:
+                raise PoolError("The program is ending: no pool can start any more.")
+            return self._local_pool(environment, self.client.url)
+
     def _elsewhere(self, environment: ActorEnvironment, client: Client) -> Pool:
         """Replicas that this program does not make. In a replica there is no token to ask a cluster with."""
+        if settings().owned:
+            from actorq.pool.wanted import WantedPool
+
+            return WantedPool(environment, client)
         if settings().kubernetes_namespace is None or settings().replica_of is not None:
             return RemotePool(environment.name, client.url)
         from actorq.kube.release import ReleasePool

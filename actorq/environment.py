@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, c
 from actorq.engine import engine
 from actorq.errors import DeclarationError
 from actorq.hooks import Hooked
-from actorq.names import check_environment
+from actorq.names import check_environment, execution
 from actorq.retry import Backoff
 from actorq.settings import settings
 from actorq.task import Task, TaskOptions
@@ -31,7 +31,7 @@ ISOLATION = ("none", "reset", "fork")
 #: how replicas of a local pool start: forked from one warmed parent, or each a new interpreter
 START_METHODS = ("fork", "spawn")
 #: where the code of pods comes from
-CODE = ("image", "bundle")
+CODE = ("image", "bundle", "strict")
 #: Union's limits of an idle pool's life, seconds; more is allowed here, less is not
 _TTL_LEAST = 30
 #: inputs one replica may run at the same time; each costs a thread and two connections
@@ -81,14 +81,28 @@ class Environment:
         #: "image": pods have the tasks' code; "bundle": it travels with the map; None: as it is installed or not
         self.code = None if code is None else _one_of("code", code, CODE)
         self.tasks: dict[str, Task[Any, Any, Any]] = {}
-        self._declared_at = _caller()
+        self._executions: dict[str, object] = {}
+        self._declared_at, self._declared_by = _caller()
         other = Environment._declared.get(name)
-        if other is not None and other._declared_at != self._declared_at:
+        if other is not None and other._declared_at != self._declared_at and not self._replaces(other):
             raise DeclarationError(
                 f"An environment named {name!r} is already declared at {':'.join(map(str, other._declared_at))}: "
                 "import that one, or choose another name."
             )
         Environment._declared[name] = self
+
+    def _replaces(self, other: Environment) -> bool:
+        """Whether the module that declared `other` has been reloaded, and declares this one."""
+        return self._declared_at[0] == other._declared_at[0] and self._declared_by is not other._declared_by
+
+    def _declares(self, module: str, execution: object) -> None:
+        """Something is declared by `module`; if that was reloaded, what it had declared before is gone."""
+        if self._executions.setdefault(module, execution) is not execution:
+            self._executions[module] = execution
+            self._forget(module)
+
+    def _forget(self, module: str) -> None:
+        self.tasks = {name: task for name, task in self.tasks.items() if task.function.__module__ != module}
 
     @property
     def shared(self) -> bool:
@@ -157,6 +171,7 @@ class Environment:
         def declare(function: Callable[..., Any]) -> Task[Any, Any, Any]:
             self._check(function)
             task: Task[Any, Any, Any] = Task(self, function, options)
+            self._declares(function.__module__, execution(function.__globals__))
             other = self.tasks.get(task.name)
             if other is not None and other.function.__code__.co_firstlineno != function.__code__.co_firstlineno:
                 raise DeclarationError(f"Environment {self.name!r} already has a task {task.name!r}: rename one.")
@@ -199,8 +214,9 @@ class ActorEnvironment(Environment, Hooked):
         environment: environment variables of the replicas.
         requests, limits: resources of the pods, as Kubernetes writes them: {"cpu": "500m", "nvidia.com/gpu": 1}.
         pod_template: piece of a PodTemplateSpec that is laid over theirs; their container is called "actorq".
-        code: "image" if pods import the tasks from their image, "bundle" if the project's own files are to be sent with
-            each map. By default a script or a project that is not installed is sent to pods made on demand.
+        code: "image" if replicas have the tasks' code, "bundle" if the project's own files are sent with each map.
+            By default a script or a project that is not installed is sent to pods made on demand. Replicas whose code
+            is another one than the submitter's run it, with a warning there; "strict" makes that an error.
 
     Raises `DeclarationError` for a value out of range.
     """
@@ -261,6 +277,10 @@ class ActorEnvironment(Environment, Hooked):
     @property
     def modules(self) -> set[str]:
         return super().modules | self.hook_modules
+
+    def _forget(self, module: str) -> None:
+        super()._forget(module)
+        self._forget_hooks(module)
 
     @property
     def shared(self) -> bool:
@@ -362,12 +382,12 @@ def _optional(name: str, value: object, least: int) -> int | None:
     return None if value is None else _whole(name, value, least, 1 << 62)
 
 
-def _caller() -> tuple[str, int]:
-    """Where the environment is being declared: the first frame outside this module."""
+def _caller() -> tuple[tuple[str, int], object]:
+    """Where the environment is being declared, the first frame outside this module, and by which import of it."""
     frame = sys._getframe(1)
     while frame.f_code.co_filename == __file__ and frame.f_back is not None:
         frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+    return (frame.f_code.co_filename, frame.f_lineno), execution(frame.f_globals)
 
 
 def _seconds(name: str, value: object, least: float, most: float) -> float:

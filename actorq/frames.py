@@ -25,7 +25,7 @@ from actorq.errors import CodecError, PoolError
 from actorq.record import record
 
 #: both sides must speak the same version; raise it with every change of the layout below, or of what `broker/lua` keeps
-PROTOCOL = 6
+PROTOCOL = 7
 
 LENGTH = struct.Struct(">I")
 #: length of the head, _PLAIN, PROTOCOL, start, count, busy; behind it the name of the replica
@@ -77,10 +77,18 @@ class Head:
     code: str = ""
     #: nothing else may run in the process meanwhile: it may be what ended another one
     alone: bool = False
+    #: which code its submitter has, see `code/fingerprint.py`; "" where that cannot be said, or the code comes with it
+    fingerprint: str = ""
+    #: other code than that may not run it
+    strict: bool = False
 
     def packed(self) -> bytes:
         fields = [PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.record, self.code, self.alone]
-        return bytes(msgpack.packb(fields))
+        return bytes(msgpack.packb([*fields, self.fingerprint, self.strict]))
+
+    def with_code(self, code: str) -> Head:
+        """The head of a map that brings its code."""
+        return replace(self, code=code, fingerprint="", strict=False)
 
 
 class Heads:
@@ -113,15 +121,18 @@ class Frame:
     errors: dict[int, dict[str, Any]]
     #: packed list of `count` outputs, nil where one failed
     outputs: bytes | bytearray | memoryview
+    #: what the replica has of the code, where its submitter has another one; see `code/difference.py`
+    other_code: bytes = b""
 
     def parts(self) -> tuple[bytes | bytearray | memoryview, ...]:
         """The message, in pieces: large outputs are sent without being copied."""
-        if not self.errors:
+        if not (self.errors or self.other_code):
             replica = self.replica.encode()
             length = _PLAIN_FRAME.size - LENGTH.size + len(replica)
             fixed = _PLAIN_FRAME.pack(length, _PLAIN, PROTOCOL, self.start, self.count, self.busy)
             return fixed, replica, self.outputs
-        head = msgpack.packb([PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors])
+        fields = [PROTOCOL, self.start, self.count, self.busy, self.replica, self.errors, self.other_code]
+        head = msgpack.packb(fields)
         return LENGTH.pack(len(head)), head, self.outputs
 
     def packed(self) -> bytes:
@@ -153,10 +164,9 @@ def parse_head(head: bytes) -> Head:
     try:
         version, *rest = msgpack.unpackb(head)
         if version == PROTOCOL:
-            task, mode, kwargs, timeout, record, code, alone = rest
-            plain = (
-                isinstance(task, str) and isinstance(kwargs, bytes) and isinstance(timeout, (float, int, type(None)))
-            )
+            task, mode, kwargs, timeout, record, code, alone, fingerprint, strict = rest
+            plain = isinstance(task, str) and isinstance(kwargs, bytes) and isinstance(fingerprint, str)
+            plain = plain and isinstance(timeout, (float, int, type(None)))
             plain = plain and isinstance(code, str) and (not code or _CODE.fullmatch(code) is not None)
             if not plain or mode not in (ONE, STAR, CALL) or not 0 <= (timeout or 0) <= _LONGEST_TIMEOUT:
                 raise ValueError("a field of another kind")
@@ -168,6 +178,8 @@ def parse_head(head: bytes) -> Head:
                 record=bool(record),
                 code=code,
                 alone=bool(alone),
+                fingerprint=fingerprint,
+                strict=bool(strict),
             )
     except Exception as error:
         raise CodecError(f"The lease has no readable head: {error}") from error
@@ -200,8 +212,8 @@ def _parse_frame_with_errors(message: bytes | bytearray | memoryview) -> Frame:
         version, *rest = msgpack.unpackb(head, strict_map_key=False)
         if type(version) is int and version != PROTOCOL:
             raise _foreign(version)
-        start, count, busy, named, errors = rest
-        if version != PROTOCOL or not isinstance(named, str):
+        start, count, busy, named, errors, other_code = rest
+        if version != PROTOCOL or not isinstance(named, str) or not isinstance(other_code, bytes):
             raise ValueError("a field of another kind")
         replica = named
         if type(start) is not int or type(count) is not int or type(busy) is not float or min(start, count) < 0:
@@ -215,7 +227,7 @@ def _parse_frame_with_errors(message: bytes | bytearray | memoryview) -> Frame:
     except Exception as error:
         text = f"{type(error).__name__}: {error}" if isinstance(error, msgpack.UnpackException) else str(error)
         raise DamagedFrameError(f"The frame of {replica} cannot be read: {text:.200}", replica) from error
-    return _checked(start, count, busy, replica, errors, outputs)
+    return replace(_checked(start, count, busy, replica, errors, outputs), other_code=other_code)
 
 
 def _check_failure(data: object) -> None:

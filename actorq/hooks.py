@@ -9,22 +9,25 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from actorq.errors import DeclarationError
+from actorq.names import execution
 
 P = ParamSpec("P")
 H = TypeVar("H", bound=Callable[[], object])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prewarm:
-    """A call that every replica makes before it takes work."""
+class Hook:
+    """A call that every replica makes, before it takes work or when it ends."""
 
     function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    #: that declared it, which is not always where its function is defined
+    module: str
 
 
 class Hooked:
@@ -32,11 +35,14 @@ class Hooked:
 
     def __init__(self) -> None:
         #: what to call when an executor starts: start hooks and prewarms
-        self.at_start: list[Prewarm] = []
+        self.at_start: list[Hook] = []
         #: what to call when it ends, the last one first
-        self.at_exit: list[Callable[[], object]] = []
-        #: modules that declared any: a replica has to import them
-        self.hook_modules: set[str] = set()
+        self.at_exit: list[Hook] = []
+
+    @property
+    def hook_modules(self) -> set[str]:
+        """Modules that declared any: a replica has to import them."""
+        return {hook.module for hook in (*self.at_start, *self.at_exit)}
 
     def on_start(self, function: H, /) -> H:
         """Declares what every replica does before it takes work: a function, or a coroutine function, of no arguments.
@@ -45,8 +51,7 @@ class Hooked:
         it is started again, later and later, and says why; a map on local replicas fails with it.
         """
         _check(function, "on_start")
-        self.hook_modules.add(_declaring_module())
-        self.at_start.append(Prewarm(function=function, args=(), kwargs={}))
+        self.at_start.append(Hook(function=function, module=self._declaring_module()))
         return function
 
     def on_exit(self, function: H, /) -> H:
@@ -56,8 +61,7 @@ class Hooked:
         `drain_seconds` with the last input. A process that is killed runs none.
         """
         _check(function, "on_exit")
-        self.hook_modules.add(_declaring_module())
-        self.at_exit.append(function)
+        self.at_exit.append(Hook(function=function, module=self._declaring_module()))
         return function
 
     def prewarm(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -66,8 +70,21 @@ class Hooked:
         Raises `DeclarationError` at once for arguments that the function does not take.
         """
         _check(function, "prewarm", *args, **kwargs)
-        self.hook_modules.add(_declaring_module())
-        self.at_start.append(Prewarm(function=function, args=args, kwargs=kwargs))
+        self.at_start.append(Hook(function=function, args=args, kwargs=kwargs, module=self._declaring_module()))
+
+    def _declaring_module(self) -> str:
+        namespace = sys._getframe(2).f_globals
+        module = str(namespace.get("__name__", "__main__"))
+        self._declares(module, execution(namespace))
+        return module
+
+    def _declares(self, module: str, execution: object) -> None:
+        """Something is declared by `module`, in one of its executions."""
+
+    def _forget_hooks(self, module: str) -> None:
+        """What `module` has declared is gone."""
+        for hooks in (self.at_start, self.at_exit):
+            hooks[:] = [hook for hook in hooks if hook.module != module]
 
 
 def _check(function: Callable[..., object], what: str, *args: Any, **kwargs: Any) -> None:
@@ -86,8 +103,3 @@ def _check(function: Callable[..., object], what: str, *args: Any, **kwargs: Any
     except TypeError as error:
         advice = "" if what == "prewarm" else "; a hook is called without arguments"
         raise DeclarationError(f"{what}: {name}{signature} cannot be called so: {error}{advice}.") from None
-
-
-def _declaring_module() -> str:
-    """Where the hook is declared, which is not always where its function is defined."""
-    return str(sys._getframe(2).f_globals.get("__name__", "__main__"))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from actorq.errors import DeclarationError
 
@@ -61,6 +63,11 @@ def main_module() -> tuple[str, str | None]:
 def public_module(module: str) -> str:
     """The name `module` has in every process."""
     return main_module()[0] if module == "__main__" else module
+
+
+def execution(namespace: Mapping[str, Any]) -> object:
+    """Tells one import of a module from the next: reloading it runs it again, in the same namespace."""
+    return namespace.get("__spec__")
 
 
 def installed(file: str) -> bool:

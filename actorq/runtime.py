@@ -88,6 +88,9 @@ class Runtime:
         from actorq.maps.futures import Submitter
 
         environment = task.environment
+        before = self._submitters.get((environment.name, task.name))
+        if before is not None and (before.task is not task or not before.code.is_current):  # it runs that of before
+            before.finish()
         with self._lock:
             submitter = self._submitters.get((environment.name, task.name))
             if submitter is None or submitter.over:
@@ -125,7 +128,7 @@ class Runtime:
         return self.pools.for_actors(environment, options, inputs)
 
     def finish_calls(self) -> None:
-        """Waits for the calls that `submit` has taken."""
+        """Waits for the calls that `submit` has taken, as the executors of concurrent.futures do at exit."""
         for submitter in list(self._submitters.values()):
             submitter.finish()
 
@@ -134,6 +137,9 @@ class Runtime:
         self.pools.forget()
 
     def _in_use(self, environment: str) -> bool:
+        for (name, _), submitter in list(self._submitters.items()):
+            if name == environment and submitter.idle:
+                submitter.finish()
         return any(pump.runs and pump.ledger.options.environment == environment for pump in self._pumps)
 
     def close(self) -> None:
@@ -166,7 +172,7 @@ class Runtime:
         return caller
 
     def _usable(self, caller: Caller, task: Task[Any, Any, Any]) -> bool:
-        if caller.failed:
+        if caller.failed or caller.task is not task or not caller.code.is_current:  # its module was reloaded
             return False
         now = time.monotonic()
         if now < caller.usable_until:
@@ -176,7 +182,7 @@ class Runtime:
         from actorq.pool.local import LocalPool
 
         pool = caller.pool
-        if isinstance(pool, LocalPool) and not (pool.alive and task.function.__module__ in pool.modules):
+        if isinstance(pool, LocalPool) and not (pool.alive and pool.serves(caller.environment)):
             return False
         caller.usable_until = now + _USABLE_SECONDS
         return True

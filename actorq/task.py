@@ -172,7 +172,27 @@ class Task(Generic[P, R, C]):
                 at = codec.where(value)
                 raise CodecError(f"Argument {name}= of {self.name}{at} cannot be carried: {error}") from error
         packed = codec.pack(dict(kwargs)) if kwargs else b""
-        return Head(task=self.name, mode=mode, kwargs=packed, timeout=self.options.timeout)
+        strict = self.environment.code == "strict"
+        return Head(
+            task=self.name,
+            mode=mode,
+            kwargs=packed,
+            timeout=self.options.timeout,
+            fingerprint=self._fingerprint(strict),
+            strict=strict,
+        )
+
+    def _fingerprint(self, strict: bool) -> str:
+        """Which code this is. Raises `DeclarationError` where that must be known and cannot be."""
+        from actorq.code.fingerprint import FINGERPRINTS  # not before the first map: import actorq stays light
+
+        found = FINGERPRINTS.of(self.function)
+        if strict and not found.text:
+            raise DeclarationError(
+                f"{self.environment.name!r} is declared with code='strict', and which code {self.name} is cannot be "
+                f"told: {found.unknown}, which may have changed it. Declare it in a module that is imported as it is."
+            )
+        return found.text
 
     def key_reader(self, mode: int, constants: Mapping[str, Any]) -> Callable[[Any], Any] | None:
         """What makes the affinity key of an input as a map draws it; None for a task without affinity."""

@@ -24,6 +24,7 @@ from actorq.broker.embedded import EmbeddedServer
 from actorq.runtime import runtime, shutdown
 from actorq.settings import settings
 from tests.asked import Asked
+from tests.project import Project
 
 ROOT = Path(__file__).parents[1]
 
@@ -177,6 +178,16 @@ def run_script(folder: Path, text: str, **variables: str) -> str:
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=50, check=False
     )
     return done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """An empty one, whose modules can be imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # an edit within a second of the last is an edit
+    made = Project(tmp_path)
+    yield made
+    made.forget()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ NOTED = {
 
 
 def with_errors(errors: Any) -> Callable[[Frame], bytes]:
-    return lambda frame: join(msgpack.packb([PROTOCOL, 0, 1, 0.0, frame.replica, errors]), b"\x91\xc0")
+    return lambda frame: join(msgpack.packb([PROTOCOL, 0, 1, 0.0, frame.replica, errors, b""]), b"\x91\xc0")
 
 
 def with_outputs(frame: Frame, outputs: bytes) -> bytes:

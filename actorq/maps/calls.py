@@ -7,7 +7,6 @@ in one go, and reads both replies: no thread, no hand-over, one round trip for t
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -22,6 +21,8 @@ from actorq.broker.stream import after, call_keys, parse_reports
 from actorq.broker.wire import Link
 from actorq.bundle import Courier
 from actorq.clock import iso_now
+from actorq.code.difference import tell
+from actorq.code.fingerprint import FINGERPRINTS
 from actorq.errors import BrokerError, CodecError, ReplicaLostError
 from actorq.frames import CALL, Frame, Heads
 from actorq.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
@@ -118,22 +119,24 @@ class Caller:
         self.usable_until = 0.0
         #: a call had trouble with the server: the next one is to look whether there is one
         self.failed = False
-        self._task = task
+        self.code = FINGERPRINTS.of(task.function)
+        self.task = task
         self._description = f"{task.name}()".encode()
         self._lease_seconds = str(environment.lease_seconds).encode()
-        self._environment = environment
-        self._heads = Heads(replace(task.head(CALL, {}), code="" if bundle is None else bundle.code))
+        self.environment = environment
+        head = task.head(CALL, {})
+        self._heads = Heads(head if bundle is None else head.with_code(bundle.code))
         self._lanes: list[_Lane] = []
         self._share = Share()
         self._code = Courier(bundle)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The output of one call. Raises what the task raised, or a `TaskError`."""
-        inputs = self._task.pack_call(args, kwargs)
+        inputs = self.task.pack_call(args, kwargs)
         try:
             lane = self._lanes.pop()
         except IndexError:
-            lane = _Lane(self._client.borrow(), self._environment.name)
+            lane = _Lane(self._client.borrow(), self.environment.name)
         _busy.add(lane)
         try:
             self._code.bring(lane.link)
@@ -159,7 +162,7 @@ class Caller:
 
     def _attempts(self, lane: _Lane, inputs: bytes) -> Any:
         """Submits until the call has a result: retries of the task, and deaths of replicas."""
-        options, attempt, alone = self._task.options, 1, False
+        options, attempt, alone = self.task.options, 1, False
         lane.charged.clear()
         while True:
             final = attempt > options.retries
@@ -176,9 +179,9 @@ class Caller:
                     data = late
                 case Lost():
                     lane.charged.add(report.lease)
-                    if self._environment.shared and not alone and not report.damaged:
+                    if self.environment.shared and not alone and not report.damaged:
                         alone = True  # it may only have run beside the one that is to blame
-                    elif len(lane.charged) > self._environment.max_crashes:
+                    elif len(lane.charged) > self.environment.max_crashes:
                         return _Raised(self._hopeless(report, len(lane.charged)))
                     continue
             if final or data.get("final"):
@@ -191,27 +194,32 @@ class Caller:
         if last.damaged:
             told = failure.described(failure.DAMAGED, f"{times} replicas sent what is no result of it: {last.reason}")
             return failure.rebuild(told, index=0, attempt=times, replica=last.replica)
-        message = f"{self._task.name}: {times} replicas died while they ran it; the last one {last.reason}"
+        message = f"{self.task.name}: {times} replicas died while they ran it; the last one {last.reason}"
         return ReplicaLostError(message, attempt=times, replica=last.replica)
 
     def _output(self, frame: Frame) -> Any:
         try:
             return codec.unpack_list(frame.outputs)[0]
         except CodecError as error:
-            raise CodecError(f"The output of {self._task.name} from {frame.replica} cannot be read: {error}") from None
+            raise CodecError(f"The output of {self.task.name} from {frame.replica} cannot be read: {error}") from None
 
     def _once(self, lane: _Lane, head: bytes, inputs: bytes) -> Report:
         """Submits one lease and waits for what becomes of it."""
         lane.serial += 1
         lease = f"{lane.id}-{lane.serial}"
-        payload = seal(self._environment.name, lease, head, inputs)
+        payload = seal(self.environment.name, lease, head, inputs)
         self._submit(lane, lease, payload)
         suspect = False
         while True:
             for report in self._receive(lane):
                 if isinstance(report, Lives):
                     lane.charged.discard(report.lease)
-                elif report.lease == lease and not (isinstance(report, HandedBack) and report.end > 0):
+                    continue
+                if isinstance(report, Results) and report.frame.other_code:
+                    tell(self.environment.name, self.task.name, report.frame.other_code)
+                    if not report.frame.count:
+                        continue
+                if report.lease == lease and not (isinstance(report, HandedBack) and report.end > 0):
                     return _for_one_input(report)
             if self._vanished(lane, lease):
                 if suspect:
@@ -236,7 +244,7 @@ class Caller:
         args[_NEW] = b""
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
         if not lane.link.call_packed(scripts.CALL, lane.submit.packed(*args), stores):
-            raise no_replica_free(self._environment.name)
+            raise no_replica_free(self.environment.name)
         lane.link.ask(lane.read())
 
     def _receive(self, lane: _Lane) -> list[Report]:
@@ -250,11 +258,11 @@ class Caller:
         entries = reply[0][1]
         lane.last = entries[-1][0]
         lane.frames += len(entries)
-        return parse_reports(entries, lane.link, self._environment.name)
+        return parse_reports(entries, lane.link, self.environment.name)
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:
         """Renews the call and tells whether the server still knows its lease."""
-        args: list[Argument] = [*keys.prefix(self._environment.name), keys.MAP_TTL_SECONDS, lane.id, "", lane.last]
+        args: list[Argument] = [*keys.prefix(self.environment.name), keys.MAP_TTL_SECONDS, lane.id, "", lane.last]
         args += (0, 0, 0, 0, lease)
         reply = lane.link.call(scripts.CHECK, lane.keys, args)
         if not reply[1]:  # the server has forgotten what was read: its stream begins anew
@@ -265,7 +273,7 @@ class Caller:
     def _abandon(self, lane: _Lane) -> bool:
         """Cancels what the lane waits for, and removes its keys; False when the server does not answer: they expire."""
         lane.link.drop()
-        args: list[Argument] = [*keys.prefix(self._environment.name), lane.id, lane.id, f"{lane.id}-{lane.serial}"]
+        args: list[Argument] = [*keys.prefix(self.environment.name), lane.id, lane.id, f"{lane.id}-{lane.serial}"]
         try:
             lane.link.call_quickly(scripts.CLOSE, lane.keys, args, [], _LAST_SECONDS)
         except BrokerError:

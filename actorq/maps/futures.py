@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from actorq import codec
+from actorq.code.fingerprint import FINGERPRINTS
 from actorq.errors import CodecError, PoolError
 from actorq.inputkey import input_key
 from actorq.log import logger
@@ -59,6 +60,10 @@ class _CallSource:
     def close(self) -> None:
         self.exhausted = True
 
+    @property
+    def idle(self) -> bool:
+        return not (self._waiting or self.drawn)
+
     def fail_all(self, error: Exception) -> None:
         """No result will come any more."""
         while self._waiting:
@@ -87,19 +92,20 @@ class Submitter:
         start: Callable[[Pump], None],
     ) -> None:
         self._source = _CallSource()
-        self._task = task
+        self.task = task
         self._key = options.affinity
         self._lock = threading.Lock()
         self.over = False
+        self.code = FINGERPRINTS.of(task.function)
         ledger = ledger_of(f"submit-{new_id()}", self._source, options)
         self._pump = Pump(ledger, transport(ledger.map_id, ledger.owner), deliver=self._deliver, on_end=self._ended)
         start(self._pump)
 
     def submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         # what cannot travel is refused here, to this caller, and not to every future of the map
-        call = codec.split_list(self._task.pack_call(args, kwargs))[0]
+        call = codec.split_list(self.task.pack_call(args, kwargs))[0]
         if self._key is not None:
-            input_key(self._key, call, f"The affinity key of a call of {self._task.name}")
+            input_key(self._key, call, f"The affinity key of a call of {self.task.name}")
         future: Future[Any] = Future()
         with self._lock:
             if self.over:
@@ -108,8 +114,15 @@ class Submitter:
         self._pump.nudge()
         return future
 
+    @property
+    def idle(self) -> bool:
+        """Whether every call it has taken is done."""
+        return self._source.idle
+
     def finish(self) -> None:
-        """Waits until the calls that are submitted are done, as the executors of concurrent.futures do at exit."""
+        """Takes no more, and waits until the calls that are submitted are done."""
+        with self._lock:
+            self.over = True
         self._source.ending = True
         self._pump.nudge()
         self._pump.join()
@@ -125,7 +138,7 @@ class Submitter:
                 else:
                     future.set_exception(error)
             except BaseException:  # sys.exit in a callback of the user's: the other futures must not suffer
-                logger().exception("callback_failed", task=self._task.name)
+                logger().exception("callback_failed", task=self.task.name)
 
     def _ended(self, error: Exception | None) -> None:
         with self._lock:

@@ -245,6 +245,8 @@ class Ledger:
 
     def results(self, lease_id: str, frame: Frame, now: float) -> None:
         """A frame of results came for a lease."""
+        if not frame.count:  # it had only something to say
+            return
         lease = self.outstanding.get(lease_id)
         if lease is None or frame.start + frame.count < lease.done:
             self.counters.late += frame.count
@@ -263,7 +265,7 @@ class Ledger:
         indexes = lease.indexes[frame.start : lease.done]
         if frame.errors:
             self._with_errors(lease, indexes, frame, now)
-        elif frame.count:
+        else:
             self.counters.succeeded += frame.count
             self._accept(indexes, frame.outputs, frame.replica)
         self._judge()

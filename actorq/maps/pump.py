@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from actorq.code.difference import tell
 from actorq.errors import ActorqError, MapTimeoutError, PoolError
 from actorq.lease import HandedBack, Lives, Lost, Report, Results
 from actorq.maps.ledger import Ledger
@@ -276,6 +277,8 @@ class Pump:
         """Has the ledger know of a report."""
         match report:
             case Results():
+                if report.frame.other_code:
+                    tell(self.ledger.options.environment, self.ledger.options.head.task, report.frame.other_code)
                 self.ledger.results(report.lease, report.frame, now)
             case HandedBack():
                 self.ledger.handed_back(report.lease, report.end)

@@ -7,6 +7,7 @@ the read end of a pipe, so that it ends when the program does, however that happ
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from actorq.code.fingerprint import FINGERPRINTS
 from actorq.environment import ActorEnvironment
 from actorq.errors import PoolError
 from actorq.replica import hugepages
@@ -71,6 +73,7 @@ class LocalPool:
             },
         )
         os.close(status)
+        self._code = _code_of(environment)
 
     is_own = False  # a replica does not start its own pool
 
@@ -79,8 +82,13 @@ class LocalPool:
         return self._failure is None and self._process.poll() is None
 
     def serves(self, environment: ActorEnvironment) -> bool:
-        """Whether the pool has imported every module that declares something on `environment`."""
-        return environment.modules <= self.modules
+        """Whether the pool has imported every module that declares something on `environment`, and none of them was
+        reloaded with other code since.
+        """
+        if not environment.modules <= self.modules:
+            return False
+        now = _code_of(environment)
+        return all(self._code.get(name, code) == code for name, code in now.items())
 
     def check(self, live: int = 0) -> None:
         """Raises `PoolError` when the replicas cannot start or have stopped. Never waits."""
@@ -131,6 +139,19 @@ class LocalPool:
         if self._status >= 0:
             os.close(self._status)
             self._status = -1
+
+
+def _code_of(environment: ActorEnvironment) -> dict[str, str]:
+    """What replicas of `environment` run: its tasks, its hooks, and how it is declared; name -> which code that is."""
+    code = {name: FINGERPRINTS.of(task.function).text for name, task in environment.tasks.items()}
+    for kind, hooks in (("at_start", environment.at_start), ("at_exit", environment.at_exit)):
+        functions = [inspect.unwrap(hook.function) for hook in hooks]
+        known = [FINGERPRINTS.of(function).text for function in functions if inspect.isfunction(function)]
+        code[kind] = " ".join(known)
+    options = {name: value for name, value in vars(environment).items() if not name.startswith("_")}
+    for name in ("tasks", "at_start", "at_exit"):
+        del options[name]
+    return {**code, "options": repr(options)}
 
 
 def _python_path() -> str:

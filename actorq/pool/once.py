@@ -10,8 +10,10 @@ import json
 import os
 import socket
 import sys
+from dataclasses import replace
 
 from actorq import codec, failure
+from actorq.code.difference import compared
 from actorq.environment import Environment
 from actorq.errors import PoolError
 from actorq.frames import Frame, parse_head, split
@@ -35,9 +37,11 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
         tasks = {name: task for env in Environment.of(spec.environment or "") for name, task in env.tasks.items()}
         if parsed.task not in tasks:
             raise PoolError(f"The process cannot find the task {parsed.task!r}.")
-        run = Run(Prepared(tasks[parsed.task].function, parsed), codec.unpack_list(inputs), Slots(1)[0], None)
+        function = tasks[parsed.task].function
+        other = compared(parsed, function)
+        run = Run(Prepared(function, parsed), codec.unpack_list(inputs), Slots(1)[0], None)
         run.run(asyncio.new_event_loop)
-        return run.take(replica)
+        return replace(run.take(replica), other_code=other)
     except Exception as error:  # the process boundary: an import that failed is this input's failure
         errors = {0: failure.describe(error) | {"final": True}}
         return Frame(start=0, count=1, busy=0.0, replica=replica, errors=errors, outputs=codec.pack([None]))

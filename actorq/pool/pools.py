@@ -127,7 +127,7 @@ class Pools:
         bundle = self.bundle_of(environment)
         if bundle is None:
             return options
-        return replace(options, bundle=bundle, head=replace(options.head, code=bundle.code))
+        return replace(options, bundle=bundle, head=options.head.with_code(bundle.code))
 
     def bundle_of(self, environment: Environment) -> Bundle | None:
         """The code that replicas of `environment` are sent; None where they have it."""
@@ -254,7 +254,8 @@ class Pools:
             if self._in_use(environment.name):
                 raise PoolError(
                     f"A task of {environment.name!r} is declared in a module that its running replicas have not "
-                    "imported: import the module before the first map, or finish the maps that run."
+                    "imported, or that was reloaded since: import the module before the first map, or finish the maps "
+                    "that run."
                 )
             pool.stop()
             pool = None

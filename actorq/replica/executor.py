@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from actorq.broker import blobs, keys, scripts
 from actorq.broker.commands import Argument
 from actorq.broker.linger import Linger
 from actorq.broker.wire import Link, Store
+from actorq.code.difference import compared
 from actorq.environment import ActorEnvironment
 from actorq.errors import ActorqError, CodecError, PoolError
 from actorq.frames import Frame, parse_head, split
@@ -93,6 +95,7 @@ class Executor:
         self._versions = self._make_versions()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
+        self._other_code = b""  # what the submitter is to be told of the code of what runs now
         self._lease = b""
         self._stopped_early = False  # the lease was cancelled while its code was loaded
         self._decoding = False  # the inputs of a lease: the handler may raise
@@ -311,11 +314,14 @@ class Executor:
             prepared, packed = self._open(member, payload)
             run = self._run_of(prepared, packed)
         except ActorqError as error:
-            return member, self._refused(payload, error), payload
+            return member, self._told(self._refused(payload, error)), payload
         except Exception as error:  # whatever bytes of anybody's make fail here, the replica lives on
             return member, self._refused(payload, _refusal(error)), payload
+        self._lease = member
+        if self._other_code:
+            self._tell()
         self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
-        self._run, self._lease = run, member
+        self._run = run
         self._isolation.task = prepared.head.task
         run.stopped = self._stopped_early
         try:
@@ -333,7 +339,29 @@ class Executor:
         flush_streams()  # before the results are sent: whoever has them may end this process
         if run.stopped:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
-        return member, run.take(self._worker), payload
+        return member, self._told(run.take(self._worker)), payload
+
+    def _tell(self) -> None:
+        """Tells the submitter what is different about the code, before the first input of its runs."""
+        self._syncing = True
+        nothing = Frame(start=0, count=0, busy=0.0, replica=self._worker, errors={}, outputs=codec.pack([]))
+        try:
+            self._send_sync(replace(nothing, other_code=self._other_code), None)
+            self._other_code = b""
+        except ActorqError as error:  # it goes with the results
+            logger().warning("flush_failed", error=str(error))
+        finally:
+            self._syncing = False
+        if self._missed_wake:
+            self._missed_wake = False
+            self.on_wake()
+
+    def _told(self, frame: Frame) -> Frame:
+        """`frame`, with what is to be told of the code."""
+        if not self._other_code:
+            return frame
+        told, self._other_code = self._other_code, b""
+        return replace(frame, other_code=told)
 
     def _tidy_up(self) -> None:
         """What is too slow for every input, and must not keep the results from being sent: once after every lease."""
@@ -379,6 +407,8 @@ class Executor:
             anew = self._isolation.after_input is not None
             with self._as_input(parsed.timeout) if len(head) > LARGE_BYTES else nullcontext():
                 prepared = self._prepared[head] = Prepared(function, parsed, packed=head, anew=anew)
+            if parsed.fingerprint or parsed.strict:
+                self._other_code = compared(parsed, function)
             if len(self._prepared) > _PREPARED_MAPS:
                 self._prepared.popitem(last=False)
         prepared.version = self._versions.current

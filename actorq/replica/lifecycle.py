@@ -17,7 +17,7 @@ from typing import Any
 from actorq import cache_loads, failure
 from actorq.environment import ActorEnvironment
 from actorq.errors import PoolError
-from actorq.hooks import Prewarm
+from actorq.hooks import Hook
 from actorq.isolation.forkable import why_not_forkable
 from actorq.log import logger
 from actorq.replica import leftovers
@@ -89,14 +89,14 @@ class Lifecycle:
             self._run_exit_hooks(environment)
 
     def _run_exit_hooks(self, environment: ActorEnvironment) -> None:
-        for function in reversed(environment.at_exit):
+        for hook in reversed(environment.at_exit):
             try:
-                self._call(Prewarm(function=function, args=(), kwargs={}))
+                self._call(hook)
             except BaseException as error:  # the next hook has its own things to close
                 text = failure.describe(error)["traceback"]
-                logger().error("exit_hook_failed", hook=_name(function), traceback=text)
+                logger().error("exit_hook_failed", hook=_name(hook.function), traceback=text)
 
-    def _call(self, call: Prewarm) -> None:
+    def _call(self, call: Hook) -> None:
         value = call.function(*call.args, **call.kwargs)
         if inspect.iscoroutine(value):
             self._run(value)

@@ -93,7 +93,15 @@ def make_frame(maker: Maker) -> bytes:
     for at in range(count):
         if random.random() < 0.3 and len(errors) < 3:
             errors[random.choice((at, at, at, -1, 10**6, "0"))] = random.choice((maker.failure, maker.text))()
-    frame = Frame(start=random.choice((0, 0, 0, 1)), count=count, busy=0.1, replica="r", errors=errors, outputs=outputs)
+    frame = Frame(
+        start=random.choice((0, 0, 0, 1)),
+        count=count,
+        busy=0.1,
+        replica="r",
+        errors=errors,
+        outputs=outputs,
+        other_code=random.choice((b"", b"", b"\x81\xa1a\xc4\x01b")),
+    )
     with contextlib.suppress(UnicodeEncodeError):
         return random.choice((lambda data: data, lambda data: data, maker.damaged))(frame.packed())
     return b""

@@ -2,53 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import textwrap
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import Any
-
 import pytest
 
-
-class Project:
-    """Modules in a folder, imported anew after an edit, as the next version of a bundle is."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.versions: list[ModuleType] = []  # as a replica keeps them
-
-    def write(self, **modules: str) -> None:
-        for name, text in modules.items():
-            path = self.folder.joinpath(*name.split(".")).with_suffix(".py")
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(textwrap.dedent(text))
-
-    def load(self, **modules: str) -> Any:
-        """Module `job` as it is now."""
-        self.write(**modules)
-        for name in [name for name, module in sys.modules.items() if self.owns(module)]:
-            del sys.modules[name]
-        importlib.invalidate_caches()
-        module = importlib.import_module("aq_job")
-        self.versions.append(module)
-        return module
-
-    def owns(self, module: Any) -> bool:
-        return str(getattr(module, "__file__", None)).startswith(str(self.folder))
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # an edit within a second of the last is an edit
-    made = Project(tmp_path)
-    yield made
-    for name in [name for name, module in sys.modules.items() if made.owns(module)]:
-        del sys.modules[name]
-
+from tests.project import Project
 
 BEFORE = "import functools, aq_beside\nfrom actorq import actor_cache\n"
 
@@ -259,11 +215,12 @@ def test_a_call_while_the_module_is_imported_loads_once(project: Project) -> Non
 def test_a_module_that_uses_much_is_looked_at_for_a_bounded_time(project: Project) -> None:
     text = BEFORE + "T = list(range(10**6))\nclass Odd:\n    def __getattr__(self, name): raise OSError\n"
     text += "ODD = Odd()\n@actor_cache\ndef load():\n    return len(T), ODD is None\n"
-    from actorq.cache import identity
+    from actorq.cache.identity import CacheWalk
+    from actorq.code.walk import MOST_OBJECTS
 
     module = project.load(aq_beside="", aq_job=text)
-    walk = identity._Walk(module.load.__wrapped__)
+    walk = CacheWalk(module.load.__wrapped__)
     walk.add("function", module.load.__wrapped__)
     walk.run()
-    assert len(walk.facts) <= identity._MOST_OBJECTS + 10
+    assert len(walk.facts) <= MOST_OBJECTS + 10
     assert module.load() == (10**6, False)

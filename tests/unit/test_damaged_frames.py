@@ -24,7 +24,8 @@ from tests.damaging import NOTED
 
 
 def frame_of(*fields: Any, outputs: bytes = b"\x91\xc0") -> bytes:
-    return join(msgpack.packb([PROTOCOL, *fields]), outputs)
+    """A frame that has something to say of the code, after the fields given."""
+    return join(msgpack.packb([PROTOCOL, *fields, b""]), outputs)
 
 
 @pytest.mark.parametrize(

@@ -150,11 +150,12 @@ def test_a_frame_that_was_cut_is_none(errors: dict[int, dict[str, Any]]) -> None
 @pytest.mark.parametrize(
     "fields",
     [
-        ("0", 1, 0.5, "r", {}),
-        (0, -1, 0.5, "r", {}),
-        (0, 1, float("nan"), "r", {}),
-        (0, 1, 0.5, 7, {}),
-        (0, 1, 0.5, "r"),
+        ("0", 1, 0.5, "r", {}, b""),
+        (0, -1, 0.5, "r", {}, b""),
+        (0, 1, float("nan"), "r", {}, b""),
+        (0, 1, 0.5, 7, {}, b""),
+        (0, 1, 0.5, "r", {}, "text"),
+        (0, 1, 0.5, "r", {}),
     ],
 )
 def test_a_frame_with_a_field_of_another_kind_is_none(fields: tuple[Any, ...]) -> None:
@@ -167,7 +168,7 @@ def test_a_frame_with_a_field_of_another_kind_is_none(fields: tuple[Any, ...]) -
 
 
 def test_heads_come_back() -> None:
-    head = Head(task="t", mode=2, kwargs=b"k", timeout=1.5, record=False)
+    head = Head(task="t", mode=2, kwargs=b"k", timeout=1.5, record=False, fingerprint="f", strict=True)
     assert parse_head(head.packed()) == head
     assert bytes(split(join(b"head", b"items"))[1]) == b"items"
 

@@ -15,9 +15,10 @@ local f = call('HMGET', job, 'aq_map', 'aq_done', 'aq_end')
 if not f[1] then return 0 end
 call('ZREM', WIP, '') -- so that a full server takes the results: see renew.lua
 local done = tonumber(f[2] or '0')
-if ARGV[7] ~= '' and tonumber(ARGV[5]) <= done and done < tonumber(ARGV[6]) then
+local from, to = tonumber(ARGV[5]), tonumber(ARGV[6])
+if ARGV[7] ~= '' and from <= done and (done < to or from == to) then -- a frame without results says something else
   if not emit(f[1], 'l', j, 'f', ARGV[7]) then return 0 end
-  call('HSET', job, 'aq_done', ARGV[6])
+  call('HSET', job, 'aq_done', to)
 end
 if not alive(f[1]) then return 0 end
 if ARGV[8] ~= '' and f[3] ~= ARGV[8] then

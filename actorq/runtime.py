@@ -97,10 +97,7 @@ class Runtime:
                 options = MapOptions(
                     environment=environment.name,
                     head=task.head(CALL, {}),
-                    retries=task.options.retries,
-                    retry_delay=task.options.retry_delay,
-                    max_crashes=environment.max_crashes,
-                    shared=environment.shared,
+                    rules=task.rules,
                     ordered=False,
                     return_exceptions=True,
                     single=not environment.warm,

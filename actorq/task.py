@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from actorq.environment import Environment
     from actorq.maps.handle import MapHandle
+    from actorq.maps.verdict import Rules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -194,6 +195,19 @@ class Task(Generic[P, R, C]):
             )
         return found.text
 
+    @property
+    def rules(self) -> Rules:
+        """What becomes of inputs that fail."""
+        from actorq.maps.verdict import Rules  # not before the first map: import actorq stays light
+
+        return Rules(
+            retries=self.options.retries,
+            retry_delay=self.options.retry_delay,
+            max_crashes=self.environment.max_crashes,
+            shared=self.environment.shared,
+            timeout=self.options.timeout,
+        )
+
     def key_reader(self, mode: int, constants: Mapping[str, Any]) -> Callable[[Any], Any] | None:
         """What makes the affinity key of an input as a map draws it; None for a task without affinity."""
         if self.options.affinity is None:
@@ -301,10 +315,7 @@ class MapMethod(Generic[R]):
         options = MapOptions(
             environment=task.environment.name,
             head=head,
-            retries=task.options.retries,
-            retry_delay=task.options.retry_delay,
-            max_crashes=task.environment.max_crashes,
-            shared=task.environment.shared,
+            rules=task.rules,
             ordered=order_outputs,
             return_exceptions=return_exceptions,
             min_success_ratio=min_success_ratio,

@@ -23,11 +23,12 @@ from actorq.bundle import Courier
 from actorq.clock import iso_now
 from actorq.code.difference import tell
 from actorq.code.fingerprint import FINGERPRINTS
-from actorq.errors import BrokerError, CodecError, ReplicaLostError
+from actorq.errors import BrokerError, CodecError
 from actorq.frames import CALL, Frame, Heads
 from actorq.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.maps.share import Share
+from actorq.maps.verdict import Final, Verdicts
 from actorq.names import new_id
 from actorq.seal import seal
 
@@ -45,12 +46,16 @@ _TRIM_FRAMES = 32
 _NEW = 5
 
 
+#: what may become of a lease
+Ending = Results | HandedBack | Lost
+
+
 class _Lane:
     """A connection, a result stream, and how far it was read."""
 
     def __init__(self, link: Link, environment: str) -> None:
-        #: leases of the present call that were charged to it, since their replicas died
-        self.charged: set[str] = set()
+        #: what is noted of the present call; None until it fails
+        self.verdicts: Verdicts | None = None
         self.link = link
         self.linger = Linger(link)
         self.id = f"call-{new_id()}"
@@ -83,7 +88,7 @@ class _Lane:
         return after(self.last)
 
 
-def _for_one_input(report: Report) -> Report:
+def _for_one_input(report: Ending) -> Ending:
     """`report`, or that its results are not those of one input."""
     if isinstance(report, Results) and (report.frame.start, report.frame.count) != (0, 1):
         problem = f"The frame of {report.frame.replica} has results of inputs that were not its own."
@@ -121,6 +126,7 @@ class Caller:
         self.failed = False
         self.code = FINGERPRINTS.of(task.function)
         self.task = task
+        self._rules = task.rules
         self._description = f"{task.name}()".encode()
         self._lease_seconds = str(environment.lease_seconds).encode()
         self.environment = environment
@@ -162,40 +168,27 @@ class Caller:
 
     def _attempts(self, lane: _Lane, inputs: bytes) -> Any:
         """Submits until the call has a result: retries of the task, and deaths of replicas."""
-        options, attempt, alone = self.task.options, 1, False
-        lane.charged.clear()
+        final, alone = not self._rules.retries, False
+        verdicts = lane.verdicts = None
         while True:
-            final = attempt > options.retries
             report = self._once(lane, self._heads.of(final=final, alone=alone), inputs)
-            match report:
-                case Results(frame=frame) if not frame.errors:
-                    self._share.observe(frame.busy)
-                    return self._output(frame)
-                case Results(frame=frame):
-                    data, replica = frame.errors[0], frame.replica
-                case HandedBack() | Lost(position=-1):  # NONE_RAN: it never began
-                    continue
-                case Lost(reason=reason, replica=replica) if late := failure.overdue(reason, options.timeout):
-                    data = late
-                case Lost():
-                    lane.charged.add(report.lease)
-                    if self.environment.shared and not alone and not report.damaged:
-                        alone = True  # it may only have run beside the one that is to blame
-                    elif len(lane.charged) > self.environment.max_crashes:
-                        return _Raised(self._hopeless(report, len(lane.charged)))
-                    continue
-            if final or data.get("final"):
-                return _Raised(failure.rebuild(data, index=0, attempt=attempt, replica=replica))
-            time.sleep(options.retry_delay.delay(attempt))
-            attempt += 1
-
-    def _hopeless(self, last: Lost, times: int) -> Exception:
-        """The error of a call that ended so many replicas, or got no result of them."""
-        if last.damaged:
-            told = failure.described(failure.DAMAGED, f"{times} replicas sent what is no result of it: {last.reason}")
-            return failure.rebuild(told, index=0, attempt=times, replica=last.replica)
-        message = f"{self.task.name}: {times} replicas died while they ran it; the last one {last.reason}"
-        return ReplicaLostError(message, attempt=times, replica=last.replica)
+            if isinstance(report, Results) and not report.frame.errors:
+                self._share.observe(report.frame.busy)
+                return self._output(report.frame)
+            if isinstance(report, HandedBack) or (isinstance(report, Lost) and report.position == NONE_RAN):
+                continue
+            if verdicts is None:
+                verdicts = lane.verdicts = Verdicts(self._rules)
+            if isinstance(report, Results):
+                replica, verdict = report.frame.replica, verdicts.raised(0, report.frame.errors[0])
+            else:
+                replica = report.replica
+                verdict = verdicts.ended(0, report.lease, report.reason, alone=alone, damaged=report.damaged)
+            if isinstance(verdict, Final):
+                return _Raised(failure.rebuild(verdict.data, index=0, attempt=verdict.attempt, replica=replica))
+            final, alone = verdicts.is_last_try(0), alone or verdict.alone
+            if verdict.delay:
+                time.sleep(verdict.delay)
 
     def _output(self, frame: Frame) -> Any:
         try:
@@ -203,7 +196,7 @@ class Caller:
         except CodecError as error:
             raise CodecError(f"The output of {self.task.name} from {frame.replica} cannot be read: {error}") from None
 
-    def _once(self, lane: _Lane, head: bytes, inputs: bytes) -> Report:
+    def _once(self, lane: _Lane, head: bytes, inputs: bytes) -> Ending:
         """Submits one lease and waits for what becomes of it."""
         lane.serial += 1
         lease = f"{lane.id}-{lane.serial}"
@@ -213,7 +206,8 @@ class Caller:
         while True:
             for report in self._receive(lane):
                 if isinstance(report, Lives):
-                    lane.charged.discard(report.lease)
+                    if lane.verdicts is not None:
+                        lane.verdicts.lives(report.lease)
                     continue
                 if isinstance(report, Results) and report.frame.other_code:
                     tell(self.environment.name, self.task.name, report.frame.other_code)

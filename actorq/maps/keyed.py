@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Any
 
 from actorq import codec
 from actorq.frames import Frame
@@ -22,6 +21,7 @@ from actorq.maps.options import MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.segment import Segment, damage
 from actorq.maps.sizing import TARGET_SECONDS
 from actorq.maps.sources import Source
+from actorq.maps.verdict import Final
 
 #: inputs that wait for each replica: at least, and in leases. With random keys the shares of the replicas differ by the
 #: root of what was drawn, so a short queue runs dry now and then, and its replica borrows a key. 64 keys on 8 replicas
@@ -222,7 +222,7 @@ class KeyedLedger(Ledger):
         lease.cold = 0
 
     def _return(self, indexes: Sequence[int], parts: list[bytes]) -> None:
-        if any(index in notes for notes in (self._attempts, self._crashes) for index in indexes):
+        if any(index in self._verdicts for index in indexes):
             super()._return(indexes, parts)  # it failed before: it travels alone
         elif self._stop_at is None:
             self._affinity.put_back(zip(indexes, parts, strict=True))
@@ -230,8 +230,8 @@ class KeyedLedger(Ledger):
             wanted = [item for item in zip(indexes, parts, strict=True) if item[0] < self._stop_at]
             self._affinity.put_back(wanted)
 
-    def _give_up(self, index: int, data: dict[str, Any], replica: str) -> None:
-        super()._give_up(index, data, replica)
+    def _give_up(self, index: int, verdict: Final, replica: str) -> None:
+        super()._give_up(index, verdict, replica)
         self._affinity.done((index,))
         if self._stop_at is not None:
             self._affinity.cut(self._stop_at)
@@ -258,7 +258,7 @@ class KeyedLedger(Ledger):
     def _accept(self, indexes: Sequence[int], outputs: bytes | bytearray | memoryview, replica: str) -> None:
         parts = codec.split_list(bytes(outputs))
         self._affinity.done(indexes)
-        self._close_notes(set(indexes))
+        self._verdicts.close(set(indexes))
         if self.options.ordered:
             self._buffered += sum(map(len, parts)) + ITEM_BYTES * len(parts)
             self._pieces.update(zip(indexes, parts, strict=True))

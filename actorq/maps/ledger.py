@@ -23,12 +23,13 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import MapFailedError
 from actorq.frames import Frame
-from actorq.lease import LAPSED, NONE_RAN, Counters, GivenUp, Lease, tag
+from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, tag
 from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.segment import Segment, damage, rest_of
 from actorq.maps.share import Share
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
+from actorq.maps.verdict import Final, Verdict, Verdicts
 from actorq.names import new_id
 from actorq.settings import settings
 
@@ -44,7 +45,7 @@ _KEPT_FAILURES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Again:
+class _Waiting:
     """Inputs to lease once more."""
 
     indexes: Sequence[int]
@@ -85,14 +86,9 @@ class Ledger:
         #: more would have been offered, had the consumer taken more outputs
         self.held_back = False
         self.given_up: list[GivenUp] = []  # for the transport to record
-        self._again: list[tuple[float, int, _Again]] = []  # heap: not before, lo, what
-        self._attempts: dict[int, int] = {}  # index -> tries that raised
-        self._crashes: dict[int, int] = {}  # index -> replicas it was running on when they died
-        self._lapsed: dict[
-            str, int
-        ] = {}  # lease that was not renewed -> the input that was charged with a death for it
-        self._suspects: deque[_Again] = deque()  # ran in a process with others when it died: tried alone
-        self._suspicions: dict[int, int] = {}  # index -> how often; charged when it ends one that it has to itself
+        self._again: list[tuple[float, int, _Waiting]] = []  # heap: not before, lo, what
+        self._verdicts = Verdicts(options.rules)
+        self._suspects: deque[_Waiting] = deque()  # ran in a process with others when it died: tried alone
         self._suspected = ""  # the lease of the one that is tried
         self._finished: dict[int, Segment] = {}  # ordered: lo -> segment
         self._arrived: deque[Segment] = deque()  # unordered
@@ -227,7 +223,7 @@ class Ledger:
             indexes=indexes,
             inputs=inputs,
             front=front,
-            last_try=self._attempts.get(indexes[0], 0) >= self.options.retries,
+            last_try=self._verdicts.is_last_try(indexes[0]),
             replica=replica,
             cold=cold,
             alone=alone,
@@ -316,46 +312,15 @@ class Ledger:
         victim = GivenUp(
             index=left[at], lease=lease_id, input=parts[at], reason=reason, replica=replica, damaged=damaged
         )
-        self._crashed(victim, now, alone=lease.alone or damaged or not self.options.shared)
+        verdict = self._verdicts.ended(victim.index, lease_id, reason, alone=lease.alone, damaged=damaged)
+        self._follow(verdict, victim.index, victim.input, replica, now)
+        if isinstance(verdict, Final):
+            self.given_up.append(victim)
         self._judge()
 
     def lives(self, lease_id: str) -> None:
         """The replica of a lapsed lease lives: the input that was charged with its death is not to blame."""
-        index = self._lapsed.pop(lease_id, None)
-        if index in self._crashes:
-            self._crashes[index] -= 1
-
-    def _crashed(self, victim: GivenUp, now: float, *, alone: bool) -> None:
-        """An input took its replica down, or was killed with it for its timeout.
-
-        One that shared its process may have been innocent: only what ends a process of its own is charged with a death,
-        and then with those before.
-        """
-        index, failed = victim.index, self.counters.failed
-        if (data := failure.overdue(victim.reason, self.options.head.timeout)) is not None:
-            self._failed(index, victim.input, data, victim.replica, now)
-        elif not alone:
-            self._suspicions[index] = self._suspicions.get(index, 0) + 1
-            self._suspects.append(_Again(indexes=range(index, index + 1), inputs=codec.join_list([victim.input])))
-            return
-        else:
-            crashes = self._crashes.get(index, 0) + 1 + self._suspicions.pop(index, 0)
-            self._crashes[index] = crashes
-            if victim.reason == LAPSED:
-                self._lapsed[victim.lease] = index
-            again = _Again(indexes=range(index, index + 1), inputs=codec.join_list([victim.input]))
-            if crashes <= self.options.max_crashes and self.options.shared:
-                self._suspects.append(again)
-                return
-            if crashes <= self.options.max_crashes:
-                self._lease_again(again.indexes, again.inputs, now)
-                return
-            kind, message = failure.LOST, f"{crashes} replicas died while they ran it; the last one {victim.reason}"
-            if victim.damaged:
-                kind, message = failure.DAMAGED, f"{crashes} replicas sent what is no result of it: {victim.reason}"
-            self._give_up(index, failure.described(kind, message), victim.replica)
-        if self.counters.failed > failed:
-            self.given_up.append(victim)
+        self._verdicts.lives(lease_id)
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
@@ -368,7 +333,8 @@ class Ledger:
             if not 0 <= at < frame.count:
                 continue
             self._succeeded(indexes[start:at], outputs[start:at], frame.replica)
-            self._failed(indexes[at], inputs[frame.start + at], frame.errors[at], frame.replica, now)
+            verdict = self._verdicts.raised(indexes[at], frame.errors[at])
+            self._follow(verdict, indexes[at], inputs[frame.start + at], frame.replica, now)
             start = at + 1
         self._succeeded(indexes[start:], outputs[start:], frame.replica)
 
@@ -377,19 +343,20 @@ class Ledger:
             self.counters.succeeded += len(outputs)
             self._accept(indexes, codec.join_list(outputs), replica)
 
-    def _failed(self, index: int, part: bytes, data: dict[str, Any], replica: str, now: float) -> None:
-        """An input raised or timed out: tried again while it has retries."""
-        tries = self._attempts[index] = self._attempts.get(index, 0) + 1
-        if tries <= self.options.retries and not data.get("final"):
-            self.counters.retried += 1
-            inputs = codec.join_list([part])
-            self._lease_again(range(index, index + 1), inputs, now + self.options.retry_delay.delay(tries))
+    def _follow(self, verdict: Verdict, index: int, part: bytes, replica: str, now: float) -> None:
+        """Does with an input that failed what was decided."""
+        if isinstance(verdict, Final):
+            self._give_up(index, verdict, replica)
             return
-        self._give_up(index, data, replica)
+        self.counters.retried += verdict.retried
+        indexes, inputs = range(index, index + 1), codec.join_list([part])
+        if verdict.alone:
+            self._suspects.append(_Waiting(indexes=indexes, inputs=inputs))
+        else:
+            self._lease_again(indexes, inputs, now + verdict.delay)
 
-    def _give_up(self, index: int, data: dict[str, Any], replica: str) -> None:
-        attempt = max(self._attempts.get(index, 0), 1)
-        error = failure.rebuild(data, index=index, attempt=attempt, replica=replica)
+    def _give_up(self, index: int, verdict: Final, replica: str) -> None:
+        error = failure.rebuild(verdict.data, index=index, attempt=verdict.attempt, replica=replica)
         self.counters.failed += 1
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(error)
@@ -458,21 +425,11 @@ class Ledger:
 
     def _finish(self, segment: Segment) -> None:
         self._buffered += len(segment.outputs)
-        self._close_notes(range(segment.lo, segment.lo + segment.count))
+        self._verdicts.close(range(segment.lo, segment.lo + segment.count))
         if self.options.ordered:
             self._finished[segment.lo] = segment
         else:
             self._arrived.append(segment)
-
-    def _close_notes(self, indexes: range | set[int]) -> None:
-        """What was noted of inputs that have their result now is not needed any more."""
-        for notes in (self._attempts, self._crashes, self._suspicions):
-            if notes:
-                few = indexes if len(indexes) <= len(notes) else [index for index in notes if index in indexes]
-                for index in few:
-                    notes.pop(index, None)
-        if self._lapsed:
-            self._lapsed = {lease: index for lease, index in self._lapsed.items() if index in self._crashes}
 
     def _return(self, indexes: Sequence[int], parts: list[bytes]) -> None:
         """Inputs that a replica did not run."""
@@ -480,4 +437,4 @@ class Ledger:
 
     def _lease_again(self, indexes: Sequence[int], inputs: bytes, not_before: float) -> None:
         first = indexes[0] if isinstance(indexes, range) else min(indexes)
-        heapq.heappush(self._again, (not_before, first, _Again(indexes=indexes, inputs=inputs)))
+        heapq.heappush(self._again, (not_before, first, _Waiting(indexes=indexes, inputs=inputs)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorq.errors import DeclarationError
 from actorq.frames import Head
-from actorq.retry import Backoff
+from actorq.maps.verdict import Rules
 
 if TYPE_CHECKING:
     from actorq.lease import Bundle
@@ -28,12 +28,8 @@ class MapOptions:
 
     environment: str
     head: Head
-    retries: int = 0
-    retry_delay: Backoff = field(default_factory=Backoff)
-    #: deaths of replicas an input may cause before it is given up
-    max_crashes: int = 2
-    #: inputs share a process with others: one that was running when it died may be innocent
-    shared: bool = False
+    #: what becomes of inputs that fail
+    rules: Rules = field(default_factory=Rules)
     ordered: bool = True
     return_exceptions: bool = False
     min_success_ratio: float = 1.0

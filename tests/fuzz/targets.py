@@ -36,6 +36,7 @@ from actorq.lease import HandedBack, Lives, Lost, Results
 from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource
+from actorq.maps.verdict import Rules
 from actorq.masking import masked, printable, shown
 from actorq.monitor.metrics import queue_families
 from actorq.monitor.view import environments
@@ -124,7 +125,9 @@ def try_frame(case: bytes) -> bool:
     bad, _ = refused(lambda: parse_frame(case), CodecError, PoolError)
     link: Any = Silent(case)
     ledger = Ledger(
-        "m", MemorySource(iter(range(6)), 6), MapOptions(environment="e", head=Head(task="t"), max_crashes=1)
+        "m",
+        MemorySource(iter(range(6)), 6),
+        MapOptions(environment="e", head=Head(task="t"), rules=Rules(max_crashes=1)),
     )
     ledger._sizer.size = lambda remaining, replicas: 3  # type: ignore[method-assign]
     leases = ledger.offer(1, 0.0)

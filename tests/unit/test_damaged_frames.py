@@ -20,6 +20,7 @@ from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.segment import Segment
 from actorq.maps.sources import MemorySource
+from actorq.maps.verdict import Rules
 from tests.damaging import NOTED
 
 
@@ -124,7 +125,9 @@ def test_a_damaged_frame_is_told_as_one_that_names_its_replica() -> None:
 
 
 def ledger_of(count: int, **changes: Any) -> Ledger:
-    options = MapOptions(environment="e", head=Head(task="t"), return_exceptions=True, max_crashes=2, **changes)
+    options = MapOptions(
+        environment="e", head=Head(task="t"), return_exceptions=True, rules=Rules(max_crashes=2), **changes
+    )
     return Ledger("m", MemorySource(iter(range(count)), count), options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from actorq.lease import LAPSED, Lease
 from actorq.maps.ledger import Ledger
 from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource
+from actorq.maps.verdict import Rules
 
 
 def options(**changes: Any) -> MapOptions:
-    return MapOptions(environment="e", head=Head(task="t"), **changes)
+    rules = {name: changes.pop(name) for name in [field.name for field in fields(Rules)] if name in changes}
+    return MapOptions(environment="e", head=Head(task="t"), rules=Rules(**rules), **changes)
 
 
 def ledger_of(inputs: Any, **changes: Any) -> Ledger:
@@ -282,7 +285,7 @@ class _Counting(dict[int, int]):
 
 def test_a_finished_segment_costs_what_it_holds_however_many_inputs_wait_for_a_retry() -> None:
     ledger = ledger_of(range(1000), retries=1, max_outstanding=2000, retry_delay=Backoff(base=1e9))
-    notes = ledger._attempts = _Counting()
+    notes = ledger._verdicts._attempts = _Counting()
     done = 0
     while done < 1000:
         for lease in ledger.offer(1, 0.0):

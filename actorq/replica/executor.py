@@ -11,10 +11,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +21,29 @@ from actorq.broker import blobs, keys, scripts
 from actorq.broker.commands import Argument
 from actorq.broker.linger import Linger
 from actorq.broker.wire import Link, Store
-from actorq.code.difference import compared
 from actorq.environment import ActorEnvironment
-from actorq.errors import ActorqError, CodecError, PoolError
-from actorq.frames import Frame, parse_head, split
+from actorq.errors import ActorqError, PoolError
+from actorq.frames import Frame
 from actorq.isolation import Isolation
 from actorq.log import logger
-from actorq.maps.sizing import MAX_INPUTS
 from actorq.replica import deadlines
 from actorq.replica.caches import CacheTeller
 from actorq.replica.exchange import Done, Exchange, Taken
 from actorq.replica.inputs import LARGE_BYTES, decoded, each_packed, is_single
 from actorq.replica.lifecycle import Lifecycle
+from actorq.replica.preparing import PreparedMaps, refused
 from actorq.replica.runner import Prepared, Run, Stop
 from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, UNKNOWN, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.replica.tight import TightRun
 from actorq.replica.versions import Versions
 from actorq.replica.wear import Wear
-from actorq.seal import body, seal_results, unseal
-from actorq.settings import settings
+from actorq.seal import seal_results, unseal
 
 #: how long a flush in the middle of a task may hold up the task, seconds
 _FLUSH_PATIENCE = 1.0
 #: seconds a draining replica tries a server that does not answer
 _LAST_PATIENCE = 1.5
-#: constants of this many maps are kept unpacked
-_PREPARED_MAPS = 64
 #: nothing is claimed ahead where leases take longer than this, seconds: there the pause between two is no matter
 _QUICK_SECONDS = 0.06
 #: what was claimed ahead waits for twice as long as leases took, and this, seconds; then it is given back
@@ -88,14 +82,12 @@ class Executor:
         self._link = self._make_link()
         self._linger = Linger(self._link)
         self._exchange = Exchange(self._link, spec.environment, worker, spec.lease_seconds, slot, tidy=self._tidy_up)
-        self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
-        self._last: Prepared | None = None  # of the lease before, where leases are not signed
         self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
         self._lifecycle = self._make_lifecycle()
         self._versions = self._make_versions()
+        self._maps = PreparedMaps(self._versions, self._as_input, self._isolation)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run: Run | None = None
-        self._other_code = b""  # what the submitter is to be told of the code of what runs now
         self._lease = b""
         self._stopped_early = False  # the lease was cancelled while its code was loaded
         self._decoding = False  # the inputs of a lease: the handler may raise
@@ -193,9 +185,7 @@ class Executor:
     def _forget(self, environment: ActorEnvironment) -> None:
         """A version of the code will not run any more."""
         self._lifecycle.stop(environment)
-        gone = {id(task.function) for task in environment.tasks.values()}
-        for head in [head for head, prepared in self._prepared.items() if id(prepared.task) in gone]:
-            del self._prepared[head]
+        self._maps.forget(environment)
 
     def _settle_in(self) -> None:
         """All that the replica holds is loaded; leases may come."""
@@ -313,12 +303,10 @@ class Executor:
                 raise PoolError(f"The id of a lease has {len(member)} characters, and may have {NAME_BYTES}.")
             prepared, packed = self._open(member, payload)
             run = self._run_of(prepared, packed)
-        except ActorqError as error:
-            return member, self._told(self._refused(payload, error)), payload
         except Exception as error:  # whatever bytes of anybody's make fail here, the replica lives on
-            return member, self._refused(payload, _refusal(error)), payload
+            return member, self._maps.told(refused(payload, error, self._worker)), payload
         self._lease = member
-        if self._other_code:
+        if self._maps.other_code:
             self._tell()
         self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run = run
@@ -339,29 +327,23 @@ class Executor:
         flush_streams()  # before the results are sent: whoever has them may end this process
         if run.stopped:
             run.abandon("stopped: its map was cancelled, or an operator stopped the job")
-        return member, self._told(run.take(self._worker)), payload
+        return member, self._maps.told(run.take(self._worker)), payload
 
     def _tell(self) -> None:
         """Tells the submitter what is different about the code, before the first input of its runs."""
         self._syncing = True
         nothing = Frame(start=0, count=0, busy=0.0, replica=self._worker, errors={}, outputs=codec.pack([]))
+        told = self._maps.told(nothing)
         try:
-            self._send_sync(replace(nothing, other_code=self._other_code), None)
-            self._other_code = b""
+            self._send_sync(told, None)
         except ActorqError as error:  # it goes with the results
+            self._maps.other_code = told.other_code
             logger().warning("flush_failed", error=str(error))
         finally:
             self._syncing = False
         if self._missed_wake:
             self._missed_wake = False
             self.on_wake()
-
-    def _told(self, frame: Frame) -> Frame:
-        """`frame`, with what is to be told of the code."""
-        if not self._other_code:
-            return frame
-        told, self._other_code = self._other_code, b""
-        return replace(frame, other_code=told)
 
     def _tidy_up(self) -> None:
         """What is too slow for every input, and must not keep the results from being sent: once after every lease."""
@@ -385,46 +367,16 @@ class Executor:
 
     def _open(self, member: bytes, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
         """What runs a lease, and its inputs, packed."""
-        last = self._last
-        if last is not None and last.version is self._versions.current and payload.startswith(last.prefix):
+        if (last := self._maps.again(payload)) is not None:
             return last, memoryview(payload)[len(last.prefix) :]
         lease = member.rpartition(b":")[0].decode(errors="replace")
         head, packed = unseal(self._spec.environment, lease, payload)
         prepared = self._prepare(head)
-        if not settings().signs:  # else each lease has a signature of its own, which must be looked at
-            self._last = prepared
+        self._maps.remember(prepared)
         return prepared, packed
 
     def _prepare(self, head: bytes) -> Prepared:
-        prepared = self._prepared.get(head)
-        if prepared is not None and prepared.version is self._versions.current:
-            return prepared
-        parsed = parse_head(head) if prepared is None else prepared.head
-        # imports and start hooks of the user's: what ends the process is charged to the lease, and can be stopped
-        with self._as_input(None):
-            function = self._versions.function(parsed.code, parsed.task)
-        if prepared is None or prepared.task is not function:  # a version may be forgotten, and come anew
-            anew = self._isolation.after_input is not None
-            with self._as_input(parsed.timeout) if len(head) > LARGE_BYTES else nullcontext():
-                prepared = self._prepared[head] = Prepared(function, parsed, packed=head, anew=anew)
-            if parsed.fingerprint or parsed.strict:
-                self._other_code = compared(parsed, function)
-            if len(self._prepared) > _PREPARED_MAPS:
-                self._prepared.popitem(last=False)
-        prepared.version = self._versions.current
-        return prepared
-
-    def _refused(self, payload: bytes | bytearray, error: ActorqError) -> Frame:
-        """A frame in which every input fails with `error`."""
-        try:
-            count = len(codec.split_list(bytes(split(body(payload))[1])))
-        except CodecError:
-            count = 1
-        count = count if count <= MAX_INPUTS else 1  # no lease of ours has more, and each gets the error
-        data = failure.describe(error) | {"final": True, "traceback": ""}
-        outputs = codec.pack([None] * count)
-        errors = dict.fromkeys(range(count), data)
-        return Frame(start=0, count=count, busy=0.0, replica=self._worker, errors=errors, outputs=outputs)
+        return self._maps.of(head)
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -477,11 +429,6 @@ class Executor:
         if frame is not None:
             self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=False)
         return answer
-
-
-def _refusal(error: Exception) -> PoolError:
-    logger().error("lease_unreadable", exc_info=error)
-    return PoolError(f"The lease cannot be run: {type(error).__name__}: {error!s:.300}")
 
 
 def flush_streams() -> None:

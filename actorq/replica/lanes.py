@@ -153,7 +153,7 @@ class Lane(Executor):
                 self._turns.leave()
 
     def _open(self, member: bytes, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
-        self._last = None  # every lease has to wait for its turn
+        self._maps.last = None  # every lease has to wait for its turn
         return super()._open(member, payload)
 
     def _prepare(self, head: bytes) -> Prepared:

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-cluster fuzz lint types bench bench-leaks bench-cluster clean
+.PHONY: help demo test test-cluster fuzz chaos lint types bench bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
@@ -36,9 +36,11 @@ test-cluster: $(VENV)/.test cluster-tools  ## chart, pools and regular tasks on 
 		"all in them. tests/cluster/conftest.py says what else counts." >&2; exit 0; }; \
 	ACTORQ_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -p no:randomly -n 0
 
-SECONDS ?= 60
-fuzz: $(VENV)/.test  ## bytes of anybody's for everything that reads from Redis; SECONDS=600 for longer
-	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+fuzz: $(VENV)/.test  ## bytes of anybody's for everything that reads from Redis, a minute; SECONDS=600 for longer
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
+chaos: $(VENV)/.test  ## kills, cuts, freezes and losses while maps run, ten minutes; SECONDS=60 for less
+	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600)
 
 lint: $(VENV)/.test  ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -54,7 +54,12 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.socket(socket.AF_UNIX)
-                server.connect(self._path)
+                try:
+                    server.connect(self._path)
+                except OSError:  # it is away
+                    client.close()
+                    server.close()
+                    continue
                 self._connections.append(Connection(client, server))
 
     def silence(self, which: Callable[[Connection], bool] = lambda connection: True) -> int:

@@ -227,6 +227,7 @@ class Registrar(threading.Thread):
                 pipeline.hget(worker.key, "birth")
             for worker in self._workers:
                 worker.heartbeat(timeout=ttl, pipeline=pipeline)
+                worker_registration.register(worker, pipeline)  # RQ's lists may have been lost alone
                 if worker.name in states:
                     pipeline.hset(worker.key, mapping=_shown(states[worker.name]))
             replies = pipeline.execute()

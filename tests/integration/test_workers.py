@@ -54,6 +54,15 @@ def test_rq_info_tells_the_truth(worker: Worker, tmp_path: Path) -> None:
     assert "0, 0 executing" in rq_info(worker.url)
 
 
+def test_rq_finds_replicas_again_when_its_lists_were_deleted(on_server: str) -> None:
+    worker = Worker(on_server, "tests.concurrent:concurrent", 1, environment="concurrent")
+    worker.wait_ready(1)
+    with redis.Redis.from_url(on_server) as client:
+        client.delete("rq:workers", "rq:workers:concurrent")
+        assert eventually(lambda: client.smembers("rq:workers") == client.smembers("rq:workers:concurrent") != set())
+    worker.stop()
+
+
 def test_rq_counts_the_leases_of_a_replica(worker: Worker) -> None:
     for x in range(5):
         tasks.double.remote(x)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from actorq.errors import DeclarationError
+from actorq.isolation import handlers
 from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
 from actorq.replica import hugepages
@@ -130,8 +131,8 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
     keep_freed_memory()
     status = 1
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, WAKE_SIGNAL):  # the last one until an executor is ready for it
-            signal.signal(number, signal.SIG_IGN)
+        handlers.install(WAKE_SIGNAL)
+        signal.signal(WAKE_SIGNAL, signal.SIG_IGN)  # until an executor is ready for it
         if _import(spec, slots, channel):
             from actorq.environment import ActorEnvironment
 
@@ -289,7 +290,8 @@ class Zygote:
             _kill_group(pid)
 
     def _fork(self, slot: int, executor: dict[str, Any], waker: Waker) -> None:
-        pid = os.fork()
+        with handlers.own_fork():
+            pid = os.fork()
         if pid:
             self._children[pid] = slot
             self._channel.send({"forked": slot, "pid": pid})
@@ -355,4 +357,6 @@ def _exec(
         os.set_inheritable(channel.fileno(), True)
     # by the environment, not as an argument: the server's address may hold a password, and arguments are public
     os.environ.update(variables, ACTORQ_SPAWN_JOB=json.dumps(job))
+    for number in (signal.SIGINT, signal.SIGTERM):  # until the new interpreter has handlers
+        signal.signal(number, signal.SIG_IGN)
     os.execv(sys.executable, [sys.executable, "-m", "actorq.replica.spawned"])

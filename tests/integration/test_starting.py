@@ -1,0 +1,25 @@
+"""What a task starts behaves as what any Python program starts."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from tests import starting
+
+_KINDS = [starting.none_ended_by, starting.reset_ended_by, starting.fork_ended_by, starting.lanes_ended_by]
+
+
+@pytest.mark.parametrize("task", _KINDS, ids=lambda task: str(task.name))
+def test_a_forked_child_of_a_task_is_ended_by_sigterm_and_interrupted_by_sigint(task: Any) -> None:
+    assert list(task.map([signal.SIGTERM, signal.SIGINT])) == [-signal.SIGTERM, 0]
+
+
+def test_a_forked_child_keeps_the_handler_that_its_task_has_set() -> None:
+    assert starting.with_handler_of_its_own.remote(signal.SIGTERM) == 7
+
+
+def test_leaving_a_pool_of_processes_never_hangs() -> None:
+    assert list(starting.pooled.map(range(30))) == [[x * x, (x + 1) * (x + 1)] for x in range(30)]

@@ -18,6 +18,7 @@ import tempfile
 import types
 import warnings
 from collections.abc import Callable, Collection
+from multiprocessing import process as multiprocessing_process
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ class ProcessState:
         shutil.rmtree(scratch, ignore_errors=True)
         self._scratch = scratch
         self._temporary, self._kept = scratch / "input", scratch / "kept"
-        for folder in (self._temporary, self._kept):
+        sockets = self._kept / "mp"
+        for folder in (self._temporary, self._kept, sockets):
             folder.mkdir(parents=True, mode=0o700)
+        # it remembers the folder, and its fork server the address there, for the next input
+        multiprocessing_process.current_process()._config.setdefault("tempdir", str(sockets))  # type: ignore[attr-defined]
         self._keeping = 0
         self._temporary_fd = -1
         self._begin_watching()

@@ -23,3 +23,13 @@ def test_a_forked_child_keeps_the_handler_that_its_task_has_set() -> None:
 
 def test_leaving_a_pool_of_processes_never_hangs() -> None:
     assert list(starting.pooled.map(range(30))) == [[x * x, (x + 1) * (x + 1)] for x in range(30)]
+
+
+@pytest.mark.parametrize("task", [starting.by_fork_server, starting.by_manager], ids=lambda task: str(task.name))
+def test_every_input_of_a_replica_can_use_what_multiprocessing_keeps_in_a_temporary_folder(task: Any) -> None:
+    assert not [outcome for outcome in task.map(range(3), return_exceptions=True) if isinstance(outcome, Exception)]
+
+
+def test_the_folder_of_multiprocessing_is_there_for_every_input() -> None:
+    for task in (starting.has_folder_of_multiprocessing, starting.listens):
+        assert list(task.map(range(3))) == [True] * 3

@@ -28,8 +28,8 @@ R = TypeVar("R")
 
 #: levels of `isolation`; what each restores between two inputs is a table in the README
 ISOLATION = ("none", "reset", "fork")
-#: how replicas of a local pool start: forked from one warmed parent, or each a new interpreter
-START_METHODS = ("fork", "spawn")
+#: how replicas start: forked from one warmed parent, each a new interpreter, or the first where that is safe
+START_METHODS = ("auto", "fork", "spawn")
 #: where the code of pods comes from
 CODE = ("image", "bundle", "strict")
 #: Union's limits of an idle pool's life, seconds; more is allowed here, less is not
@@ -198,8 +198,9 @@ class ActorEnvironment(Environment, Hooked):
             child of the replica, which keeps nothing but what `@actor_cache` loads.
         lease_seconds: how soon the loss of a whole replica is noticed, 1 to 3600. A dead executor is seen at once.
         drain_seconds: how long a stopping replica may finish its input.
-        start_method: "fork" starts local replicas from one parent that has imported the task's module; "spawn" starts
-            an interpreter for each, for libraries that cannot be forked.
+        start_method: "fork" starts replicas from one parent that has imported the task's module; "spawn" starts an
+            interpreter for each. "auto" (default) forks unless that import has started threads or an event loop, or
+            opened a GPU, none of which can be forked.
         max_crashes: replicas an input may take down before it fails with `ReplicaLostError`.
         max_tasks_per_child: inputs after which an executor is replaced.
         max_memory_per_child: bytes of resident memory above which an executor is replaced, looked at between leases.
@@ -232,7 +233,7 @@ class ActorEnvironment(Environment, Hooked):
         isolation: str = "reset",
         lease_seconds: float = 10.0,
         drain_seconds: float = 30.0,
-        start_method: str = "fork",
+        start_method: str = "auto",
         max_crashes: int = 2,
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,

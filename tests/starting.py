@@ -24,7 +24,8 @@ _forking = multiprocessing.get_context("fork")
 def _say_and_sleep(ready: Connection) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         ready.send("ready")
-        time.sleep(60)
+        while True:  # a signal that arrives shortly before a sleep does not end it
+            time.sleep(0.05)
     ready.send("interrupted")
 
 

@@ -25,6 +25,8 @@ def _main() -> None:
     if "channel" in job:
         run_zygote(spec, slots, Channel(socket.socket(fileno=job["channel"])))
     die_with_parent()
+    if os.getppid() != job["parent"]:
+        os._exit(1)
     prepare_process(spec)
     declare(spec)
     for target in targets:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import threading
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from operator import is_
 from typing import Any
 
 from actorq.isolation import kinds, marks
+from actorq.isolation.locks import LOCK, RLOCK, Locks
 from actorq.isolation.marks import Marks
 
 #: entries noted at most, of all globals together; what is larger is named at start and not restored in place
@@ -31,6 +33,8 @@ _SIZED = _PLAIN | {tuple, frozenset}
 _STATELESS = (types.ModuleType, types.MethodType, types.GenericAlias, functools.partial, logging.Logger)
 #: modules whose instances say something about code
 _DECLARING = frozenset({"typing", "__future__"})
+#: locks, queues and the like of event loops, on which nobody waits when an input has ended
+_AWAITED = frozenset({"asyncio.locks", "asyncio.queues"})
 _LRU_CACHE = type(functools.lru_cache(lambda: None))
 
 
@@ -58,6 +62,7 @@ class GlobalState:
         self._elements_of_lists: list[Any] = []
         self._functions: dict[int, kinds.Saved] = {}
         self._clears: list[Callable[[], None]] = []
+        self._locks = Locks()
         self._seen: set[int] = set()
         self._keep: list[Any] = []  # what was seen stays alive, or its id could be used again
         self._elements = 0
@@ -101,6 +106,7 @@ class GlobalState:
                 saved.restore()
         for clear in self._clears:
             clear()
+        self._locks.free()
 
     def restore_exactly(self) -> None:
         """The same by identity: after every lease."""
@@ -194,7 +200,18 @@ class GlobalState:
         if isinstance(value, _LRU_CACHE):
             self._clears.append(value.cache_clear)
             return [value.__wrapped__]
-        return self._visit_code(value, kind, name)
+        found = self._visit_waited_for(value, kind, name)
+        return self._visit_code(value, kind, name) if found is None else found
+
+    def _visit_waited_for(self, value: Any, kind: type, name: str) -> list[Any] | None:
+        """What threads wait for."""
+        if kind is LOCK or kind is RLOCK:
+            self._locks.add(value, name)
+            return []
+        if kind in kinds.COUNTERS:
+            self._note(kinds.Counter, value)
+            return [value._cond]
+        return [value._lock] if kind is threading.Condition else None
 
     def _visit_code(self, value: Any, kind: type, name: str) -> list[Any] | None:
         """Functions, classes and instances, of the task's own modules only."""
@@ -211,7 +228,7 @@ class GlobalState:
                 return None
             self._note(kinds.Class, value)
             return [v for k, v in vars(value).items() if k not in kinds.CLASS_INTERNALS]
-        if kind.__module__ in self._names:
+        if kind.__module__ in self._names or kind.__module__ in _AWAITED:
             return self._visit_instance(value, kind)
         ours = kind.__module__.partition(".")[0] == "actorq"
         if not ours and (_has_state(value, kind) or (kind.__module__ == "numpy" and kind.__name__ == "ndarray")):

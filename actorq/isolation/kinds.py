@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from operator import is_
 from typing import Any
 
+#: what threads wait for, and the attribute that says whether they have to
+COUNTERS = {threading.Semaphore: "_value", threading.BoundedSemaphore: "_value", threading.Event: "_flag"}
 CLASS_INTERNALS = frozenset({"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__"})
 
 
@@ -130,6 +133,21 @@ class Attributes(Saved):
     def restore(self) -> None:
         for name, value in zip(self.names, self.copy, strict=True):
             object.__setattr__(self.what, name, value)
+
+
+class Counter(Saved):
+    """A semaphore or an event."""
+
+    __slots__ = ()
+
+    def take(self) -> Any:
+        return getattr(self.what, COUNTERS[type(self.what)])
+
+    def changed(self) -> bool:
+        return self.take() is not self.copy
+
+    def restore(self) -> None:
+        setattr(self.what, COUNTERS[type(self.what)], self.copy)
 
 
 class Set(Saved):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import decimal
+import faulthandler
+import functools
 import gc
 import locale
 import os
@@ -15,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import types
 import warnings
 from collections.abc import Callable, Collection
@@ -32,6 +35,7 @@ _FILES = frozenset({"open", "socket.__new__"})
 _EVENTS = _ENVIRONMENT | _DIRECTORY | PROCESS_EVENTS | _FILES
 
 _SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class ProcessState:
@@ -60,6 +64,9 @@ class ProcessState:
         self._collecting = gc.isenabled()
         self._locale = locale.setlocale(locale.LC_ALL)
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._timers = [timer for timer in _TIMERS if signal.getitimer(timer) == (0, 0)]
+        self._zone = time.tzname
         shutil.rmtree(scratch, ignore_errors=True)
         self._scratch = scratch
         self._temporary, self._kept = scratch / "input", scratch / "kept"
@@ -95,6 +102,9 @@ class ProcessState:
         ):
             self._restore_decimal()
         self._restore_interpreter()
+        if time.tzname is not self._zone:  # after the environment
+            time.tzset()
+            self._zone = time.tzname
         if self._temporary_changed():
             self._empty_temporary()
 
@@ -106,7 +116,9 @@ class ProcessState:
         return bool(status.st_mtime_ns) or not status.st_nlink
 
     def check_signals(self) -> None:
-        """Looks at every signal handler: for those set behind `signal.signal`. 20 µs, so once per lease."""
+        """Looks at every signal handler and timer: for those set behind `signal.signal`. 20 µs, so once per lease."""
+        self._stop_timers()
+        _set_mask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is not handler and handler is not None:
                 _set_signal(number, handler)
@@ -164,6 +176,12 @@ class ProcessState:
         if gc.isenabled() != self._collecting:
             (gc.enable if self._collecting else gc.disable)()
 
+    def _stop_timers(self) -> None:
+        """Those that run would end a later input."""
+        for timer in self._timers:
+            if signal.getitimer(timer) != (0, 0):
+                _set_timer(timer, 0)
+
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _begin_watching(self) -> None:
@@ -181,15 +199,23 @@ class ProcessState:
                 assigned(arguments[0])
 
         sys.addaudithook(audit)
-        signal.signal = leaks.ours("signal", "signal", _flagging(_set_signal, self._flag))
-        locale.setlocale = leaks.ours("locale", "setlocale", _flagging(_set_locale, self._flag))
+        for module, function in _UNHEARD:
+            setattr(module, function.__name__, leaks.ours(module.__name__, function.__name__, self._flagging(function)))
         self._happened.clear()
 
     def _happened_now(self, event: str) -> None:
         self._happened.add(event)
 
-    def _flag(self, name: str) -> None:
-        self._flags.add(name)
+    def _flagging(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, noting that it was called."""
+        flags, name = self._flags, function.__name__
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            flags.add(name)
+            return function(*args, **kwargs)
+
+        return wrapper
 
     def _point_to(self, folder: Path) -> None:
         tempfile.tempdir = str(folder)
@@ -207,8 +233,10 @@ class ProcessState:
         self._happened -= _ENVIRONMENT | _DIRECTORY
 
     def _restore_flagged(self) -> None:
-        if "signal" in self._flags:
+        if self._flags & _SIGNALLING:
             self.check_signals()
+        if "dump_traceback_later" in self._flags:  # it may end the process
+            faulthandler.cancel_dump_traceback_later()
         if "setlocale" in self._flags:
             _set_locale(locale.LC_ALL, self._locale)
         self._flags.clear()
@@ -241,15 +269,15 @@ class ProcessState:
 
 _set_signal = signal.signal
 _set_locale = locale.setlocale
-
-
-def _flagging(function: Callable[..., Any], flag: Callable[[str], None]) -> Callable[..., Any]:
-    """`function`, noting that it was called. For the few that raise no audit event."""
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        flag(function.__name__)
-        return function(*args, **kwargs)
-
-    wrapper.__name__ = function.__name__
-    wrapper.__doc__ = function.__doc__
-    return wrapper
+_set_timer = signal.setitimer
+_set_mask = signal.pthread_sigmask
+_SIGNALLING = frozenset({"signal", "alarm", "setitimer", "pthread_sigmask"})
+#: functions that change what is restored and raise no audit event
+_UNHEARD: list[tuple[types.ModuleType, Callable[..., Any]]] = [
+    (signal, signal.signal),
+    (signal, signal.alarm),
+    (signal, signal.setitimer),
+    (signal, signal.pthread_sigmask),
+    (faulthandler, faulthandler.dump_traceback_later),
+    (locale, locale.setlocale),
+]

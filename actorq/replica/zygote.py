@@ -194,7 +194,7 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> Served | None:
 
 
 def _start_method(environment: ActorEnvironment) -> str:
-    """ "fork" or "spawn": what was asked for, or what the import of the tasks allows."""
+    """How executors start, "fork" or "spawn": what was asked for, or what the import of the tasks allows."""
     if environment.start_method == "spawn" or environment.isolation == "fork":  # that one can be forked, or is refused
         return "spawn" if environment.start_method == "spawn" else "fork"
     cause = why_not_forkable()

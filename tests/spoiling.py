@@ -1,0 +1,144 @@
+"""Pieces of state that an input may spoil: each with how it does so, and what the next input sees of it.
+
+Whatever is spoilt here would be seen, or waited for, by the input that follows in the same replica.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from actorq import ActorEnvironment
+
+spoilt = ActorEnvironment("spoilt", lease_seconds=2)
+
+#: seconds until the alarm; no test waits for it
+_SOON = 30.0
+
+
+class Probe(NamedTuple):
+    spoil: Callable[[], object]
+    observe: Callable[[], Any]
+
+
+lock, reentrant = threading.Lock(), threading.RLock()
+condition, semaphore, event = threading.Condition(), threading.Semaphore(1), threading.Event()
+on_loop = asyncio.Lock()
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+holder = Holder()
+
+
+def _zone() -> tuple[tuple[str, str], int]:
+    return time.tzname, time.localtime(0).tm_hour
+
+
+def _set_zone() -> None:
+    os.environ["TZ"] = "UTC-5" if time.localtime(0).tm_hour != 5 else "UTC-7"
+    time.tzset()
+
+
+def _in_a_thread(function: Callable[[], object]) -> object:
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+    return None
+
+
+def _owned(lock: Any) -> bool:
+    """Whether a thread other than this one would have to wait for it."""
+    found: list[bool] = []
+
+    def look() -> None:
+        found.append(not lock.acquire(blocking=False))
+        if not found[0]:
+            lock.release()
+
+    _in_a_thread(look)
+    return found[0]
+
+
+def _timer() -> tuple[bool, bool]:
+    return signal.getitimer(signal.ITIMER_REAL) != (0, 0), signal.getitimer(signal.ITIMER_PROF) != (0, 0)
+
+
+_raw_alarm = signal.alarm
+
+PROBES: dict[str, Probe] = {
+    "alarm": Probe(lambda: signal.alarm(30), _timer),
+    "alarm, imported by name": Probe(lambda: _raw_alarm(30), _timer),
+    "timer of processor time": Probe(lambda: signal.setitimer(signal.ITIMER_PROF, _SOON), _timer),
+    "dump of tracebacks": Probe(lambda: faulthandler.dump_traceback_later(0.05, exit=True), lambda: time.sleep(0.2)),
+    "blocked signals": Probe(
+        lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGRTMIN + 5}),
+        lambda: sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+    ),
+    "time zone": Probe(_set_zone, _zone),
+    "lock": Probe(lock.acquire, lock.locked),
+    "lock of an instance": Probe(holder.lock.acquire, holder.lock.locked),
+    "reentrant lock": Probe(reentrant.acquire, lambda: _owned(reentrant)),
+    "condition": Probe(condition.acquire, lambda: _owned(condition)),
+    "semaphore": Probe(semaphore.acquire, lambda: _owned(semaphore)),
+    "event": Probe(event.set, event.is_set),
+    "lock of an event loop": Probe(lambda: asyncio.run(on_loop.acquire()), on_loop.locked),
+}
+
+
+def _run(name: str, step: int) -> Any:
+    probe = PROBES[name]
+    seen = probe.observe()
+    if step == 0:
+        probe.spoil()
+    return seen
+
+
+@spoilt.task
+def input_of(name: str, step: int) -> Any:
+    """Says what there is, and, if it is the first one, spoils it."""
+    return _run(name, step)
+
+
+@spoilt.task
+def process(_: int) -> int:
+    return os.getpid()
+
+
+def _hold_for_ever() -> None:
+    with lock:
+        threading.Event().wait()
+
+
+@spoilt.task(timeout=5)
+def takes_the_lock_of_a_thread(x: int) -> int:
+    """The first input leaves a lock that nobody can release: the thread that held it has ended."""
+    if x == 0:
+        _in_a_thread(reentrant.acquire)
+    else:
+        with reentrant:
+            return os.getpid()
+    return os.getpid()
+
+
+@spoilt.task(timeout=5)
+def takes_the_lock(x: int) -> int:
+    """The first input leaves a thread that holds the lock."""
+    if x == 0:
+        threading.Thread(target=_hold_for_ever, daemon=True).start()
+        while not lock.locked():
+            time.sleep(0.001)
+    else:
+        with lock, contextlib.suppress(ValueError):
+            return os.getpid()
+    return os.getpid()

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import decimal
 import faulthandler
+import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from actorq import ActorEnvironment
@@ -76,6 +81,39 @@ def _timer() -> tuple[bool, bool]:
 
 _raw_alarm = signal.alarm
 
+
+def _close_stdout() -> None:
+    with sys.stdout as stream:
+        stream.write("")
+
+
+def _close_stdin() -> None:
+    sys.stdin.close()
+
+
+def _detach_stderr() -> None:
+    stream: Any = sys.stderr
+    stream.detach()
+
+
+def _lead_elsewhere(dup2: Callable[[int, int], object], descriptor: int) -> None:
+    with Path(os.devnull).open() as other:
+        dup2(other.fileno(), descriptor)
+
+
+def _leads_to(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _env_of_c(name: str) -> str | None:
+    """What the C library has, which `os.environ` may not show."""
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    found = getenv(name.encode())
+    return None if found is None else found.decode()
+
+
 PROBES: dict[str, Probe] = {
     "alarm": Probe(lambda: signal.alarm(30), _timer),
     "alarm, imported by name": Probe(lambda: _raw_alarm(30), _timer),
@@ -92,8 +130,37 @@ PROBES: dict[str, Probe] = {
     "condition": Probe(condition.acquire, lambda: _owned(condition)),
     "semaphore": Probe(semaphore.acquire, lambda: _owned(semaphore)),
     "event": Probe(event.set, event.is_set),
+    "closed stdout": Probe(_close_stdout, lambda: sys.stdout.closed),
+    "detached stderr": Probe(_detach_stderr, lambda: sys.stderr.write("")),
+    "closed stdin": Probe(_close_stdin, lambda: sys.stdin.closed),
+    "redirected stdout": Probe(lambda: _lead_elsewhere(os.dup2, 1), lambda: _leads_to(1)),
+    "redirected stderr": Probe(lambda: _lead_elsewhere(os.dup2, 2), lambda: _leads_to(2)),
+    "environment rebound": Probe(lambda: setattr(os, "environ", {"A": "1"}), lambda: sorted(os.environ)),
+    "putenv": Probe(lambda: os.putenv("SPOILT", "1"), lambda: _env_of_c("SPOILT")),
+    "unsetenv": Probe(lambda: os.unsetenv("PATH"), lambda: bool(_env_of_c("PATH"))),
+    "environment": Probe(lambda: os.environ.update(SPOILT="1"), lambda: os.environ.get("SPOILT")),
     "lock of an event loop": Probe(lambda: asyncio.run(on_loop.acquire()), on_loop.locked),
 }
+
+
+for _name, _value in {
+    "prec": 7,
+    "rounding": decimal.ROUND_UP,
+    "Emin": -9,
+    "Emax": 9,
+    "capitals": 0,
+    "clamp": 1,
+}.items():
+    PROBES[f"{_name} of the decimal context"] = Probe(
+        functools.partial(setattr, decimal.getcontext(), _name, _value),
+        functools.partial(getattr, decimal.getcontext(), _name),
+    )
+PROBES["flags of the decimal context"] = Probe(
+    lambda: decimal.Decimal(1) / 3, lambda: decimal.getcontext().flags[decimal.Inexact]
+)
+PROBES["another decimal context"] = Probe(
+    lambda: decimal.setcontext(decimal.Context(prec=4)), lambda: decimal.getcontext().prec
+)
 
 
 def _run(name: str, step: int) -> Any:

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from actorq.isolation import leaks
+from actorq.isolation.marks import content_of
+from actorq.isolation.streams import Streams
 
 #: audit events that say something may have to be restored or counted
 _ENVIRONMENT = frozenset({"os.putenv", "os.unsetenv"})
@@ -35,6 +37,7 @@ _FILES = frozenset({"open", "socket.__new__"})
 _EVENTS = _ENVIRONMENT | _DIRECTORY | PROCESS_EVENTS | _FILES
 
 _SIGNALS = [number for number in signal.Signals if number not in (signal.SIGKILL, signal.SIGSTOP)]
+_OF_DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "flags", "traps")
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
@@ -50,7 +53,8 @@ class ProcessState:
         #: functions whose code or default arguments something was assigned to
         self.assigned: list[types.FunctionType] = []
         self._flags: set[str] = set()
-        self._environment = dict(os.environ)
+        self._environment, self._environ = dict(os.environ), os.environ
+        self._touched: set[Any] = set()  # names of variables
         self._directory = Path.cwd()
         self._path_object, self._path = sys.path, list(sys.path)
         self._umask = os.umask(0o022)
@@ -58,7 +62,9 @@ class ProcessState:
         self._filters = list(warnings.filters)
         self._decimal = decimal.getcontext()
         self._decimal_copy = self._decimal.copy()
-        self._streams = (sys.stdin, sys.stdout, sys.stderr)
+        self._decimal_now = content_of(self._decimal)
+        self._decimal_content = self._decimal_now()
+        self._streams = Streams()
         self._hooks = (sys.excepthook, sys.displayhook, sys.breakpointhook)
         self._recursion = sys.getrecursionlimit()
         self._collecting = gc.isenabled()
@@ -85,6 +91,8 @@ class ProcessState:
             self._restore_happened()
         if self._flags:
             self._restore_flagged()
+        if os.environ is not self._environ:
+            os.environ = self._environ  # noqa: B003 - what it stood for before
         if sys.path is not self._path_object or sys.path != self._path:
             sys.path = self._path_object
             sys.path[:] = self._path
@@ -92,15 +100,9 @@ class ProcessState:
         if warnings.filters != self._filters:
             warnings.filters[:] = self._filters  # type: ignore[index]  # typeshed says Sequence; it is a list
             warnings._filters_mutated()  # type: ignore[attr-defined]  # what warnings.filterwarnings calls
-        context = decimal.getcontext()
-        saved = self._decimal_copy
-        if (
-            context is not self._decimal
-            or context.prec != saved.prec
-            or context.rounding != saved.rounding
-            or context.traps != saved.traps
-        ):
+        if decimal.getcontext() is not self._decimal or self._decimal_now() != self._decimal_content:
             self._restore_decimal()
+        self._streams.restore()
         self._restore_interpreter()
         if time.tzname is not self._zone:  # after the environment
             time.tzset()
@@ -115,9 +117,11 @@ class ProcessState:
             return True
         return bool(status.st_mtime_ns) or not status.st_nlink
 
-    def check_signals(self) -> None:
-        """Looks at every signal handler and timer: for those set behind `signal.signal`. 20 µs, so once per lease."""
+    def check(self) -> None:
+        """Looks at what can be changed behind those functions that are watched. 30 µs, so once per lease."""
         self._stop_timers()
+        self._streams.restore_closed()
+        self._streams.restore_descriptors()
         _set_mask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is not handler and handler is not None:
@@ -167,8 +171,6 @@ class ProcessState:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _restore_interpreter(self) -> None:
-        if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
-            sys.stdin, sys.stdout, sys.stderr = self._streams
         if (sys.excepthook, sys.displayhook, sys.breakpointhook) != self._hooks:
             sys.excepthook, sys.displayhook, sys.breakpointhook = self._hooks
         if sys.getrecursionlimit() != self._recursion:
@@ -194,7 +196,7 @@ class ProcessState:
 
         def audit(event: str, arguments: tuple[Any, ...]) -> None:
             if event in _EVENTS:
-                happened(event)
+                happened(event, arguments)
             elif event == "object.__setattr__" and type(arguments[0]) is types.FunctionType:
                 assigned(arguments[0])
 
@@ -203,8 +205,10 @@ class ProcessState:
             setattr(module, function.__name__, leaks.ours(module.__name__, function.__name__, self._flagging(function)))
         self._happened.clear()
 
-    def _happened_now(self, event: str) -> None:
+    def _happened_now(self, event: str, arguments: tuple[Any, ...]) -> None:
         self._happened.add(event)
+        if event in _ENVIRONMENT:
+            self._touched.add(arguments[0])
 
     def _flagging(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, noting that it was called."""
@@ -222,19 +226,21 @@ class ProcessState:
         os.environ["TMPDIR"] = str(folder)
 
     def _restore_happened(self) -> None:
-        if self._happened & _ENVIRONMENT and os.environ.copy() != self._environment:
-            for name in [n for n in os.environ if n not in self._environment]:
-                del os.environ[name]
-            for name, value in self._environment.items():
-                if os.environ.get(name) != value:
-                    os.environ[name] = value
+        if self._happened & _ENVIRONMENT:
+            for name in [os.fsdecode(name) for name in self._touched]:
+                if name in self._environment:
+                    self._environ[name] = self._environment[name]
+                else:
+                    self._environ.pop(name, None)
+                    os.unsetenv(name)  # `os.putenv` leaves os.environ as it is
+            self._touched.clear()
         if self._happened & _DIRECTORY:
             os.chdir(self._directory)
         self._happened -= _ENVIRONMENT | _DIRECTORY
 
     def _restore_flagged(self) -> None:
         if self._flags & _SIGNALLING:
-            self.check_signals()
+            self.check()
         if "dump_traceback_later" in self._flags:  # it may end the process
             faulthandler.cancel_dump_traceback_later()
         if "setlocale" in self._flags:
@@ -242,9 +248,8 @@ class ProcessState:
         self._flags.clear()
 
     def _restore_decimal(self) -> None:
-        saved = self._decimal_copy
-        self._decimal.prec, self._decimal.rounding = saved.prec, saved.rounding
-        self._decimal.traps = saved.traps.copy()
+        for name in _OF_DECIMAL:
+            setattr(self._decimal, name, getattr(self._decimal_copy, name))
         decimal.setcontext(self._decimal)
 
     def _empty_temporary(self) -> None:
@@ -271,7 +276,7 @@ _set_signal = signal.signal
 _set_locale = locale.setlocale
 _set_timer = signal.setitimer
 _set_mask = signal.pthread_sigmask
-_SIGNALLING = frozenset({"signal", "alarm", "setitimer", "pthread_sigmask"})
+_SIGNALLING = frozenset({"dup2", "signal", "alarm", "setitimer", "pthread_sigmask"})
 #: functions that change what is restored and raise no audit event
 _UNHEARD: list[tuple[types.ModuleType, Callable[..., Any]]] = [
     (signal, signal.signal),
@@ -280,4 +285,5 @@ _UNHEARD: list[tuple[types.ModuleType, Callable[..., Any]]] = [
     (signal, signal.pthread_sigmask),
     (faulthandler, faulthandler.dump_traceback_later),
     (locale, locale.setlocale),
+    (os, os.dup2),
 ]

@@ -90,7 +90,7 @@ class Isolation:
         """What is too slow for every input."""
         if self.after_input is not None:
             self._globals.restore_exactly()
-            self._process.check_signals()
+            self._process.check()
             self._leaks.after_lease(self.task)
 
     @property

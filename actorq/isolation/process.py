@@ -96,7 +96,6 @@ class ProcessState:
         if sys.path is not self._path_object or sys.path != self._path:
             sys.path = self._path_object
             sys.path[:] = self._path
-        os.umask(self._umask)  # as fast as asking for it
         if warnings.filters != self._filters:
             warnings.filters[:] = self._filters  # type: ignore[index]  # typeshed says Sequence; it is a list
             warnings._filters_mutated()  # type: ignore[attr-defined]  # what warnings.filterwarnings calls
@@ -119,6 +118,7 @@ class ProcessState:
 
     def check(self) -> None:
         """Looks at what can be changed behind those functions that are watched. 30 µs, so once per lease."""
+        _set_umask(self._umask)  # as fast as asking for it
         self._stop_timers()
         self._streams.restore_closed()
         self._streams.restore_descriptors()
@@ -239,7 +239,7 @@ class ProcessState:
         self._happened -= _ENVIRONMENT | _DIRECTORY
 
     def _restore_flagged(self) -> None:
-        if self._flags & _SIGNALLING:
+        if self._flags & _CHECKED:
             self.check()
         if "dump_traceback_later" in self._flags:  # it may end the process
             faulthandler.cancel_dump_traceback_later()
@@ -275,8 +275,9 @@ class ProcessState:
 _set_signal = signal.signal
 _set_locale = locale.setlocale
 _set_timer = signal.setitimer
+_set_umask = os.umask
 _set_mask = signal.pthread_sigmask
-_SIGNALLING = frozenset({"dup2", "signal", "alarm", "setitimer", "pthread_sigmask"})
+_CHECKED = frozenset({"dup2", "umask", "signal", "alarm", "setitimer", "pthread_sigmask"})
 #: functions that change what is restored and raise no audit event
 _UNHEARD: list[tuple[types.ModuleType, Callable[..., Any]]] = [
     (signal, signal.signal),
@@ -286,4 +287,5 @@ _UNHEARD: list[tuple[types.ModuleType, Callable[..., Any]]] = [
     (faulthandler, faulthandler.dump_traceback_later),
     (locale, locale.setlocale),
     (os, os.dup2),
+    (os, os.umask),
 ]

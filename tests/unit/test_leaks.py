@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -85,3 +88,37 @@ def test_a_module_that_is_imported_anew_is_not_patched(
     another.fetch = lambda: 3  # type: ignore[attr-defined]  # on purpose
     watched.after_lease("task")
     assert [what for _, _, what in reports] == ["third_party.fetch"]
+
+
+PATCHING = """
+import third_party
+def fetch(): return 3
+def patch(): third_party.Client.get = lambda self: 4
+third_party.fetch = fetch
+"""
+
+
+@pytest.fixture
+def patching(library: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """An installed module that replaces a function of another one when it is imported."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "patching_on_import.py").write_text(PATCHING)
+    monkeypatch.syspath_prepend(folder)
+    yield importlib.import_module("patching_on_import")
+    sys.modules.pop("patching_on_import")
+
+
+def test_what_the_import_of_an_installed_module_replaces_is_no_patch_of_a_task(
+    watched: Leaks, reports: list[Report], patching: ModuleType
+) -> None:
+    watched.after_lease("importing")
+    assert not reports
+
+
+def test_what_a_function_of_an_installed_module_replaces_when_a_task_calls_it_is_told(
+    watched: Leaks, reports: list[Report], patching: ModuleType
+) -> None:
+    patching.patch()
+    watched.after_lease("calling")
+    assert [what for _, _, what in reports] == ["third_party.Client.get"]

@@ -36,6 +36,10 @@ CODE = ("image", "bundle", "strict")
 _TTL_LEAST = 30
 #: inputs one replica may run at the same time; each costs a thread and two connections
 _MOST_LANES = 256
+#: 1/3 is not exact
+_NEARLY = 1e-6
+#: of one replica's libraries
+_MOST_THREADS = 4096
 
 
 class Declare(Protocol):
@@ -210,6 +214,10 @@ class ActorEnvironment(Environment, Hooked):
         max_seconds_per_child: age at which an executor is replaced, give or take a tenth, so that replicas that started
             together do not reload together. Whatever it is replaced for, the next one first loads what `@actor_cache`
             held (100 values at most).
+        threads: threads that the libraries of a replica may start (BLAS, OpenMP, PyTorch, Polars, …). By default its
+            share of the processors that this machine, or container, may use. A variable that is set (OMP_NUM_THREADS)
+            goes before both.
+        gpus: GPUs of each replica, dealt by CUDA_VISIBLE_DEVICES: 2, or 0.5 where two replicas share one.
         container_image: image of the replicas' pods; it has actorq and the tasks' code. With
             `ACTORQ_KUBERNETES_NAMESPACE` set, the first map makes them, unless a chart release serves the environment.
         environment: environment variables of the replicas.
@@ -239,6 +247,8 @@ class ActorEnvironment(Environment, Hooked):
         max_memory_per_child: int | None = None,
         concurrency: int = 1,
         max_seconds_per_child: float | None = None,
+        threads: int | None = None,
+        gpus: float | None = None,
         container_image: str | None = None,
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
@@ -264,6 +274,8 @@ class ActorEnvironment(Environment, Hooked):
         if max_seconds_per_child is not None:
             max_seconds_per_child = _seconds("max_seconds_per_child", max_seconds_per_child, 1, 10**9)
         self.max_seconds_per_child = max_seconds_per_child
+        self.threads = None if threads is None else _whole("threads", threads, 1, _MOST_THREADS)
+        self.gpus = None if gpus is None else _gpus(gpus)
         Hooked.__init__(self)
         super().__init__(
             name,
@@ -395,6 +407,15 @@ def _seconds(name: str, value: object, least: float, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise DeclarationError(f"{name}={value!r}: give seconds from {least} to {most}.")
     return float(value)
+
+
+def _gpus(value: object) -> float:
+    """A whole number, or one part of several."""
+    if not isinstance(value, bool) and isinstance(value, (int, float)) and value > 0:
+        parts = value if value >= 1 else 1 / value
+        if abs(parts - round(parts)) < _NEARLY:
+            return float(round(value)) if value >= 1 else float(value)
+    raise DeclarationError(f"gpus={value!r}: give a whole number, or a part that divides one, as 0.5 or 0.25.")
 
 
 def _template(value: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -99,3 +99,12 @@ def listens(_: int) -> bool:
 @reset.task
 def has_folder_of_multiprocessing(_: int) -> bool:
     return Path(util.get_temp_dir()).is_dir()
+
+
+narrow = ActorEnvironment("narrow", threads=3, environment={"NUMEXPR_NUM_THREADS": "5"}, lease_seconds=2)
+_at_import = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS")}
+
+
+@narrow.task
+def threads_at_import(_: int) -> dict[str, str | None]:
+    return _at_import

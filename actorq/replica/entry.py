@@ -12,6 +12,7 @@ from actorq.environment import ActorEnvironment
 from actorq.isolation import handlers
 from actorq.isolation.randomness import generators_of, reseed
 from actorq.isolation.reset import own_modules
+from actorq.replica import processors
 from actorq.replica.executor import Executor, flush_streams
 from actorq.replica.leftovers import leave_failure
 from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
@@ -31,6 +32,7 @@ def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
     mine = [slots[index * MAX_LANES + lane] for lane in range(len(spec.workers))]
     try:
         handlers.install(WAKE_SIGNAL)
+        processors.limit_torch()
         reseed(_generators if _generators is not None else _generators_of(ActorEnvironment.declared(spec.environment)))
         executor = _make(spec, mine)
         try:

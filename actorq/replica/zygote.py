@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from actorq.errors import DeclarationError
 from actorq.isolation import handlers
 from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
-from actorq.replica import hugepages
+from actorq.replica import gpus, hugepages, processors
 from actorq.replica.importing import import_target
 from actorq.replica.slots import MAX_LANES, Slots
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, Served, SupervisorSpec, ZygoteSpec
@@ -137,7 +137,7 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
         signal.signal(WAKE_SIGNAL, signal.SIG_IGN)  # until an executor is ready for it
         served = _import(spec, slots, channel)
         if served is not None:
-            zygote = Zygote(spec, slots, channel, served.start_method)
+            zygote = Zygote(spec, slots, channel, served)
             if served.isolation == "fork":
                 adopt_orphans()
             zygote.adopts = served.isolation == "fork"
@@ -156,6 +156,8 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> Served | None:
         from actorq.environment import ActorEnvironment
 
         declare(spec)
+        threads = spec.threads or (spec.declared or {}).get("threads")
+        limited = processors.limit(threads or processors.share(spec.replicas))
         for target in spec.targets:
             import_target(target)
         environment = ActorEnvironment.declared(spec.environment or _named(spec))
@@ -165,8 +167,12 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> Served | None:
             )
         if environment.isolation == "fork":
             _check_forkable(environment.name)
-            if wanted := hugepages.missing():
-                _exec(spec, slots, wanted, channel)
+        _check_gpus(environment, spec.replicas)
+        variables = _other_variables(environment)
+        if (variables or environment.threads != threads) and not spec.settled:
+            for name in limited:
+                os.environ.pop(name, None)
+            _exec(replace(spec, threads=environment.threads, settled=True), slots, variables, channel)
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
         from actorq.replica import entry
@@ -215,6 +221,23 @@ def _check_forkable(environment: str) -> None:
         raise DeclarationError(
             f"Environment {environment!r} cannot have isolation='fork': after the import of its modules this process "
             f"cannot be forked, since {cause}. Do that in an @actor_cache or in the task, or declare isolation='reset'."
+        )
+
+
+def _other_variables(environment: ActorEnvironment) -> dict[str, str]:
+    """What libraries read when they are imported, and should have found otherwise than they did."""
+    declared = environment.environment
+    variables = {name: declared[name] for name in processors.VARIABLES & declared.keys()}
+    variables = {name: value for name, value in variables.items() if os.environ.get(name) != value}
+    return variables | (hugepages.missing() if environment.isolation == "fork" else {})
+
+
+def _check_gpus(environment: ActorEnvironment, replicas: int) -> None:
+    each, found = environment.gpus, len(gpus.there())
+    if each is not None and found < gpus.needed(each, replicas):
+        raise DeclarationError(
+            f"{replicas} replicas of environment {environment.name!r} with gpus={each:g} need "
+            f"{gpus.needed(each, replicas)} GPUs, and here are {found}: run fewer replicas, or give each less."
         )
 
 
@@ -274,9 +297,12 @@ def prepare_process(spec: ZygoteSpec) -> None:
 class Zygote:
     """Forks executors on request and reports how they ended."""
 
-    def __init__(self, spec: ZygoteSpec, slots: Slots, channel: Channel, start_method: str) -> None:
+    def __init__(self, spec: ZygoteSpec, slots: Slots, channel: Channel, served: Served) -> None:
+        from actorq.environment import ActorEnvironment
+
         self._spec = spec
-        self._start_method = start_method
+        self._start_method = served.start_method
+        self._gpus = ActorEnvironment.declared(served.environment).gpus
         self._slots = slots
         self._channel = channel
         self._children: dict[int, int] = {}  # pid -> slot
@@ -302,7 +328,7 @@ class Zygote:
 
     def _fork(self, slot: int, executor: dict[str, Any], waker: Waker) -> None:
         if self._start_method == "spawn":
-            pid = _spawn(self._spec, self._slots, slot, executor)
+            pid = _spawn(self._spec, self._slots, slot, executor, self._variables(slot))
         else:
             with handlers.own_fork():
                 pid = os.fork()
@@ -319,9 +345,16 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         waker.close()
         self._channel.sock.close()
+        os.environ.update(self._variables(slot))
         from actorq.replica.entry import main
 
         main(ExecutorSpec(**executor), self._slots, slot)
+
+    def _variables(self, slot: int) -> dict[str, str]:
+        """Of the executor of a slot."""
+        if self._gpus is None:
+            return {}
+        return {gpus.VISIBLE: ",".join(gpus.dealt(gpus.there(), self._gpus, slot))}
 
     def _reap(self) -> None:
         while True:
@@ -360,9 +393,9 @@ def _exec(spec: ZygoteSpec, slots: Slots, variables: dict[str, str], channel: Ch
     os.execv(sys.executable, _INTERPRETER)
 
 
-def _spawn(spec: ZygoteSpec, slots: Slots, slot: int, executor: dict[str, Any]) -> int:
+def _spawn(spec: ZygoteSpec, slots: Slots, slot: int, executor: dict[str, Any], own: dict[str, str]) -> int:
     """Starts the executor of a slot in a new interpreter; returns its pid. No fork: this process may have threads."""
-    variables = {**os.environ, **_job(spec, slots, executor=(slot, executor), parent=os.getpid())}
+    variables = {**os.environ, **own, **_job(spec, slots, executor=(slot, executor), parent=os.getpid())}
     # in a group of its own with what its tasks start, so that it can be ended with them
     return os.posix_spawn(sys.executable, _INTERPRETER, variables, setpgroup=0)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from actorq.replica import processors
 from tests import starting
+from tests.conftest import Worker
 
 _KINDS = [starting.none_ended_by, starting.reset_ended_by, starting.fork_ended_by, starting.lanes_ended_by]
 
@@ -33,3 +35,16 @@ def test_every_input_of_a_replica_can_use_what_multiprocessing_keeps_in_a_tempor
 def test_the_folder_of_multiprocessing_is_there_for_every_input() -> None:
     for task in (starting.has_folder_of_multiprocessing, starting.listens):
         assert list(task.map(range(3))) == [True] * 3
+
+
+def test_a_worker_has_the_threads_that_its_code_declares_when_it_imports_that_code(
+    on_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in processors.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    worker = Worker(on_server, "tests.starting:narrow", 1, environment="narrow")
+    try:
+        worker.wait_ready(1)
+        assert starting.threads_at_import.remote(0) == {"OMP_NUM_THREADS": "3", "NUMEXPR_NUM_THREADS": "5"}
+    finally:
+        worker.stop()

@@ -5,6 +5,7 @@ Whatever is spoilt here would be seen, or waited for, by the input that follows 
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import ctypes
@@ -16,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,6 +145,86 @@ PROBES: dict[str, Probe] = {
 }
 
 
+def _with_default(x: int = 1) -> int:
+    return x
+
+
+@functools.singledispatch
+def shown(value: object) -> str:
+    return "object"
+
+
+class Base(abc.ABC):  # noqa: B024 - classes are registered with it
+    pass
+
+
+class Plain:
+    def __init__(self) -> None:
+        self.level = 1
+
+    def method(self) -> int:
+        return self.level
+
+    @functools.singledispatchmethod
+    def dispatched(self, value: object) -> str:
+        return "object"
+
+
+class Other(Plain):
+    pass
+
+
+class OwnDict(dict[str, int]):
+    pass
+
+
+class OwnList(list[int]):
+    pass
+
+
+plain, own_dict, own_list = Plain(), OwnDict(a=1), OwnList([1])
+
+
+def _delete_defaults() -> None:
+    del _with_default.__defaults__
+
+
+def _delete_method() -> None:
+    del Plain.method
+
+
+def _replace_module() -> None:
+    sys.modules[__name__] = types.ModuleType(__name__)
+
+
+def _set(what: object, name: str, value: object) -> Callable[[], object]:
+    return functools.partial(setattr, what, name, value)
+
+
+def _of_int(*_: object) -> str:
+    return "int"
+
+
+def _register_method() -> None:
+    method: Any = vars(Plain)["dispatched"]
+    method.register(int, _of_int)
+
+
+PROBES |= {
+    "attribute of a function": Probe(_set(_with_default, "calls", 1), lambda: hasattr(_with_default, "calls")),
+    "attribute of a dict": Probe(_set(own_dict, "extra", 1), lambda: hasattr(own_dict, "extra")),
+    "attribute of a list": Probe(_set(own_list, "extra", 1), lambda: hasattr(own_list, "extra")),
+    "class of an instance": Probe(_set(plain, "__class__", Other), lambda: type(plain).__name__),
+    "dict of an instance": Probe(lambda: setattr(plain, "__dict__", {"level": 2}), lambda: plain.level),
+    "default arguments deleted": Probe(_delete_defaults, lambda: _with_default.__defaults__),
+    "deleted function": Probe(lambda: globals().pop("_with_default"), lambda: "_with_default" in globals()),
+    "deleted method": Probe(_delete_method, lambda: hasattr(plain, "method")),
+    "deleted module": Probe(lambda: sys.modules.pop(__name__), lambda: __name__ in sys.modules),
+    "replaced module": Probe(_replace_module, lambda: hasattr(sys.modules[__name__], "plain")),
+    "singledispatch": Probe(lambda: shown.register(int, _of_int), lambda: shown(1)),
+    "singledispatchmethod": Probe(_register_method, lambda: plain.dispatched(1)),
+    "registered class": Probe(lambda: Base.register(Plain), lambda: (isinstance(plain, Base), issubclass(Other, Base))),
+}
 for _name, _value in {
     "prec": 7,
     "rounding": decimal.ROUND_UP,

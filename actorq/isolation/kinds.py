@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import types
 from collections import OrderedDict
 from operator import is_
 from typing import Any
@@ -115,6 +116,30 @@ class Ordered(Mapping):
     def restore(self) -> None:
         OrderedDict.clear(self.what)
         OrderedDict.update(self.what, self.copy)
+
+
+class Registry(Mapping):
+    """The implementations of a `singledispatch` function, which remembers what it has found there."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Any, what: Any) -> None:
+        self.function = function
+        super().__init__(what)
+
+    def restore(self) -> None:
+        super().restore()
+        self.function._clear_cache()
+
+
+def registry_of(function: types.FunctionType) -> dict[Any, Any] | None:
+    """The dict behind `function.registry`, if it is a `singledispatch` function."""
+    dispatch = vars(function).get("dispatch")
+    if not isinstance(dispatch, types.FunctionType) or "_clear_cache" not in vars(function):
+        return None
+    held = dict(zip(dispatch.__code__.co_freevars, dispatch.__closure__ or (), strict=True))
+    found = held["registry"].cell_contents if "registry" in held else None
+    return found if isinstance(found, dict) else None
 
 
 class Attributes(Saved):

@@ -116,6 +116,8 @@ class Leaks:
             self.worn_out = True
 
 
+#: types of functions that libraries make: of numpy's, of Cython's, and cached ones
+_LIKE_FUNCTIONS = frozenset({"ufunc", "_ArrayFunctionDispatcher", "cython_function_or_method", "_lru_cache_wrapper"})
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property)
 
 
@@ -135,7 +137,7 @@ class _Code:
         self.module_ref = weakref.ref(module)
         for attribute, value in list(vars(module).items()):
             kind = type(value)  # not isinstance: a lazy proxy may raise when it is asked for its __class__
-            if kind is types.FunctionType or kind is types.BuiltinFunctionType:
+            if kind is types.FunctionType or kind is types.BuiltinFunctionType or kind.__name__ in _LIKE_FUNCTIONS:
                 self.own[attribute] = value
             elif issubclass(kind, type):
                 self.own[attribute] = value
@@ -144,17 +146,15 @@ class _Code:
                     self.classes.append((value, members.copy()))
 
     def replaced(self, now: dict[str, Any]) -> list[tuple[str, Any]]:
-        """What is another object by now: its name, and the object."""
-        found = [
-            (f"{self.name}.{key}", now[key]) for key, value in self.own.items() if now.get(key, value) is not value
-        ]
+        """What is another object by now, or gone: its name, and the object."""
+        found = [(f"{self.name}.{key}", now.get(key)) for key, value in self.own.items() if now.get(key) is not value]
         for position, (owner, before) in enumerate(self.classes):
             members = vars(owner)
             if not _same(members, before):
                 found += [
-                    (f"{self.name}.{owner.__qualname__}.{key}", members[key])
+                    (f"{self.name}.{owner.__qualname__}.{key}", members.get(key))
                     for key, value in before.items()
-                    if members.get(key, value) is not value and issubclass(type(value), _FUNCTIONS)
+                    if members.get(key) is not value and issubclass(type(value), _FUNCTIONS)
                 ]
                 self.classes[position] = (owner, dict(members))  # told once; and nothing old is kept alive
         return found

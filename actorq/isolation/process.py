@@ -197,7 +197,7 @@ class ProcessState:
         def audit(event: str, arguments: tuple[Any, ...]) -> None:
             if event in _EVENTS:
                 happened(event, arguments)
-            elif event == "object.__setattr__" and type(arguments[0]) is types.FunctionType:
+            elif event in _ASSIGNING and type(arguments[0]) is types.FunctionType:
                 assigned(arguments[0])
 
         sys.addaudithook(audit)
@@ -277,6 +277,7 @@ _set_locale = locale.setlocale
 _set_timer = signal.setitimer
 _set_umask = os.umask
 _set_mask = signal.pthread_sigmask
+_ASSIGNING = ("object.__setattr__", "object.__delattr__")
 _CHECKED = frozenset({"dup2", "umask", "signal", "alarm", "setitimer", "pthread_sigmask"})
 #: functions that change what is restored and raise no audit event
 _UNHEARD: list[tuple[types.ModuleType, Callable[..., Any]]] = [

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from actorq.isolation import leaks
@@ -122,3 +123,20 @@ def test_what_a_function_of_an_installed_module_replaces_when_a_task_calls_it_is
     patching.patch()
     watched.after_lease("calling")
     assert [what for _, _, what in reports] == ["third_party.Client.get"]
+
+
+def test_what_a_task_deletes_is_told(watched: Leaks, library: ModuleType, reports: list[Report]) -> None:
+    del library.fetch, library.Client.get
+    watched.after_lease("bad")
+    assert sorted(what for _, _, what in reports) == ["third_party.Client.get", "third_party.fetch"]
+
+
+def test_a_function_of_numpy_that_a_task_replaces_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[Report] = []
+    monkeypatch.setattr(leaks, "_baseline", {})
+    monkeypatch.setattr(leaks, "_LOOK_SECONDS", 10.0)
+    watched = Leaks(lambda *report: reports.append(report), [name for name in sys.modules if name != "numpy"])
+    for name in ("add", "concatenate"):
+        monkeypatch.setattr(np, name, None)
+    watched.after_lease("bad")
+    assert sorted(what for _, _, what in reports) == ["numpy.add", "numpy.concatenate"]

@@ -12,15 +12,23 @@ import ctypes
 import decimal
 import faulthandler
 import functools
+import gc
+import logging
+import multiprocessing
 import os
+import resource
 import signal
+import socket
 import sys
 import threading
 import time
+import tracemalloc
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from actorq import ActorEnvironment
 
@@ -33,6 +41,8 @@ _SOON = 30.0
 class Probe(NamedTuple):
     spoil: Callable[[], object]
     observe: Callable[[], Any]
+    #: it is put back at the end of the lease, not of the input
+    later: bool = False
 
 
 lock, reentrant = threading.Lock(), threading.RLock()
@@ -118,7 +128,7 @@ def _env_of_c(name: str) -> str | None:
 
 PROBES: dict[str, Probe] = {
     "alarm": Probe(lambda: signal.alarm(30), _timer),
-    "alarm, imported by name": Probe(lambda: _raw_alarm(30), _timer),
+    "alarm, imported by name": Probe(lambda: _raw_alarm(30), _timer, later=True),
     "timer of processor time": Probe(lambda: signal.setitimer(signal.ITIMER_PROF, _SOON), _timer),
     "dump of tracebacks": Probe(lambda: faulthandler.dump_traceback_later(0.05, exit=True), lambda: time.sleep(0.2)),
     "blocked signals": Probe(
@@ -134,7 +144,7 @@ PROBES: dict[str, Probe] = {
     "event": Probe(event.set, event.is_set),
     "closed stdout": Probe(_close_stdout, lambda: sys.stdout.closed),
     "detached stderr": Probe(_detach_stderr, lambda: sys.stderr.write("")),
-    "closed stdin": Probe(_close_stdin, lambda: sys.stdin.closed),
+    "closed stdin": Probe(_close_stdin, lambda: sys.stdin.closed, later=True),
     "redirected stdout": Probe(lambda: _lead_elsewhere(os.dup2, 1), lambda: _leads_to(1)),
     "redirected stderr": Probe(lambda: _lead_elsewhere(os.dup2, 2), lambda: _leads_to(2)),
     "environment rebound": Probe(lambda: setattr(os, "environ", {"A": "1"}), lambda: sorted(os.environ)),
@@ -211,19 +221,97 @@ def _register_method() -> None:
 
 
 PROBES |= {
-    "attribute of a function": Probe(_set(_with_default, "calls", 1), lambda: hasattr(_with_default, "calls")),
+    "attribute of a function": Probe(
+        _set(_with_default, "calls", 1), lambda: hasattr(_with_default, "calls"), later=True
+    ),
     "attribute of a dict": Probe(_set(own_dict, "extra", 1), lambda: hasattr(own_dict, "extra")),
     "attribute of a list": Probe(_set(own_list, "extra", 1), lambda: hasattr(own_list, "extra")),
-    "class of an instance": Probe(_set(plain, "__class__", Other), lambda: type(plain).__name__),
-    "dict of an instance": Probe(lambda: setattr(plain, "__dict__", {"level": 2}), lambda: plain.level),
+    "class of an instance": Probe(_set(plain, "__class__", Other), lambda: type(plain).__name__, later=True),
+    "dict of an instance": Probe(lambda: setattr(plain, "__dict__", {"level": 2}), lambda: plain.level, later=True),
     "default arguments deleted": Probe(_delete_defaults, lambda: _with_default.__defaults__),
     "deleted function": Probe(lambda: globals().pop("_with_default"), lambda: "_with_default" in globals()),
     "deleted method": Probe(_delete_method, lambda: hasattr(plain, "method")),
     "deleted module": Probe(lambda: sys.modules.pop(__name__), lambda: __name__ in sys.modules),
-    "replaced module": Probe(_replace_module, lambda: hasattr(sys.modules[__name__], "plain")),
+    "replaced module": Probe(_replace_module, lambda: hasattr(sys.modules[__name__], "plain"), later=True),
     "singledispatch": Probe(lambda: shown.register(int, _of_int), lambda: shown(1)),
     "singledispatchmethod": Probe(_register_method, lambda: plain.dispatched(1)),
     "registered class": Probe(lambda: Base.register(Plain), lambda: (isinstance(plain, Base), issubclass(Other, Base))),
+}
+
+
+def _limit(number: int) -> Callable[[], object]:
+    def lower() -> None:
+        soft, hard = resource.getrlimit(number)
+        resource.setrlimit(number, (soft - 1 if soft > 0 else 1 << 40, hard))
+
+    return lower
+
+
+class Finder:
+    """Finds no module."""
+
+    @staticmethod
+    def find_spec(*_: object) -> None:
+        return None
+
+
+class Policy(asyncio.DefaultEventLoopPolicy):
+    pass
+
+
+def _quiet(*_: object) -> None:
+    pass
+
+
+def _trace_memory() -> None:
+    tracemalloc.start()
+
+
+def _use_other_processor() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+
+
+def _root() -> tuple[int, int, int]:
+    root = logging.getLogger()
+    return root.level, len(root.handlers), root.manager.disable
+
+
+def _configure_logging() -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.disable(logging.CRITICAL)
+
+
+PROBES |= {
+    "timeout of sockets": Probe(lambda: socket.setdefaulttimeout(5), socket.getdefaulttimeout, later=True),
+    "limit of open files": Probe(_limit(resource.RLIMIT_NOFILE), lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+    "processors": Probe(_use_other_processor, lambda: len(os.sched_getaffinity(0)), later=True),
+    "switch interval": Probe(lambda: sys.setswitchinterval(0.5), sys.getswitchinterval, later=True),
+    "arguments": Probe(lambda: sys.argv.append("more"), lambda: list(sys.argv), later=True),
+    "finders of modules": Probe(lambda: sys.meta_path.insert(0, Finder), lambda: Finder in sys.meta_path, later=True),
+    "trace function": Probe(lambda: sys.settrace(_quiet), sys.gettrace),
+    "profile function": Probe(lambda: sys.setprofile(_quiet), sys.getprofile),
+    "hook of threads": Probe(
+        lambda: setattr(threading, "excepthook", _quiet), lambda: threading.excepthook is _quiet, later=True
+    ),
+    "thresholds of the collector": Probe(lambda: gc.set_threshold(5, 5, 5), gc.get_threshold, later=True),
+    "logging": Probe(_configure_logging, _root, later=True),
+    "event loop policy": Probe(
+        lambda: asyncio.set_event_loop_policy(Policy()),
+        lambda: type(asyncio.get_event_loop_policy()).__name__,
+        later=True,
+    ),
+    "start method of processes": Probe(
+        lambda: multiprocessing.set_start_method("spawn"),
+        lambda: multiprocessing.get_start_method(allow_none=True),
+        later=True,
+    ),
+    "errors of numpy": Probe(lambda: np.seterr(all="raise"), np.geterr, later=True),
+    "print options of numpy": Probe(
+        lambda: np.set_printoptions(precision=3), lambda: str(np.float64(1) / np.array([3])), later=True
+    ),
+    "trace of memory": Probe(_trace_memory, tracemalloc.is_tracing, later=True),
 }
 for _name, _value in {
     "prec": 7,

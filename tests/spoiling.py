@@ -143,7 +143,7 @@ PROBES: dict[str, Probe] = {
     "semaphore": Probe(semaphore.acquire, lambda: _owned(semaphore)),
     "event": Probe(event.set, event.is_set),
     "closed stdout": Probe(_close_stdout, lambda: sys.stdout.closed),
-    "detached stderr": Probe(_detach_stderr, lambda: sys.stderr.write("")),
+    "detached stderr": Probe(_detach_stderr, lambda: sys.stderr.write(""), later=True),
     "closed stdin": Probe(_close_stdin, lambda: sys.stdin.closed, later=True),
     "redirected stdout": Probe(lambda: _lead_elsewhere(os.dup2, 1), lambda: _leads_to(1)),
     "redirected stderr": Probe(lambda: _lead_elsewhere(os.dup2, 2), lambda: _leads_to(2)),
@@ -235,7 +235,9 @@ PROBES |= {
     "replaced module": Probe(_replace_module, lambda: hasattr(sys.modules[__name__], "plain"), later=True),
     "singledispatch": Probe(lambda: shown.register(int, _of_int), lambda: shown(1)),
     "singledispatchmethod": Probe(_register_method, lambda: plain.dispatched(1)),
-    "registered class": Probe(lambda: Base.register(Plain), lambda: (isinstance(plain, Base), issubclass(Other, Base))),
+    "registered class": Probe(
+        lambda: Base.register(Plain), lambda: (isinstance(plain, Base), issubclass(Other, Base)), later=True
+    ),
 }
 
 

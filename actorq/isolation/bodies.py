@@ -58,8 +58,8 @@ class Bodies:
             if sys.modules.get(name) is not module:
                 sys.modules[name] = module
 
-    def restore_registrations(self) -> None:
-        """Takes back what was registered with an abstract class. Cheap where nothing was."""
+    def _restore_registrations(self) -> None:
+        """Takes back what was registered with an abstract class."""
         if abc.get_cache_token() == self._token:
             return
         for kind, before in self._abstract:
@@ -74,6 +74,7 @@ class Bodies:
     def restore(self) -> None:
         """Puts back what changed. Before what the objects hold."""
         self.restore_modules()
+        self._restore_registrations()
         if any(map(_SPACE, self._plain_functions)):
             for function in self._plain_functions:
                 vars(function).clear()

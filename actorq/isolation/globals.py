@@ -14,13 +14,14 @@ import contextvars
 import functools
 import io
 import logging
+import socket
 import sys
 import threading
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from operator import is_
+from operator import call, is_
 from typing import Any
 
 from actorq.isolation import kinds, marks
@@ -38,7 +39,7 @@ _STATELESS = (types.ModuleType, types.MethodType, types.GenericAlias, functools.
 #: modules whose instances say something about code
 _DECLARING = frozenset({"typing", "__future__"})
 #: what moves on when it is used, and has no attributes that say so
-_STATEFUL = (Iterator, io.IOBase, array.array, memoryview, contextvars.ContextVar)
+_STATEFUL = (Iterator, io.IOBase, socket.socket, array.array, memoryview, contextvars.ContextVar)
 #: locks, queues and the like of event loops, on which nobody waits when an input has ended
 _AWAITED = frozenset({"asyncio.locks", "asyncio.queues"})
 _LRU_CACHE = type(functools.lru_cache(lambda: None))
@@ -118,8 +119,8 @@ class GlobalState:
                 saved.restore()
         for clear in self._clears:
             clear()
-        self._locks.free()
-        self._bodies.restore_registrations()
+        if (held := self._locks.held) and True in map(call, held):
+            self._locks.free()
 
     def restore_exactly(self) -> None:
         """The same by identity, and what is looked at only then: after every lease."""

@@ -7,6 +7,8 @@ moment; if it stays held, or cannot be let go, the process is replaced before it
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from actorq.errors import PoolError
@@ -21,6 +23,8 @@ class Locks:
 
     def __init__(self) -> None:
         self._locks: list[tuple[Any, str]] = []
+        #: each says whether one of them is held
+        self.held: list[Callable[[], bool]] = []
         self._reentrant: list[tuple[Any, str]] = []
 
     def add(self, lock: Any, name: str) -> None:
@@ -28,8 +32,10 @@ class Locks:
         if isinstance(lock, RLOCK):
             if not _is_held(lock):
                 self._reentrant.append((lock, name))
+                self.held.append(partial(_is_held, lock))
         elif not lock.locked():
             self._locks.append((lock, name))
+            self.held.append(lock.locked)
 
     def free(self) -> None:
         """Lets go of those that are held. Raises `PoolError` where a thread may have one."""

@@ -75,6 +75,7 @@ class ProcessState:
         self._interpreter = Interpreter()
         self._recursion = sys.getrecursionlimit()
         self._collecting = gc.isenabled()
+        self._objects = self._all_objects()
         self._locale = locale.setlocale(locale.LC_ALL)
         self._handlers = {number: _get_signal(number) for number in _SIGNALS}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -108,11 +109,17 @@ class ProcessState:
             warnings._filters_mutated()  # type: ignore[attr-defined]  # what warnings.filterwarnings calls
         if decimal.getcontext() is not self._decimal or self._decimal_now() != self._decimal_content:
             self._restore_decimal()
-        self._streams.restore()
-        self._restore_interpreter()
-        if time.tzname is not self._zone:  # after the environment
-            time.tzset()
-            self._zone = time.tzname
+        if (
+            sys.stdin,
+            sys.stdout,
+            sys.stderr,
+            sys.excepthook,
+            sys.displayhook,
+            sys.breakpointhook,
+            sys.getrecursionlimit(),
+            gc.isenabled(),
+        ) != self._objects or self._streams.closed():
+            self._restore_interpreter()
         if self._temporary_changed():
             self._empty_temporary()
 
@@ -132,8 +139,11 @@ class ProcessState:
         """Looks at what can be changed behind those functions that are watched. 20 µs."""
         _set_umask(self._umask)  # as fast as asking for it
         self._stop_timers()
-        self._streams.restore_closed()
         self._streams.restore_descriptors()
+        self._restore_interpreter()
+        if time.tzname is not self._zone:
+            _set_zone()
+            self._zone = time.tzname
         _set_mask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._handlers.items():
             if _get_signal(number) is not handler and handler is not None:
@@ -182,7 +192,12 @@ class ProcessState:
         """Removes the temporary files."""
         shutil.rmtree(self._scratch, ignore_errors=True)
 
+    def _all_objects(self) -> tuple[Any, ...]:
+        return (*self._streams.objects, *self._hooks, self._recursion, self._collecting)
+
     def _restore_interpreter(self) -> None:
+        self._streams.restore()
+        self._objects = self._all_objects()
         if (sys.excepthook, sys.displayhook, sys.breakpointhook) != self._hooks:
             sys.excepthook, sys.displayhook, sys.breakpointhook = self._hooks
         if sys.getrecursionlimit() != self._recursion:
@@ -293,9 +308,10 @@ _set_locale = locale.setlocale
 _get_signal = _signal.getsignal  # a tenth of the time of signal.getsignal, which makes enums
 _set_timer = signal.setitimer
 _set_umask = os.umask
+_set_zone = time.tzset
 _set_mask = signal.pthread_sigmask
 _ASSIGNING = ("object.__setattr__", "object.__delattr__")
-_CHECKED = frozenset({"dup2", "umask", "signal", "alarm", "setitimer", "pthread_sigmask"})
+_CHECKED = frozenset({"tzset", "dup2", "umask", "signal", "alarm", "setitimer", "pthread_sigmask"})
 #: functions that change what is restored and raise no audit event
 _UNHEARD: list[tuple[types.ModuleType, Callable[..., Any]]] = [
     (signal, signal.signal),
@@ -306,4 +322,5 @@ _UNHEARD: list[tuple[types.ModuleType, Callable[..., Any]]] = [
     (locale, locale.setlocale),
     (os, os.dup2),
     (os, os.umask),
+    (time, time.tzset),
 ]

@@ -28,14 +28,18 @@ R = TypeVar("R")
 
 #: levels of `isolation`; what each restores between two inputs is a table in the README
 ISOLATION = ("none", "reset", "fork")
-#: how replicas of a local pool start: forked from one warmed parent, or each a new interpreter
-START_METHODS = ("fork", "spawn")
+#: how replicas start: forked from one warmed parent, each a new interpreter, or the first where that is safe
+START_METHODS = ("auto", "fork", "spawn")
 #: where the code of pods comes from
 CODE = ("image", "bundle", "strict")
 #: Union's limits of an idle pool's life, seconds; more is allowed here, less is not
 _TTL_LEAST = 30
 #: inputs one replica may run at the same time; each costs a thread and two connections
 _MOST_LANES = 256
+#: 1/3 is not exact
+_NEARLY = 1e-6
+#: of one replica's libraries
+_MOST_THREADS = 4096
 
 
 class Declare(Protocol):
@@ -198,8 +202,9 @@ class ActorEnvironment(Environment, Hooked):
             child of the replica, which keeps nothing but what `@actor_cache` loads.
         lease_seconds: how soon the loss of a whole replica is noticed, 1 to 3600. A dead executor is seen at once.
         drain_seconds: how long a stopping replica may finish its input.
-        start_method: "fork" starts local replicas from one parent that has imported the task's module; "spawn" starts
-            an interpreter for each, for libraries that cannot be forked.
+        start_method: "fork" starts replicas from one parent that has imported the task's module; "spawn" starts an
+            interpreter for each. "auto" (default) forks unless that import has started threads or an event loop, or
+            opened a GPU, none of which can be forked.
         max_crashes: replicas an input may take down before it fails with `ReplicaLostError`.
         max_tasks_per_child: inputs after which an executor is replaced.
         max_memory_per_child: bytes of resident memory above which an executor is replaced, looked at between leases.
@@ -209,6 +214,10 @@ class ActorEnvironment(Environment, Hooked):
         max_seconds_per_child: age at which an executor is replaced, give or take a tenth, so that replicas that started
             together do not reload together. Whatever it is replaced for, the next one first loads what `@actor_cache`
             held (100 values at most).
+        threads: threads that the libraries of a replica may start (BLAS, OpenMP, PyTorch, Polars, …). By default its
+            share of the processors that this machine, or container, may use. A variable that is set (OMP_NUM_THREADS)
+            goes before both.
+        gpus: GPUs of each replica, dealt by CUDA_VISIBLE_DEVICES: 2, or 0.5 where two replicas share one.
         container_image: image of the replicas' pods; it has actorq and the tasks' code. With
             `ACTORQ_KUBERNETES_NAMESPACE` set, the first map makes them, unless a chart release serves the environment.
         environment: environment variables of the replicas.
@@ -232,12 +241,14 @@ class ActorEnvironment(Environment, Hooked):
         isolation: str = "reset",
         lease_seconds: float = 10.0,
         drain_seconds: float = 30.0,
-        start_method: str = "fork",
+        start_method: str = "auto",
         max_crashes: int = 2,
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
         concurrency: int = 1,
         max_seconds_per_child: float | None = None,
+        threads: int | None = None,
+        gpus: float | None = None,
         container_image: str | None = None,
         environment: Mapping[str, str] | None = None,
         requests: Mapping[str, str | int] | None = None,
@@ -263,6 +274,8 @@ class ActorEnvironment(Environment, Hooked):
         if max_seconds_per_child is not None:
             max_seconds_per_child = _seconds("max_seconds_per_child", max_seconds_per_child, 1, 10**9)
         self.max_seconds_per_child = max_seconds_per_child
+        self.threads = None if threads is None else _whole("threads", threads, 1, _MOST_THREADS)
+        self.gpus = None if gpus is None else _gpus(gpus)
         Hooked.__init__(self)
         super().__init__(
             name,
@@ -394,6 +407,15 @@ def _seconds(name: str, value: object, least: float, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise DeclarationError(f"{name}={value!r}: give seconds from {least} to {most}.")
     return float(value)
+
+
+def _gpus(value: object) -> float:
+    """A whole number, or one part of several."""
+    if not isinstance(value, bool) and isinstance(value, (int, float)) and value > 0:
+        parts = value if value >= 1 else 1 / value
+        if abs(parts - round(parts)) < _NEARLY:
+            return float(round(value)) if value >= 1 else float(value)
+    raise DeclarationError(f"gpus={value!r}: give a whole number, or a part that divides one, as 0.5 or 0.25.")
 
 
 def _template(value: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def worker(
         declared=None if targets else json.loads(os.environ.get("ACTORQ_DECLARED", "{}")),
         path=sys.path,
         argv=[*targets[:1]],
+        replicas=replicas,
     )
 
     def ready(served: Served) -> None:

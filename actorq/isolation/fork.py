@@ -28,6 +28,7 @@ from typing import Any
 from actorq import cache, cache_loads
 from actorq.cache_loads import Load
 from actorq.errors import CodecError, PoolError
+from actorq.isolation import handlers
 from actorq.isolation.child import Child, Reply, serve
 from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
@@ -201,7 +202,8 @@ class Forker:
         if len(sys.modules) != self._modules_seen:
             self._modules_seen = len(sys.modules)
             self._generators = generators_of(self._own_modules())
-        pid = os.fork()
+        with handlers.own_fork():
+            pid = os.fork()
         if pid == 0:
             self._be_child(ours, theirs, folder)
         theirs.close()

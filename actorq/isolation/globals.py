@@ -9,17 +9,24 @@ assigned to one, which Python tells (see `process`).
 
 from __future__ import annotations
 
+import array
+import contextvars
 import functools
+import io
 import logging
+import socket
 import sys
+import threading
 import types
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from operator import is_
+from operator import call, is_
 from typing import Any
 
 from actorq.isolation import kinds, marks
+from actorq.isolation.bodies import Bodies
+from actorq.isolation.locks import LOCK, RLOCK, Locks
 from actorq.isolation.marks import Marks
 
 #: entries noted at most, of all globals together; what is larger is named at start and not restored in place
@@ -31,6 +38,10 @@ _SIZED = _PLAIN | {tuple, frozenset}
 _STATELESS = (types.ModuleType, types.MethodType, types.GenericAlias, functools.partial, logging.Logger)
 #: modules whose instances say something about code
 _DECLARING = frozenset({"typing", "__future__"})
+#: what moves on when it is used, and has no attributes that say so
+_STATEFUL = (Iterator, io.IOBase, socket.socket, array.array, memoryview, contextvars.ContextVar)
+#: locks, queues and the like of event loops, on which nobody waits when an input has ended
+_AWAITED = frozenset({"asyncio.locks", "asyncio.queues"})
 _LRU_CACHE = type(functools.lru_cache(lambda: None))
 
 
@@ -58,6 +69,8 @@ class GlobalState:
         self._elements_of_lists: list[Any] = []
         self._functions: dict[int, kinds.Saved] = {}
         self._clears: list[Callable[[], None]] = []
+        self._locks = Locks()
+        self._bodies = Bodies()
         self._seen: set[int] = set()
         self._keep: list[Any] = []  # what was seen stays alive, or its id could be used again
         self._elements = 0
@@ -71,6 +84,7 @@ class GlobalState:
         self._names.update(fresh)
         for name in fresh:
             namespace = vars(sys.modules[name])
+            self._bodies.add_module(name)
             self._namespaces[name] = self._note(kinds.Mapping, namespace)
             for key, value in list(namespace.items()):
                 if not (key.startswith("__") and key.endswith("__")):
@@ -78,7 +92,11 @@ class GlobalState:
         self._marks.settle()
 
     def adopt(self) -> None:
-        """Keeps what the import of a submodule in a body did to its package: the import system does it only once."""
+        """Keeps what the import of a submodule in a body did to its package: the import system does it only once.
+
+        Modules have come or gone; those of ours are put back.
+        """
+        self._bodies.restore_modules()
         for name, saved in self._namespaces.items():
             for child in [key for key in saved.what if key not in saved.copy]:
                 if saved.what[child] is sys.modules.get(f"{name}.{child}"):
@@ -101,9 +119,12 @@ class GlobalState:
                 saved.restore()
         for clear in self._clears:
             clear()
+        if (held := self._locks.held) and True in map(call, held):
+            self._locks.free()
 
     def restore_exactly(self) -> None:
-        """The same by identity: after every lease."""
+        """The same by identity, and what is looked at only then: after every lease."""
+        self._bodies.restore()
         if not marks.INSTANCES or not (
             list(map(len, self._lists)) == self._lengths
             and all(map(is_, chain.from_iterable(self._lists), self._elements_of_lists))
@@ -177,6 +198,15 @@ class GlobalState:
         kind = type(value)
         if kind in _ATOMIC:
             return None
+        if (held := self._visit_container(value)) is not None:
+            return held if kind in _SIZED else held + self._visit_attributes(value, kind)
+        if isinstance(value, _LRU_CACHE):
+            self._clears.append(value.cache_clear)
+            return [value.__wrapped__]
+        found = self._visit_waited_for(value, kind, name)
+        return self._visit_code(value, kind, name) if found is None else found
+
+    def _visit_container(self, value: Any) -> list[Any] | None:
         if isinstance(value, (list, deque)):
             self._note(kinds.Sequence, value)
             return list(value)
@@ -186,15 +216,20 @@ class GlobalState:
         if isinstance(value, set):
             self._note(kinds.Set, value)
             return list(value)
-        if isinstance(value, (tuple, frozenset)):
-            return list(value)
         if isinstance(value, bytearray):
             self._note(kinds.Bytes, value)
             return []
-        if isinstance(value, _LRU_CACHE):
-            self._clears.append(value.cache_clear)
-            return [value.__wrapped__]
-        return self._visit_code(value, kind, name)
+        return list(value) if isinstance(value, (tuple, frozenset)) else None
+
+    def _visit_waited_for(self, value: Any, kind: type, name: str) -> list[Any] | None:
+        """What threads wait for."""
+        if kind is LOCK or kind is RLOCK:
+            self._locks.add(value, name)
+            return []
+        if kind in kinds.COUNTERS:
+            self._note(kinds.Counter, value)
+            return [value._cond]
+        return [value._lock] if kind is threading.Condition else None
 
     def _visit_code(self, value: Any, kind: type, name: str) -> list[Any] | None:
         """Functions, classes and instances, of the task's own modules only."""
@@ -210,17 +245,22 @@ class GlobalState:
             if value.__module__ not in self._names:
                 return None
             self._note(kinds.Class, value)
+            self._bodies.add_class(value)
             return [v for k, v in vars(value).items() if k not in kinds.CLASS_INTERNALS]
-        if kind.__module__ in self._names:
-            return self._visit_instance(value, kind)
+        if isinstance(value, functools.singledispatchmethod):
+            return [value.dispatcher, value.func]
+        if kind.__module__ in self._names or kind.__module__ in _AWAITED:
+            return self._visit_attributes(value, kind)
         ours = kind.__module__.partition(".")[0] == "actorq"
-        if not ours and (_has_state(value, kind) or (kind.__module__ == "numpy" and kind.__name__ == "ndarray")):
+        if not ours and _has_state(value, kind):
             self._leave(name)
         inner = getattr(value, "function", None) if ours else None
         return None if inner is None else [inner]
 
-    def _visit_instance(self, value: Any, kind: type) -> list[Any]:
+    def _visit_attributes(self, value: Any, kind: type) -> list[Any]:
+        """Of an instance of a class that is not built in."""
         found: list[Any] = []
+        self._bodies.add_instance(value)
         if hasattr(value, "__dict__"):
             self._note(kinds.Instance, vars(value))
             found += vars(value).values()
@@ -232,8 +272,11 @@ class GlobalState:
 
     def _visit_function(self, function: types.FunctionType) -> list[Any]:
         self._note(kinds.Function, function)
+        self._bodies.add_function(function)
         if vars(function):
             self._note(kinds.Mapping, vars(function))
+        if (registry := kinds.registry_of(function)) is not None:
+            self._note(functools.partial(kinds.Registry, function), registry)
         found: list[Any] = [*vars(function).values(), *(function.__defaults__ or ())]
         found += (function.__kwdefaults__ or {}).values()
         for cell in function.__closure__ or ():
@@ -254,7 +297,9 @@ def _is_marked(saved: kinds.Saved) -> bool:
 
 
 def _has_state(value: Any, kind: type) -> bool:
-    """Whether an instance of another module's class has attributes that could be changed."""
+    """Whether an instance of another module's class holds something that could be changed."""
+    if issubclass(kind, _STATEFUL) or (kind.__module__ == "numpy" and kind.__name__ == "ndarray"):
+        return True
     return (
         not issubclass(kind, _STATELESS)
         and kind.__module__ not in _DECLARING

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import types
 from collections import OrderedDict
 from operator import is_
 from typing import Any
 
+#: what threads wait for, and the attribute that says whether they have to
+COUNTERS = {threading.Semaphore: "_value", threading.BoundedSemaphore: "_value", threading.Event: "_flag"}
 CLASS_INTERNALS = frozenset({"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__"})
 
 
@@ -114,6 +118,30 @@ class Ordered(Mapping):
         OrderedDict.update(self.what, self.copy)
 
 
+class Registry(Mapping):
+    """The implementations of a `singledispatch` function, which remembers what it has found there."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Any, what: Any) -> None:
+        self.function = function
+        super().__init__(what)
+
+    def restore(self) -> None:
+        super().restore()
+        self.function._clear_cache()
+
+
+def registry_of(function: types.FunctionType) -> dict[Any, Any] | None:
+    """The dict behind `function.registry`, if it is a `singledispatch` function."""
+    dispatch = vars(function).get("dispatch")
+    if not isinstance(dispatch, types.FunctionType) or "_clear_cache" not in vars(function):
+        return None
+    held = dict(zip(dispatch.__code__.co_freevars, dispatch.__closure__ or (), strict=True))
+    found = held["registry"].cell_contents if "registry" in held else None
+    return found if isinstance(found, dict) else None
+
+
 class Attributes(Saved):
     """The slots of an instance."""
 
@@ -130,6 +158,21 @@ class Attributes(Saved):
     def restore(self) -> None:
         for name, value in zip(self.names, self.copy, strict=True):
             object.__setattr__(self.what, name, value)
+
+
+class Counter(Saved):
+    """A semaphore or an event."""
+
+    __slots__ = ()
+
+    def take(self) -> Any:
+        return getattr(self.what, COUNTERS[type(self.what)])
+
+    def changed(self) -> bool:
+        return self.take() is not self.copy
+
+    def restore(self) -> None:
+        setattr(self.what, COUNTERS[type(self.what)], self.copy)
 
 
 class Set(Saved):

@@ -5,6 +5,7 @@ A replica whose leaks grow is replaced.
 
 from __future__ import annotations
 
+import dis
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from actorq.isolation.orphans import children
+from actorq.names import installed
 
 #: leaks above the count at the start, after which the executor is replaced
 _MOST = {"threads": 32, "processes": 16, "files": 256}
@@ -87,9 +89,11 @@ class Leaks:
         if before is None or before.module_ref() is not module:  # another version of the code, or imported anew
             _baseline[name] = _Code(name, module)
             return
-        for patched in before.replaced(vars(module)):
+        for patched, value in before.replaced(vars(module)):
             if patched not in self._patched:
                 self._patched.add(patched)
+                if _assigned_by_import(patched.rpartition(".")[2], value):
+                    continue
                 since = self._looked.get(name, 0)
                 suspects = [task for task, lease in self._ran.items() if lease > since]
                 self._report(" or ".join(suspects), "patched module", patched)
@@ -112,6 +116,8 @@ class Leaks:
             self.worn_out = True
 
 
+#: types of functions that libraries make: of numpy's, of Cython's, and cached ones
+_LIKE_FUNCTIONS = frozenset({"ufunc", "_ArrayFunctionDispatcher", "cython_function_or_method", "_lru_cache_wrapper"})
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property)
 
 
@@ -131,7 +137,7 @@ class _Code:
         self.module_ref = weakref.ref(module)
         for attribute, value in list(vars(module).items()):
             kind = type(value)  # not isinstance: a lazy proxy may raise when it is asked for its __class__
-            if kind is types.FunctionType or kind is types.BuiltinFunctionType:
+            if kind is types.FunctionType or kind is types.BuiltinFunctionType or kind.__name__ in _LIKE_FUNCTIONS:
                 self.own[attribute] = value
             elif issubclass(kind, type):
                 self.own[attribute] = value
@@ -139,19 +145,32 @@ class _Code:
                 if members.get("__module__") == name:
                     self.classes.append((value, members.copy()))
 
-    def replaced(self, now: dict[str, Any]) -> list[str]:
-        """Names of what is another object by now."""
-        found = [f"{self.name}.{key}" for key, value in self.own.items() if now.get(key, value) is not value]
+    def replaced(self, now: dict[str, Any]) -> list[tuple[str, Any]]:
+        """What is another object by now, or gone: its name, and the object."""
+        found = [(f"{self.name}.{key}", now.get(key)) for key, value in self.own.items() if now.get(key) is not value]
         for position, (owner, before) in enumerate(self.classes):
             members = vars(owner)
             if not _same(members, before):
                 found += [
-                    f"{self.name}.{owner.__qualname__}.{key}"
+                    (f"{self.name}.{owner.__qualname__}.{key}", members.get(key))
                     for key, value in before.items()
-                    if members.get(key, value) is not value and issubclass(type(value), _FUNCTIONS)
+                    if members.get(key) is not value and issubclass(type(value), _FUNCTIONS)
                 ]
                 self.classes[position] = (owner, dict(members))  # told once; and nothing old is kept alive
         return found
+
+
+def _assigned_by_import(attribute: str, value: Any) -> bool:
+    """Whether an installed module put `value` there when it was imported, as the code of the module itself says."""
+    try:
+        module = sys.modules[value.__module__]
+        spec = module.__spec__
+        if spec is None or spec.origin is None or not installed(spec.origin):
+            return False
+        code = spec.loader.get_code(spec.name)  # type: ignore[union-attr]  # one that cannot raises
+    except Exception:  # an object of any kind, and a loader of any kind
+        return False
+    return any(step.opname == "STORE_ATTR" and step.argval == attribute for step in dis.get_instructions(code))
 
 
 def _same(members: Mapping[str, Any], before: dict[str, Any]) -> bool:

@@ -4,13 +4,16 @@ CPython gives a dict a new version whenever it changes (PEP 509), also when a va
 puts it at a fixed place in the object; the same holds for what a cell refers to. These words are read where they lie,
 all of them with one call. Whether they are where we think is tried out at import: where not,
 `AVAILABLE` is false and objects are compared with copies instead, which takes 14 ns an entry; `INSTANCES` says it of
-the attributes of instances, which Python 3.13 changes without a word.
+the attributes of instances, which Python 3.13 changes without a word. A decimal context, which is a few numbers in one
+place, is read whole.
 """
 
 from __future__ import annotations
 
 import ctypes
+import decimal
 import gc
+import sys
 import types
 from collections.abc import Callable
 from functools import partial
@@ -113,5 +116,44 @@ def _instances() -> bool:
     return AVAILABLE and _exact(*((namespace, partial(_assign, holder, value)) for value in range(1, _OFTEN)))
 
 
+def _content(context: decimal.Context) -> Callable[[], bytes]:
+    head = object.__basicsize__
+    size = type(context).__basicsize__ - head
+    return memoryview((ctypes.c_char * size).from_address(id(context) + head)).cast("B").tobytes
+
+
+def content_of(context: decimal.Context) -> Callable[[], Any]:
+    """What says, as one value, all that a decimal context holds. The caller keeps the context alive."""
+    return _content(context) if _CONTEXTS else partial(_reduced, context)
+
+
+def _reduced(context: decimal.Context) -> Any:
+    return context.__reduce__()[1]
+
+
+def _contexts() -> bool:
+    """Whether the content of a context changes with whatever is assigned to it, and only then."""
+    context = decimal.Context(prec=20)
+    if type(context).__module__ != "decimal" or sys.implementation.name != "cpython":
+        return False
+    now = _content(context)
+    before = now()
+    changes: list[Callable[[], object]] = [
+        *(partial(setattr, context, name, value) for name, value in _OTHER_VALUES.items()),
+        partial(context.flags.__setitem__, decimal.Inexact, True),
+        partial(context.traps.__setitem__, decimal.Inexact, True),
+    ]
+    for change in changes:
+        if now() != before:
+            return False
+        change()
+        if now() == before:
+            return False
+        before = now()
+    return True
+
+
+_OTHER_VALUES = {"prec": 7, "rounding": decimal.ROUND_UP, "Emin": -9, "Emax": 9, "capitals": 0, "clamp": 1}
+_CONTEXTS = _contexts()
 AVAILABLE = _available()
 INSTANCES = _instances()

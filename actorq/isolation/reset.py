@@ -90,7 +90,8 @@ class Isolation:
         """What is too slow for every input."""
         if self.after_input is not None:
             self._globals.restore_exactly()
-            self._process.check_signals()
+            for setting in self._process.after_lease():
+                self._report(self.task, "setting", setting)
             self._leaks.after_lease(self.task)
 
     @property

@@ -372,6 +372,8 @@ _DECLARED = (
     "max_memory_per_child",
     "max_seconds_per_child",
     "concurrency",
+    "threads",
+    "gpus",
 )
 _OURS = {**REPLICAS, MANAGED_BY_LABEL: "actorq"}
 

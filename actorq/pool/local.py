@@ -53,6 +53,8 @@ class LocalPool:
                 targets=[module_target(module) for module in sorted(self.modules)],
                 path=sys.path,
                 argv=sys.argv,
+                replicas=environment.replica_count,
+                threads=environment.threads,
             ),
         )
         tuned = hugepages.asked_by(os.environ) if environment.isolation == "fork" else {}

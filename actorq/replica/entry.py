@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from actorq.broker.wire import Link
 from actorq.environment import ActorEnvironment
+from actorq.isolation import handlers
 from actorq.isolation.randomness import generators_of, reseed
 from actorq.isolation.reset import own_modules
+from actorq.replica import processors
 from actorq.replica.executor import Executor, flush_streams
 from actorq.replica.leftovers import leave_failure
 from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
@@ -29,8 +31,8 @@ def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
     status = 1
     mine = [slots[index * MAX_LANES + lane] for lane in range(len(spec.workers))]
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _leave_it_to_the_supervisor)
+        handlers.install(WAKE_SIGNAL)
+        processors.limit_torch()
         reseed(_generators if _generators is not None else _generators_of(ActorEnvironment.declared(spec.environment)))
         executor = _make(spec, mine)
         try:
@@ -88,7 +90,3 @@ def _failed(spec: ExecutorSpec, slot: Slot, error: BaseException) -> int:
         return START_FAILED
     traceback.print_exception(error)
     return SERVE_FAILED
-
-
-def _leave_it_to_the_supervisor(signum: int, frame: object) -> None:
-    """For SIGINT and SIGTERM. Not SIG_IGN, which programs that a task starts would inherit."""

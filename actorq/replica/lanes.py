@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import queue
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
@@ -64,6 +66,7 @@ class Lanes:
         asyncio.set_event_loop(self._loop)
         self._lanes[0].start_all()
         self._loop.add_signal_handler(WAKE_SIGNAL, self._wake)
+        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # a child's signals would wake our loop
         for lane in self._lanes:
             threading.Thread(target=self._serve_lane, args=(lane,), daemon=True).start()
         self._loop.run_forever()

@@ -8,13 +8,15 @@ import json
 import os
 import socket
 
+from actorq.isolation import handlers
 from actorq.replica.importing import Target, import_target
 from actorq.replica.slots import Slots
-from actorq.replica.spec import ExecutorSpec, ZygoteSpec
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, ZygoteSpec
 from actorq.replica.zygote import Channel, declare, die_with_parent, prepare_process, run_zygote
 
 
 def _main() -> None:
+    handlers.install(WAKE_SIGNAL)
     job = json.loads(os.environ.pop("ACTORQ_SPAWN_JOB"))
     targets = [Target(**target) for target in job["zygote"].pop("targets")]
     spec = ZygoteSpec(targets=targets, **job["zygote"])
@@ -23,6 +25,8 @@ def _main() -> None:
     if "channel" in job:
         run_zygote(spec, slots, Channel(socket.socket(fileno=job["channel"])))
     die_with_parent()
+    if os.getppid() != job["parent"]:
+        os._exit(1)
     prepare_process(spec)
     declare(spec)
     for target in targets:

@@ -57,6 +57,12 @@ class ZygoteSpec:
     attribute: str | None = None
     path: list[str] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
+    #: on this machine
+    replicas: int = 1
+    #: threads of each one's libraries; None for its share of the processors
+    threads: int | None = None
+    #: the process was started with what its code asks for, as far as that can be
+    settled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,21 +18,24 @@ import os
 import signal
 import socket
 import sys
-import threading
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actorq.errors import DeclarationError
+from actorq.isolation import handlers
 from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
-from actorq.replica import hugepages
+from actorq.replica import gpus, hugepages, processors
 from actorq.replica.importing import import_target
 from actorq.replica.slots import MAX_LANES, Slots
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, Served, SupervisorSpec, ZygoteSpec
 from actorq.settings import settings
 from actorq.waiting import Waker, ready
+
+if TYPE_CHECKING:
+    from actorq.environment import ActorEnvironment
 
 _PR_SET_PDEATHSIG = 1
 #: from glibc's malloc.h
@@ -130,16 +133,14 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
     keep_freed_memory()
     status = 1
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, WAKE_SIGNAL):  # the last one until an executor is ready for it
-            signal.signal(number, signal.SIG_IGN)
-        if _import(spec, slots, channel):
-            from actorq.environment import ActorEnvironment
-
-            environment = ActorEnvironment.declared(os.environ["ACTORQ_REPLICA_OF"])
-            zygote = Zygote(spec, slots, channel, environment.start_method)
-            if environment.isolation == "fork":
+        handlers.install(WAKE_SIGNAL)
+        signal.signal(WAKE_SIGNAL, signal.SIG_IGN)  # until an executor is ready for it
+        served = _import(spec, slots, channel)
+        if served is not None:
+            zygote = Zygote(spec, slots, channel, served)
+            if served.isolation == "fork":
                 adopt_orphans()
-            zygote.adopts = environment.isolation == "fork"
+            zygote.adopts = served.isolation == "fork"
             zygote.serve()
         status = 0
     except BaseException:  # the process boundary
@@ -148,13 +149,15 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
         os._exit(status)
 
 
-def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
-    """Imports the targets and reports. False when that failed."""
+def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> Served | None:
+    """Imports the targets and reports. None when that failed."""
     try:
         prepare_process(spec)
         from actorq.environment import ActorEnvironment
 
         declare(spec)
+        threads = spec.threads or (spec.declared or {}).get("threads")
+        limited = processors.limit(threads or processors.share(spec.replicas))
         for target in spec.targets:
             import_target(target)
         environment = ActorEnvironment.declared(spec.environment or _named(spec))
@@ -164,8 +167,12 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
             )
         if environment.isolation == "fork":
             _check_forkable(environment.name)
-            if wanted := hugepages.missing():
-                _exec(spec, slots, wanted, channel=channel)
+        _check_gpus(environment, spec.replicas)
+        variables = _other_variables(environment)
+        if (variables or environment.threads != threads) and not spec.settled:
+            for name in limited:
+                os.environ.pop(name, None)
+            _exec(replace(spec, threads=environment.threads, settled=True), slots, variables, channel)
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
         from actorq.replica import entry
@@ -173,28 +180,39 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
         entry.prepare(environment)
     except BaseException as error:
         channel.send({"failed": _explain(error, spec)})
-        return False
+        return None
     if environment.isolation == "reset":
         from actorq.isolation import leaks
 
         leaks.take_baseline()
-    if threading.active_count() > 1 and environment.start_method == "fork":
-        from actorq.log import logger
-
-        names = [thread.name for thread in threading.enumerate()][1:]
-        logger().warning("threads_at_import", threads=names, advice='declare start_method="spawn"')
     drain_seconds = settings().drain_seconds
     served = Served(
         environment=environment.name,
         tasks=sorted(environment.tasks),
         isolation=environment.isolation,
-        start_method=environment.start_method,
+        start_method=_start_method(environment),
         concurrency=environment.concurrency,
         lease_seconds=environment.lease_seconds,
         drain_seconds=environment.drain_seconds if drain_seconds is None else drain_seconds,
     )
     channel.send({"ready": asdict(served)})
-    return True
+    return served
+
+
+def _start_method(environment: ActorEnvironment) -> str:
+    """How executors start, "fork" or "spawn": what was asked for, or what the import of the tasks allows."""
+    if environment.start_method == "spawn" or environment.isolation == "fork":  # that one can be forked, or is refused
+        return "spawn" if environment.start_method == "spawn" else "fork"
+    cause = why_not_forkable()
+    if cause is None:
+        return "fork"
+    from actorq.log import logger
+
+    if environment.start_method == "auto":
+        logger().info("replicas_spawned", environment=environment.name, cause=cause)
+        return "spawn"
+    logger().warning("fork_unsafe", environment=environment.name, cause=cause, advice='leave start_method at "auto"')
+    return "fork"
 
 
 def _check_forkable(environment: str) -> None:
@@ -203,6 +221,23 @@ def _check_forkable(environment: str) -> None:
         raise DeclarationError(
             f"Environment {environment!r} cannot have isolation='fork': after the import of its modules this process "
             f"cannot be forked, since {cause}. Do that in an @actor_cache or in the task, or declare isolation='reset'."
+        )
+
+
+def _other_variables(environment: ActorEnvironment) -> dict[str, str]:
+    """What libraries read when they are imported, and should have found otherwise than they did."""
+    declared = environment.environment
+    variables = {name: declared[name] for name in processors.VARIABLES & declared.keys()}
+    variables = {name: value for name, value in variables.items() if os.environ.get(name) != value}
+    return variables | (hugepages.missing() if environment.isolation == "fork" else {})
+
+
+def _check_gpus(environment: ActorEnvironment, replicas: int) -> None:
+    each, found = environment.gpus, len(gpus.there())
+    if each is not None and found < gpus.needed(each, replicas):
+        raise DeclarationError(
+            f"{replicas} replicas of environment {environment.name!r} with gpus={each:g} need "
+            f"{gpus.needed(each, replicas)} GPUs, and here are {found}: run fewer replicas, or give each less."
         )
 
 
@@ -262,9 +297,12 @@ def prepare_process(spec: ZygoteSpec) -> None:
 class Zygote:
     """Forks executors on request and reports how they ended."""
 
-    def __init__(self, spec: ZygoteSpec, slots: Slots, channel: Channel, start_method: str) -> None:
+    def __init__(self, spec: ZygoteSpec, slots: Slots, channel: Channel, served: Served) -> None:
+        from actorq.environment import ActorEnvironment
+
         self._spec = spec
-        self._start_method = start_method
+        self._start_method = served.start_method
+        self._gpus = ActorEnvironment.declared(served.environment).gpus
         self._slots = slots
         self._channel = channel
         self._children: dict[int, int] = {}  # pid -> slot
@@ -289,7 +327,11 @@ class Zygote:
             _kill_group(pid)
 
     def _fork(self, slot: int, executor: dict[str, Any], waker: Waker) -> None:
-        pid = os.fork()
+        if self._start_method == "spawn":
+            pid = _spawn(self._spec, self._slots, slot, executor, self._variables(slot))
+        else:
+            with handlers.own_fork():
+                pid = os.fork()
         if pid:
             self._children[pid] = slot
             self._channel.send({"forked": slot, "pid": pid})
@@ -303,11 +345,16 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         waker.close()
         self._channel.sock.close()
-        if self._start_method == "spawn":
-            _exec(self._spec, self._slots, {}, executor=(slot, executor))
+        os.environ.update(self._variables(slot))
         from actorq.replica.entry import main
 
         main(ExecutorSpec(**executor), self._slots, slot)
+
+    def _variables(self, slot: int) -> dict[str, str]:
+        """Of the executor of a slot."""
+        if self._gpus is None:
+            return {}
+        return {gpus.VISIBLE: ",".join(gpus.dealt(gpus.there(), self._gpus, slot))}
 
     def _reap(self) -> None:
         while True:
@@ -337,22 +384,26 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _exec(
-    spec: ZygoteSpec,
-    slots: Slots,
-    variables: dict[str, str],
-    *,
-    channel: Channel | None = None,
-    executor: tuple[int, dict[str, Any]] | None = None,
-) -> None:
-    """Replaces this process by a new interpreter that imports everything itself: a zygote that serves `channel`, or the
-    executor of a slot.
-    """
-    job: dict[str, Any] = {"zygote": asdict(spec), "slots": [slots.count, slots.fileno], "executor": executor}
+def _exec(spec: ZygoteSpec, slots: Slots, variables: dict[str, str], channel: Channel) -> None:
+    """Replaces this process by a new interpreter that imports everything itself and serves `channel`."""
+    os.set_inheritable(channel.fileno(), True)
+    os.environ.update(variables, **_job(spec, slots, channel=channel.fileno()))
+    for number in (signal.SIGINT, signal.SIGTERM):  # until the new interpreter has handlers
+        signal.signal(number, signal.SIG_IGN)
+    os.execv(sys.executable, _INTERPRETER)
+
+
+def _spawn(spec: ZygoteSpec, slots: Slots, slot: int, executor: dict[str, Any], own: dict[str, str]) -> int:
+    """Starts the executor of a slot in a new interpreter; returns its pid. No fork: this process may have threads."""
+    variables = {**os.environ, **own, **_job(spec, slots, executor=(slot, executor), parent=os.getpid())}
+    # in a group of its own with what its tasks start, so that it can be ended with them
+    return os.posix_spawn(sys.executable, _INTERPRETER, variables, setpgroup=0)
+
+
+_INTERPRETER = [sys.executable, "-m", "actorq.replica.spawned"]
+
+
+def _job(spec: ZygoteSpec, slots: Slots, **what: Any) -> dict[str, str]:
+    """What a new interpreter is to do. By the environment: arguments are public, and an address may hold a password."""
     os.set_inheritable(slots.fileno, True)
-    if channel is not None:
-        job["channel"] = channel.fileno()
-        os.set_inheritable(channel.fileno(), True)
-    # by the environment, not as an argument: the server's address may hold a password, and arguments are public
-    os.environ.update(variables, ACTORQ_SPAWN_JOB=json.dumps(job))
-    os.execv(sys.executable, [sys.executable, "-m", "actorq.replica.spawned"])
+    return {"ACTORQ_SPAWN_JOB": json.dumps({"zygote": asdict(spec), "slots": [slots.count, slots.fileno], **what})}

@@ -15,8 +15,8 @@ from benchmarks.leaks.systems import ACTORQ, Result, run
 from tests.conftest import ROOT
 
 _LEVELS = ("none", "reset", "fork", "regular")
-#: rows that other tests cover: what an input kills is in test_fork
-_ELSEWHERE = ("what a crash",)
+#: rows that other tests cover: what an input kills is in test_fork, settings are in test_spoiling
+_ELSEWHERE = ("what a crash", "timers", "socket timeout", "`os.nice`", "`atexit`")
 #: first word of a cell, and what it means for the state and for the cache
 _MEANS = {
     "kept": (probes.LEAKS, probes.KEPT),

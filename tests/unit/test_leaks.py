@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from actorq.isolation import leaks
@@ -85,3 +89,54 @@ def test_a_module_that_is_imported_anew_is_not_patched(
     another.fetch = lambda: 3  # type: ignore[attr-defined]  # on purpose
     watched.after_lease("task")
     assert [what for _, _, what in reports] == ["third_party.fetch"]
+
+
+PATCHING = """
+import third_party
+def fetch(): return 3
+def patch(): third_party.Client.get = lambda self: 4
+third_party.fetch = fetch
+"""
+
+
+@pytest.fixture
+def patching(library: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """An installed module that replaces a function of another one when it is imported."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "patching_on_import.py").write_text(PATCHING)
+    monkeypatch.syspath_prepend(folder)
+    yield importlib.import_module("patching_on_import")
+    sys.modules.pop("patching_on_import")
+
+
+def test_what_the_import_of_an_installed_module_replaces_is_no_patch_of_a_task(
+    watched: Leaks, reports: list[Report], patching: ModuleType
+) -> None:
+    watched.after_lease("importing")
+    assert not reports
+
+
+def test_what_a_function_of_an_installed_module_replaces_when_a_task_calls_it_is_told(
+    watched: Leaks, reports: list[Report], patching: ModuleType
+) -> None:
+    patching.patch()
+    watched.after_lease("calling")
+    assert [what for _, _, what in reports] == ["third_party.Client.get"]
+
+
+def test_what_a_task_deletes_is_told(watched: Leaks, library: ModuleType, reports: list[Report]) -> None:
+    del library.fetch, library.Client.get
+    watched.after_lease("bad")
+    assert sorted(what for _, _, what in reports) == ["third_party.Client.get", "third_party.fetch"]
+
+
+def test_a_function_of_numpy_that_a_task_replaces_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[Report] = []
+    monkeypatch.setattr(leaks, "_baseline", {})
+    monkeypatch.setattr(leaks, "_LOOK_SECONDS", 10.0)
+    watched = Leaks(lambda *report: reports.append(report), [name for name in sys.modules if name != "numpy"])
+    for name in ("add", "concatenate"):
+        monkeypatch.setattr(np, name, None)
+    watched.after_lease("bad")
+    assert sorted(what for _, _, what in reports) == ["numpy.add", "numpy.concatenate"]

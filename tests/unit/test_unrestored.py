@@ -19,6 +19,11 @@ _LEFT = {
     "many of them": "import argparse\nleft = [argparse.Namespace(a=1) for _ in range(100)]\n",
     "one that can be called": "import click\nleft = click.Command('x')\n",
     "a numpy array": "import numpy\nleft = numpy.zeros(3)\n",
+    "a generator": "left = (x for x in 'abc')\n",
+    "an iterator": "import itertools\nleft = itertools.count()\n",
+    "a stream": "import io\nleft = io.BytesIO(b'a')\n",
+    "an array": "import array\nleft = array.array('d', [1.0])\n",
+    "a context variable": "import contextvars\nleft = contextvars.ContextVar('x')\n",
     "a huge dict": "left = {i: i for i in range(300_000)}\n",
     "a huge list": "left = [0] * 300_000\n",
 }

@@ -1,0 +1,28 @@
+"""`isolation="reset"` takes away what would end a later input, or keep it waiting for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests import spoiling
+
+
+@pytest.mark.parametrize("name", sorted(spoiling.PROBES))
+def test_the_next_input_of_a_replica_does_not_see_what_an_input_has_spoilt(name: str) -> None:
+    before = spoiling.process.remote(0)
+    if spoiling.PROBES[name].later:
+        seen = [spoiling.input_of.remote(name, step) for step in range(4)]
+    else:
+        seen = list(spoiling.input_of.starmap([(name, step) for step in range(4)]))
+    assert seen == [seen[0]] * 4
+    assert spoiling.process.remote(0) == before
+
+
+@pytest.mark.parametrize(
+    "task", [spoiling.takes_the_lock, spoiling.takes_the_lock_of_a_thread], ids=lambda task: str(task.name)
+)
+def test_a_replica_whose_lock_is_held_by_a_thread_is_replaced_before_its_next_input(task: Any) -> None:
+    pids = list(task.map(range(4)))
+    assert pids[0] not in pids[1:]

@@ -1,0 +1,65 @@
+"""Settings of the interpreter that cannot be put back are named, and those of others are left alone."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+import structlog
+
+from actorq.isolation import interpreter
+from actorq.isolation.interpreter import Interpreter
+
+
+def test_a_setting_that_cannot_be_put_back_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [0]
+
+    def refuse(value: int) -> None:
+        raise PermissionError(value)
+
+    setting = interpreter._Setting("os.nice", lambda: values[0], refuse)
+    monkeypatch.setattr(interpreter, "_SETTINGS", [setting])
+    state = Interpreter()
+    assert state.restore() == []
+    values[0] = 5
+    assert [state.restore() for _ in range(3)] == [["os.nice"], [], []]
+
+
+class _Finder:
+    """Finds no module."""
+
+    @staticmethod
+    def find_spec(*_: object) -> None:
+        return None
+
+
+def test_the_finder_that_an_installed_package_added_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    package = ModuleType("package_with_finder")
+    package.__file__ = f"{sys.prefix}/lib/site-packages/package_with_finder.py"
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    state = Interpreter()
+    theirs = type("Finder", (_Finder,), {"__module__": package.__name__})
+    finders: list[Any] = sys.meta_path
+    finders[:0] = [theirs, _Finder]
+    state.restore()
+    assert theirs in finders
+    assert _Finder not in finders
+
+
+def test_the_configuration_of_our_own_events_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", list(root.handlers))
+    state = Interpreter()
+    handler = logging.NullHandler()
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(structlog.processors.JSONRenderer()))
+    root.addHandler(handler)
+    state.restore()
+    assert handler in root.handlers
+    other = logging.NullHandler()
+    root.addHandler(other)
+    state.restore()
+    assert other not in root.handlers

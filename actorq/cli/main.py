@@ -12,6 +12,7 @@ from actorq.cli.options import say
 from actorq.cli.watch import exporter, ping, queues, status, workers
 from actorq.cli.worker import worker
 from actorq.errors import ActorqError, BrokerError, DeclarationError
+from actorq.streams import open_missing
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ACTORQ"})
@@ -26,6 +27,7 @@ for command in (worker, status, queues, workers, ping, scale, exporter, keep, ru
 
 def run() -> None:
     """The entry point: every error of ours is one message and an exit code."""
+    open_missing()
     try:
         main()
     except ActorqError as error:

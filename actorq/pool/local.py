@@ -24,6 +24,7 @@ from actorq.errors import PoolError
 from actorq.replica import hugepages
 from actorq.replica.importing import module_target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
+from actorq.streams import pipe
 from actorq.waiting import ready
 
 #: how long the exit hooks of a pool, and the inputs before them, may take when their program ends, seconds
@@ -56,7 +57,7 @@ class LocalPool:
             ),
         )
         tuned = hugepages.asked_by(os.environ) if environment.isolation == "fork" else {}
-        self._status, status = os.pipe()
+        self._status, status = pipe()
         arguments = [sys.executable, "-m", "actorq.replica.host", json.dumps(asdict(spec)), str(status)]
         self._process = subprocess.Popen(
             arguments,

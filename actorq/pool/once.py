@@ -24,6 +24,7 @@ from actorq.replica.slots import Slots
 from actorq.replica.spec import ZygoteSpec
 from actorq.replica.zygote import die_with_parent, prepare_process
 from actorq.seal import body
+from actorq.streams import open_missing
 
 
 def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
@@ -48,6 +49,7 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
 
 
 def _main() -> None:
+    open_missing()
     die_with_parent()
     data, result = json.loads(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(result, False)

@@ -27,6 +27,7 @@ from actorq.maps.share import Share
 from actorq.pool import pipe as pipes
 from actorq.replica.importing import module_target
 from actorq.replica.spec import ZygoteSpec
+from actorq.streams import pipe as pipe_above_streams
 from actorq.waiting import Waker, ready
 
 #: bytes read from a result pipe at once
@@ -124,7 +125,7 @@ class ProcessTransport:
         """Nobody to tell: there is no server."""
 
     def _start(self, lease: Lease) -> None:
-        pipe, theirs = os.pipe()
+        pipe, theirs = pipe_above_streams()
         with tempfile.TemporaryFile() as file:
             file.write(join(self._head, lease.inputs))
             file.seek(0)

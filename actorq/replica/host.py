@@ -16,6 +16,7 @@ from actorq.log import configure_later
 from actorq.replica.importing import Target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
 from actorq.replica.zygote import start_zygote
+from actorq.streams import open_missing
 
 
 def parse_spec(text: str) -> SupervisorSpec:
@@ -26,6 +27,7 @@ def parse_spec(text: str) -> SupervisorSpec:
 
 
 def _main() -> int:
+    open_missing()
     configure_later("console", os.environ.get("ACTORQ_LOG_LEVEL", "WARNING"))
     spec, status = parse_spec(sys.argv[1]), int(sys.argv[2])
     lifeline = os.dup(0)

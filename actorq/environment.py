@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, cast, overload
 
+from actorq import misspelt
 from actorq.engine import engine
 from actorq.errors import DeclarationError
 from actorq.hooks import Hooked
+from actorq.misspelt import suggests
 from actorq.names import check_environment, execution
 from actorq.retry import Backoff
 from actorq.settings import settings
@@ -146,6 +148,7 @@ class Environment:
         affinity: str | Callable[..., Any] | None = None,
     ) -> Declare: ...
 
+    @suggests("task")
     def task(
         self,
         function: Callable[..., Any] | None = None,
@@ -223,6 +226,7 @@ class ActorEnvironment(Environment, Hooked):
 
     warm = True
 
+    @suggests("ActorEnvironment")
     def __init__(
         self,
         name: str,
@@ -341,6 +345,7 @@ class TaskEnvironment(Environment):
 
     warm = False
 
+    @suggests("TaskEnvironment")
     def __init__(
         self,
         name: str,
@@ -385,7 +390,7 @@ def _optional(name: str, value: object, least: int) -> int | None:
 def _caller() -> tuple[tuple[str, int], object]:
     """Where the environment is being declared, the first frame outside this module, and by which import of it."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+    while frame.f_code.co_filename in {__file__, misspelt.__file__} and frame.f_back is not None:
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno), execution(frame.f_globals)
 

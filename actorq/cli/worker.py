@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from actorq.cli.options import monitor_address, redis_url, say, server_url
-from actorq.errors import ActorqError, BrokerError
+from actorq.errors import ActorqError, BrokerError, DeclarationError
 from actorq.settings import masked
 
 #: how long a server may take to be ready, seconds. A pod may start before it does, and a crash and a back-off would
@@ -96,6 +96,8 @@ def worker(
     parsed = [parse_target(target) for target in targets]
     for module, _ in parsed:
         if module.path is not None:
+            if not Path(module.path).exists():
+                raise DeclarationError(f"There is no file {module.path}.")
             sys.path.insert(0, str(Path(module.path).parent))  # as Python does for a script
     zygote = ZygoteSpec(
         targets=[module for module, _ in parsed],
@@ -119,7 +121,8 @@ def worker(
         )
 
     def failed(text: str) -> None:
-        say(f"The tasks of {' '.join(targets)} cannot be imported:\n\n{text}", err=True)
+        gap = "\n\n" if "\n" in text.rstrip() else " "
+        say(f"The tasks of {' '.join(targets)} cannot be imported:{gap}{text}", err=True)
 
     _check(url, at_once=http_port is None)
     spec = SupervisorSpec(url=url, replicas=replicas, zygote=zygote)

@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 
 from actorq import codec, failure
+from actorq.code import guarded
 from actorq.code.difference import compared
 from actorq.environment import Environment
 from actorq.errors import PoolError
@@ -37,7 +38,8 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
         parsed = parse_head(head)
         tasks = {name: task for env in Environment.of(spec.environment or "") for name, task in env.tasks.items()}
         if parsed.task not in tasks:
-            raise PoolError(f"The process cannot find the task {parsed.task!r}.")
+            module, _, name = parsed.task.rpartition(".")
+            raise PoolError(f"The process cannot find the task {parsed.task!r}.{guarded.hint([module], name)}")
         function = tasks[parsed.task].function
         other = compared(parsed, function)
         run = Run(Prepared(function, parsed), codec.unpack_list(inputs), Slots(1)[0], None)

@@ -19,6 +19,7 @@ from typing import Any
 
 from actorq import bundle
 from actorq.broker.wire import Link
+from actorq.code import guarded
 from actorq.environment import ActorEnvironment, Environment
 from actorq.errors import PoolError
 from actorq.isolation import Isolation
@@ -103,10 +104,12 @@ class Versions:
         tasks = self._known[code].environment.tasks
         if name not in tasks:
             known = ", ".join(sorted(tasks)) or "none"
+            module, _, function = name.rpartition(".")
             raise PoolError(
                 f"Environment {self._known[code].environment.name!r} of this replica declares no task {name!r:.200} "
                 f"(it has: {known}). Replicas import a script under the name it would have as a module, and, "
                 'without an `if __name__ == "__main__":`, only up to its first map; start them with the same code.'
+                f"{guarded.hint([module], function)}"
             )
         return tasks[name].function
 

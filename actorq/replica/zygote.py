@@ -22,8 +22,9 @@ import threading
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from actorq.code import guarded
 from actorq.errors import DeclarationError
 from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
@@ -33,6 +34,9 @@ from actorq.replica.slots import MAX_LANES, Slots
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, Served, SupervisorSpec, ZygoteSpec
 from actorq.settings import settings
 from actorq.waiting import Waker, ready
+
+if TYPE_CHECKING:
+    from actorq.environment import ActorEnvironment
 
 _PR_SET_PDEATHSIG = 1
 #: from glibc's malloc.h
@@ -152,12 +156,11 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> bool:
     """Imports the targets and reports. False when that failed."""
     try:
         prepare_process(spec)
-        from actorq.environment import ActorEnvironment
 
         declare(spec)
         for target in spec.targets:
             import_target(target)
-        environment = ActorEnvironment.declared(spec.environment or _named(spec))
+        environment = _served(spec)
         if spec.name is not None and spec.name != environment.name:
             raise DeclarationError(
                 f"The worker is to serve {spec.name!r}, and its target declares {environment.name!r}."
@@ -211,9 +214,24 @@ def _explain(error: BaseException, spec: ZygoteSpec) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, DeclarationError) and all(frame.filename == __file__ for frame in frames):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and error.name in {target.name for target in spec.targets}:
-        return f"No module named {error.name!r} in {Path.cwd()} or on the Python path."
+    for target in spec.targets:
+        if isinstance(error, ModuleNotFoundError) and f"{target.name}.".startswith(f"{error.name}."):
+            return f"No module named {error.name!r} in {Path.cwd()} or on the Python path."
+        if isinstance(error, FileNotFoundError) and target.path == error.filename:
+            return f"There is no file {target.path}."
     return traceback.format_exc()
+
+
+def _served(spec: ZygoteSpec) -> ActorEnvironment:
+    """The environment to serve, which the targets declare."""
+    from actorq.environment import ActorEnvironment
+
+    name = spec.environment or _named(spec)
+    try:
+        return ActorEnvironment.declared(name)
+    except DeclarationError as error:
+        hint = guarded.hint([target.name for target in spec.targets], name)
+        raise DeclarationError(f"{error}{hint}") from None
 
 
 def _named(spec: ZygoteSpec) -> str:
@@ -225,10 +243,10 @@ def _named(spec: ZygoteSpec) -> str:
     if spec.attribute is None:
         names = [e.name for e in Environment.all() if isinstance(e, ActorEnvironment)]
         if len(names) != 1:
-            raise DeclarationError(
-                f"{spec.targets[-1].name} declares {names or 'no environment'}: name one, by -e NAME or as "
-                "MODULE:VARIABLE."
-            )
+            last = spec.targets[-1].name
+            if not names:
+                raise DeclarationError(f"{last} declares no ActorEnvironment.{guarded.hint([last])}")
+            raise DeclarationError(f"{last} declares {names}: name one, by -e NAME or as MODULE:VARIABLE.")
         return names[0]
     module = sys.modules[spec.targets[-1].name]
     found = getattr(module, spec.attribute, None)

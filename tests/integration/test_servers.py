@@ -227,9 +227,15 @@ def test_what_is_no_address_is_refused() -> None:
 def test_a_missing_or_wrong_password_is_told(tmp_path: Path) -> None:
     port = free_port()
     with running(tmp_path, port, "--requirepass", "right"):
-        assert "refuses the login" in refusal(f"redis://127.0.0.1:{port}")
-        assert "refuses the login" in refusal(f"redis://:secret@127.0.0.1:{port}")
+        assert "refuses the login: it asks for a password" in refusal(f"redis://127.0.0.1:{port}")
+        wrong = "refuses the login: the password is wrong, or there is no such user"
+        assert wrong in refusal(f"redis://:secret@127.0.0.1:{port}")
+        assert wrong in refusal(f"redis://nobody:secret@127.0.0.1:{port}")
         check_server(Link(f"redis://:right@127.0.0.1:{port}", patience=0.0))
+
+
+def test_a_password_for_a_server_without_one_is_told(server: str) -> None:
+    assert "refuses the login: it has no password" in refusal(server.replace("unix://", "unix://:secret@"))
 
 
 def test_a_pod_waits_for_a_server_that_has_forgotten_its_login(server: str) -> None:

@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, cast, overload
 
 from actorq import misspelt
@@ -392,7 +393,7 @@ def _caller() -> tuple[tuple[str, int], object]:
     frame = sys._getframe(1)
     while frame.f_code.co_filename in {__file__, misspelt.__file__} and frame.f_back is not None:
         frame = frame.f_back
-    return (frame.f_code.co_filename, frame.f_lineno), execution(frame.f_globals)
+    return (str(Path(frame.f_code.co_filename).resolve()), frame.f_lineno), execution(frame.f_globals)
 
 
 def _seconds(name: str, value: object, least: float, most: float) -> float:

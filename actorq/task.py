@@ -14,7 +14,7 @@ from actorq.errors import CodecError, DeclarationError
 from actorq.frames import CALL, ONE, STAR, Head
 from actorq.inputkey import Affinity, check_affinity, key_reader
 from actorq.misspelt import unknown_option
-from actorq.names import check_map_id, new_id, public_module
+from actorq.names import check_map_id, declares, new_id, public_module
 from actorq.retry import Backoff
 from actorq.settings import settings
 
@@ -92,6 +92,7 @@ class Task(Generic[P, R, C]):
             raise DeclarationError("A lambda has no name a replica could find: use def.")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise DeclarationError(f"Task {function.__qualname__!r} is a generator: return a list instead.")
+        declares(function.__globals__)
         functools.update_wrapper(self, function)
         self.environment = environment
         self.function = function

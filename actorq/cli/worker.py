@@ -83,6 +83,7 @@ def worker(
     SIGTERM or Ctrl-C drains: inputs that run finish, the rest is handed back. A second one does not wait.
     """
     from actorq.log import configure_later
+    from actorq.names import archive_of
     from actorq.replica.importing import parse_target
     from actorq.replica.spec import Served, SupervisorSpec, ZygoteSpec
     from actorq.replica.zygote import start_zygote
@@ -96,7 +97,7 @@ def worker(
     parsed = [parse_target(target) for target in targets]
     for module, _ in parsed:
         if module.path is not None:
-            if not Path(module.path).exists():
+            if not Path(module.path).exists() and archive_of(module.path) is None:
                 raise DeclarationError(f"There is no file {module.path}.")
             sys.path.insert(0, str(Path(module.path).parent))  # as Python does for a script
     zygote = ZygoteSpec(

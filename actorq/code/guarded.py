@@ -7,9 +7,10 @@ something was missed.
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from actorq.names import module_named
 
 
 def hint(modules: Iterable[str], name: str | None = None) -> str:
@@ -21,7 +22,7 @@ def hint(modules: Iterable[str], name: str | None = None) -> str:
         name: of the function, or of the environment; None for any environment.
     """
     for module in modules:
-        file = getattr(sys.modules.get(module), "__file__", None)
+        file = getattr(module_named(module), "__file__", None)
         if isinstance(file, str) and (name in (found := _declared(Path(file))) or (name is None and found)):
             return (
                 f' It stands under the `if __name__ == "__main__":` of {Path(file).name}, which a replica does not '

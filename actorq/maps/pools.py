@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from actorq.environment import Environment
 from actorq.errors import PoolError
-from actorq.names import main_module
+from actorq.names import MAIN, main_module, module_named
 from actorq.settings import masked, settings
 from actorq.warned import warn
 
@@ -74,9 +73,9 @@ def _to_serve(environment: str) -> str:
     """What `actorq worker` is to be given: the script or module that declares the environment, and its variable."""
     for declared in Environment.of(environment):
         for module in sorted(declared.modules):
-            for variable, value in list(vars(sys.modules[module]).items() if module in sys.modules else ()):
+            for variable, value in list(vars(module_named(module)).items() if module_named(module) else ()):
                 if value is declared:
-                    name, path = main_module() if module == "__main__" else (module, None)
+                    name, path = main_module() if module in MAIN else (module, None)
                     near = path is not None and Path(path).is_relative_to(Path.cwd())
                     shown = os.path.relpath(path) if path is not None and near else path or name
                     return shlex.quote(f"{shown}:{variable}")

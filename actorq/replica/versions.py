@@ -25,14 +25,13 @@ from actorq.errors import PoolError
 from actorq.isolation import Isolation
 from actorq.isolation.reset import own_modules
 from actorq.log import logger
+from actorq.names import MAIN
 from actorq.ping import PING, answer
 from actorq.replica import importing
 from actorq.replica.runner import Stop
 
 #: bundles kept imported; the one used longest ago goes first
 _KEPT_VERSIONS = 8
-#: modules that stay in place whatever runs: the process is them
-_PROCESS = frozenset({"__main__", "__mp_main__"})
 
 
 @dataclass(kw_only=True)
@@ -49,7 +48,7 @@ class _Version:
             prefixes = (f"{self.folder}/", f"{Path(self.folder).resolve()}/")
             return {name: module for name, module in list(sys.modules.items()) if _file(module).startswith(prefixes)}
         # not what is compiled: most of it can be loaded into a process only once
-        own = (name for name in own_modules(self.environment) if name not in _PROCESS)
+        own = (name for name in own_modules(self.environment) if name not in MAIN)
         return {name: sys.modules[name] for name in own if not _file(sys.modules[name]).endswith((".so", ".pyd"))}
 
 

@@ -88,7 +88,8 @@ def worker(
     from actorq.replica.spec import Served, SupervisorSpec, ZygoteSpec
     from actorq.replica.zygote import start_zygote
 
-    configure_later(log_format, log_level)
+    log = (log_format, log_level, {"warning": 30, "error": 40}.get(log_level.lower(), 20))  # of debug, only our own
+    configure_later(*log)
     if not targets and not (bundles and environment):
         raise click.UsageError("Name the MODULE to serve, or give --bundles and --environment.")
     url = server_url(redis_url)
@@ -108,6 +109,7 @@ def worker(
         declared=None if targets else json.loads(os.environ.get("ACTORQ_DECLARED", "{}")),
         path=sys.path,
         argv=[*targets[:1]],
+        log=log,
     )
 
     def ready(served: Served) -> None:

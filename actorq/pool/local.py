@@ -21,6 +21,7 @@ from typing import Any
 from actorq.code.fingerprint import FINGERPRINTS
 from actorq.environment import ActorEnvironment
 from actorq.errors import PoolError
+from actorq.log import local_log
 from actorq.replica import hugepages
 from actorq.replica.importing import module_target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
@@ -54,6 +55,7 @@ class LocalPool:
                 targets=[module_target(module) for module in sorted(self.modules)],
                 path=sys.path,
                 argv=sys.argv,
+                log=local_log(),
             ),
         )
         tuned = hugepages.asked_by(os.environ) if environment.isolation == "fork" else {}

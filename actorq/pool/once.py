@@ -1,6 +1,6 @@
 """Entry of the process that runs one input of a regular task.
 
-python -m actorq.pool.once SPEC RESULT_FD     (the lease's payload on stdin)
+python -m actorq.pool.once SPEC RESULT_FD LEASE     (the lease's payload on stdin)
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from dataclasses import replace
+from functools import partial
 
 from actorq import codec, failure
 from actorq.code import guarded
@@ -18,7 +19,9 @@ from actorq.code.difference import compared
 from actorq.environment import Environment
 from actorq.errors import PoolError
 from actorq.frames import Frame, parse_head, split
+from actorq.log import configure_later, hear_tasks, run_tasks
 from actorq.pool import pipe
+from actorq.replica import context
 from actorq.replica.importing import Target, import_target
 from actorq.replica.runner import Prepared, Run
 from actorq.replica.slots import Slots
@@ -28,12 +31,14 @@ from actorq.seal import body
 from actorq.streams import open_missing
 
 
-def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
+def run_input(spec: ZygoteSpec, payload: bytes, replica: str, lease: str) -> Frame:
     """Imports the task and runs the one input of `payload`; what goes wrong is in the frame."""
+    run_tasks()
     os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here: a call to any environment is a call from outside
     try:
         for target in spec.targets:
             import_target(target)
+        hear_tasks(partial(context.describe, replica, lease, 0))
         head, inputs = split(body(payload))
         parsed = parse_head(head)
         tasks = {name: task for env in Environment.of(spec.environment or "") for name, task in env.tasks.items()}
@@ -53,12 +58,13 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
 def _main() -> None:
     open_missing()
     die_with_parent()
-    data, result = json.loads(sys.argv[1]), int(sys.argv[2])
+    data, result, lease = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     os.set_inheritable(result, False)
     spec = ZygoteSpec(targets=[Target(**target) for target in data.pop("targets")], **data)
+    configure_later(*spec.log)
     prepare_process(spec)
     payload = sys.stdin.buffer.read()
-    frame = run_input(spec, payload, f"{socket.gethostname()}-{os.getpid()}")
+    frame = run_input(spec, payload, f"{socket.gethostname()}-{os.getpid()}", lease)
     pipe.say(result, frame.packed())
 
 

@@ -22,6 +22,7 @@ from actorq.environment import TaskEnvironment
 from actorq.errors import CodecError
 from actorq.frames import join, parse_frame
 from actorq.lease import Counters, GivenUp, Lease, Lost, Report, Results
+from actorq.log import local_log
 from actorq.maps.options import MapOptions
 from actorq.maps.share import Share
 from actorq.pool import pipe as pipes
@@ -70,6 +71,7 @@ class ProcessTransport:
                     targets=[module_target(module) for module in modules],
                     path=sys.path,
                     argv=sys.argv,
+                    log=local_log(),
                 )
             )
         )
@@ -130,7 +132,7 @@ class ProcessTransport:
             file.write(join(self._head, lease.inputs))
             file.seek(0)
             process = subprocess.Popen(
-                [sys.executable, "-m", "actorq.pool.once", self._spec, str(theirs)],
+                [sys.executable, "-m", "actorq.pool.once", self._spec, str(theirs), lease.id],
                 stdin=file,
                 pass_fds=(theirs,),
                 start_new_session=True,

@@ -28,8 +28,8 @@ def parse_spec(text: str) -> SupervisorSpec:
 
 def _main() -> int:
     open_missing()
-    configure_later("console", os.environ.get("ACTORQ_LOG_LEVEL", "WARNING"))
     spec, status = parse_spec(sys.argv[1]), int(sys.argv[2])
+    configure_later(*spec.zygote.log)
     lifeline = os.dup(0)
     os.set_inheritable(lifeline, False)
     devnull = os.open(os.devnull, os.O_RDONLY)

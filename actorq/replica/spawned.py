@@ -8,6 +8,7 @@ import json
 import os
 import socket
 
+from actorq.log import configure_later, run_tasks
 from actorq.replica.importing import Target, import_target
 from actorq.replica.slots import Slots
 from actorq.replica.spec import ExecutorSpec, ZygoteSpec
@@ -18,6 +19,8 @@ def _main() -> None:
     job = json.loads(os.environ.pop("ACTORQ_SPAWN_JOB"))
     targets = [Target(**target) for target in job["zygote"].pop("targets")]
     spec = ZygoteSpec(targets=targets, **job["zygote"])
+    configure_later(*spec.log)
+    run_tasks()
     count, fileno = job["slots"]
     slots = Slots(count, fileno)
     if "channel" in job:

@@ -57,6 +57,8 @@ class ZygoteSpec:
     attribute: str | None = None
     path: list[str] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
+    #: how events are shown, from which level, and from which level what tasks log, where their code does not say
+    log: tuple[str, str, int | None] = ("console", "WARNING", None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from actorq.code import guarded
 from actorq.errors import DeclarationError
 from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
+from actorq.log import run_tasks
 from actorq.replica import hugepages
 from actorq.replica.importing import import_target
 from actorq.replica.slots import MAX_LANES, Slots
@@ -130,6 +131,7 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
+    run_tasks()
     hugepages.take_note()
     keep_freed_memory()
     status = 1

@@ -87,7 +87,7 @@ def logger() -> Any:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
-            _attach,
+            _detach,  # our events say themselves what they are of
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _mask,
@@ -114,12 +114,16 @@ def _mask(_: Any, __: str, event: EventDict) -> EventDict:
 
 def _attach(_: Any, __: str, event: EventDict) -> EventDict:
     """Says what ran when this was logged, if anything did."""
-    now = _context() if _context is not None else {}
+    _detach(_, __, event)
+    for key, value in (_context() if _context is not None else {}).items():
+        event.setdefault(key, value)
+    return event
+
+
+def _detach(_: Any, __: str, event: EventDict) -> EventDict:
     for key in _KEYS:
         if isinstance(event.get(key), _Now):
             del event[key]
-        if key in now:
-            event.setdefault(key, now[key])
     return event
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actorq.masking import shown
+from actorq.prefix import Prefixed, install
 
 if TYPE_CHECKING:
     import logging
@@ -115,7 +116,7 @@ def _mask(_: Any, __: str, event: EventDict) -> EventDict:
 def _attach(_: Any, __: str, event: EventDict) -> EventDict:
     """Says what ran when this was logged, if anything did."""
     _detach(_, __, event)
-    for key, value in (_context() if _context is not None else {}).items():
+    for key, value in running().items():
         event.setdefault(key, value)
     return event
 
@@ -137,8 +138,10 @@ def configure(log_format: str, level: str) -> None:
     import logging
 
     global _handler
-    _handler = logging.StreamHandler(sys.stderr)
-    _handler.setFormatter(_formatter(log_format))
+    formatter, is_json = _formatter(log_format)
+    # a line of JSON says itself what ran, and would be none behind a prefix
+    _handler = logging.StreamHandler(sys.stderr.stream if is_json and isinstance(sys.stderr, Prefixed) else sys.stderr)
+    _handler.setFormatter(formatter)
     for name in (_NAME, *(() if _runs_tasks else _LIBRARIES)):
         of_ours = logging.getLogger(name)
         of_ours.handlers[:] = [_handler]
@@ -153,7 +156,8 @@ def _configure_now() -> None:
         configure(*wanted)
 
 
-def _formatter(log_format: str) -> logging.Formatter:
+def _formatter(log_format: str) -> tuple[logging.Formatter, bool]:
+    """The formatter, and whether it makes JSON."""
     import structlog
 
     pretty = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -165,7 +169,7 @@ def _formatter(log_format: str) -> logging.Formatter:
     else:
         without_variables = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         tracebacks = structlog.processors.ExceptionRenderer(without_variables)
-    return structlog.stdlib.ProcessorFormatter(
+    formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
             _attach,
@@ -181,18 +185,29 @@ def _formatter(log_format: str) -> logging.Formatter:
             renderer,
         ],
     )
+    return formatter, not pretty
 
 
 # -- what tasks log ----------------------------------------------------------------------------------------------------
 
 
-def run_tasks() -> None:
+def running() -> Mapping[str, Any]:
+    """What runs just now in this process: "replica", "map" and "index", or some of them."""
+    return {} if _context is None else _context()
+
+
+def run_tasks(*, prefix: bool = False) -> None:
     """From now on this process is the user's code's, but for the events of actorq. To be called before any is imported.
 
     Where the process that this one was forked from has shown what libraries log, that ends here.
+
+    Args:
+        prefix: what it prints is to tell what ran.
     """
     global _runs_tasks
     _runs_tasks = True
+    if prefix:
+        install(running)
     if _handler is None:
         return
     import logging
@@ -211,7 +226,7 @@ class _Now:
         self._key = key
 
     def __structlog__(self) -> Any:
-        return _context().get(self._key) if _context is not None else None
+        return running().get(self._key)
 
     def __repr__(self) -> str:
         return repr(self.__structlog__())

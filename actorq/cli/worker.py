@@ -63,6 +63,12 @@ _START_PATIENCE = 60.0
     show_default=True,
     help="Least severe events to show.",
 )
+@click.option(
+    "--prefix/--no-prefix",
+    envvar="ACTORQ_PREFIX",
+    show_envvar=True,
+    help="Begin each line that a task prints with the replica, the map and the index of the input.",
+)
 @monitor_address
 def worker(
     targets: tuple[str, ...],
@@ -72,6 +78,7 @@ def worker(
     replicas: int,
     log_format: str,
     log_level: str,
+    prefix: bool,
     http_port: int | None,
     http_host: str,
 ) -> None:
@@ -110,6 +117,7 @@ def worker(
         path=sys.path,
         argv=[*targets[:1]],
         log=log,
+        prefix=prefix,
     )
 
     def ready(served: Served) -> None:

@@ -20,7 +20,8 @@ def _main() -> None:
     targets = [Target(**target) for target in job["zygote"].pop("targets")]
     spec = ZygoteSpec(targets=targets, **job["zygote"])
     configure_later(*spec.log)
-    run_tasks()
+    if "channel" not in job:
+        run_tasks(prefix=spec.prefix)
     count, fileno = job["slots"]
     slots = Slots(count, fileno)
     if "channel" in job:

@@ -59,6 +59,8 @@ class ZygoteSpec:
     argv: list[str] = field(default_factory=list)
     #: how events are shown, from which level, and from which level what tasks log, where their code does not say
     log: tuple[str, str, int | None] = ("console", "WARNING", None)
+    #: what tasks print begins with what ran, line by line
+    prefix: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

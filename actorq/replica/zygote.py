@@ -131,7 +131,7 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
-    run_tasks()
+    run_tasks(prefix=spec.prefix)
     hugepages.take_note()
     keep_freed_memory()
     status = 1

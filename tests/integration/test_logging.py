@@ -171,3 +171,28 @@ structlog.configure(
     lines = [json.loads(line) for line in (tmp_path / "structlog").read_text().splitlines()]
     assert len(lines) == 8
     assert all(line["event"] == f"input {line['index']}" and line["map"].startswith("m-") for line in lines)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "regular"])
+def test_what_is_printed_behind_a_prefix_tells_what_ran(kind: str, tmp_path: Path, server: str) -> None:
+    """Also what a handler writes that was made before any input ran."""
+    text = _JOB.replace("    return i\n", '    print("printed", i)\n    return i\n')
+    configured = "logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stdout)"
+    (tmp_path / "job.py").write_text(text.format(configured=configured, guarded="pass"))
+    command = [sys.executable, "-m", "actorq.cli", "worker", f"{tmp_path / 'job.py'}:{kind}", "-u", server, "--prefix"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        done = subprocess.run(
+            [sys.executable, "job.py", kind],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "ACTORQ_REDIS_URL": server},
+            timeout=50,
+            check=False,
+        )
+        worker.terminate()
+        said = worker.communicate(timeout=20)[0]
+    assert done.returncode == 0
+    lines = [line for line in said.splitlines() if "printed" in line or "input" in line]
+    assert len(lines) == 8
+    for line in lines:
+        begin, _, rest = line.partition(" | ")
+        assert re.fullmatch(rf"log-{kind}-\S+ m-{kind}\[{rest[-1]}\]", begin), line

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import io
 import json
+import re
 import shutil
 import sys
 import time
@@ -26,7 +27,7 @@ from actorq.broker.wire import Link
 from actorq.environment import Environment
 from actorq.errors import DeclarationError, PoolError
 from actorq.lease import Bundle
-from actorq.names import main_module
+from actorq.names import MAIN, main_module, module_named, public_module
 from actorq.settings import settings
 
 #: how long a bundle outlives the last map that used it, seconds
@@ -44,6 +45,8 @@ _MAGIC = b"AQB1"
 #: magic and signature
 _HEAD_BYTES = len(_MAGIC) + 32
 _MANIFEST = ".actorq.json"
+#: names of modules; that of a script may have a dash
+_MODULE = re.compile(r"[^\W\d][\w-]*(\.[^\W\d]\w*)*")
 #: ways to compress that are read
 _COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 #: the zip format's first moment: the same code must be the same bytes whenever it is packed
@@ -74,13 +77,22 @@ def pack(environment: Environment) -> Bundle:
     roots = {root for name in declaring if (root := project_root(name)) is not None}
     if not roots:
         raise DeclarationError(f"{environment!r} has code='bundle', and its tasks are declared in installed packages.")
+    if archives := [root for root in sorted(roots) if not Path(root).is_dir()]:
+        raise DeclarationError(
+            f"The program runs from the archive {archives[0].rstrip('/')}, and code='bundle' takes files of a folder: "
+            "unpack it, or put the code into the image."
+        )
     files: dict[str, Path] = {}
     for folder in map(Path, sorted(roots)):
         for path in folder.glob("*.py"):
             files[path.name] = path
     for name in own_modules(environment):
         _add_module(name, roots, files)
-    manifest = {"modules": sorted(main_module()[0] if name == "__main__" else name for name in declaring)}
+    if declaring & MAIN:
+        name, script = main_module()
+        if script is not None:
+            files[f"{name}.py"] = Path(script)  # it may have no suffix, or dots, or be that of a folder
+    manifest = {"modules": sorted(public_module(name) for name in declaring)}
     archive = _archive(files, json.dumps(manifest).encode())
     code = hashlib.sha256(archive).hexdigest()
     return Bundle(code=code, data=_MAGIC + _signatures(archive)[0] + archive)
@@ -193,14 +205,14 @@ def _check_size(files: int, size: int, packed: int) -> None:
 
 
 def _is_module(name: object) -> bool:
-    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
+    return isinstance(name, str) and _MODULE.fullmatch(name) is not None
 
 
 def _add_module(name: str, roots: set[str], files: dict[str, Path]) -> None:
     """The file of a module, or, of a package, all its Python files."""
-    top = name.partition(".")[0]
-    module = sys.modules.get(top)
-    source = getattr(module, "__file__", None)
+    top = public_module(name).partition(".")[0]
+    found = (sys.modules.get(top), module_named(name))  # a folder without an __init__ has no file: its modules have
+    source = next((file for module in found if (file := getattr(module, "__file__", None)) is not None), None)
     if not isinstance(source, str) or not source.endswith(".py"):
         return
     path = Path(source).resolve()

@@ -10,11 +10,14 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, cast, overload
 
+from actorq import misspelt
 from actorq.engine import engine
 from actorq.errors import DeclarationError
 from actorq.hooks import Hooked
+from actorq.misspelt import suggests
 from actorq.names import check_environment, execution
 from actorq.retry import Backoff
 from actorq.settings import settings
@@ -150,6 +153,7 @@ class Environment:
         affinity: str | Callable[..., Any] | None = None,
     ) -> Declare: ...
 
+    @suggests("task")
     def task(
         self,
         function: Callable[..., Any] | None = None,
@@ -232,6 +236,7 @@ class ActorEnvironment(Environment, Hooked):
 
     warm = True
 
+    @suggests("ActorEnvironment")
     def __init__(
         self,
         name: str,
@@ -354,6 +359,7 @@ class TaskEnvironment(Environment):
 
     warm = False
 
+    @suggests("TaskEnvironment")
     def __init__(
         self,
         name: str,
@@ -398,9 +404,9 @@ def _optional(name: str, value: object, least: int) -> int | None:
 def _caller() -> tuple[tuple[str, int], object]:
     """Where the environment is being declared, the first frame outside this module, and by which import of it."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+    while frame.f_code.co_filename in {__file__, misspelt.__file__} and frame.f_back is not None:
         frame = frame.f_back
-    return (frame.f_code.co_filename, frame.f_lineno), execution(frame.f_globals)
+    return (str(Path(frame.f_code.co_filename).resolve()), frame.f_lineno), execution(frame.f_globals)
 
 
 def _seconds(name: str, value: object, least: float, most: float) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from actorq.errors import DeclarationError
-from actorq.names import execution
+from actorq.names import declares, execution
 
 P = ParamSpec("P")
 H = TypeVar("H", bound=Callable[[], object])
@@ -75,6 +75,7 @@ class Hooked:
     def _declaring_module(self) -> str:
         namespace = sys._getframe(2).f_globals
         module = str(namespace.get("__name__", "__main__"))
+        declares(namespace)
         self._declares(module, execution(namespace))
         return module
 

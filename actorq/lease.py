@@ -44,6 +44,14 @@ def tag(replica: str) -> str:
     return "_" + sha1(replica.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
+def ending(serial: int, indexes: Sequence[int], replica: str) -> str:
+    """How the id of a lease ends: where its inputs follow one another, with the index of the first, which tells a
+    replica what it runs; and with the replica that it is meant for, if there is one.
+    """
+    first = f"x{indexes[0]}" if isinstance(indexes, range) or len(indexes) == 1 else ""
+    return f"{serial}{first}{tag(replica) if replica else ''}"
+
+
 def is_addressed(lease: str) -> bool:
     """Whether only one replica may run the lease of this id."""
     return lease[-9:-8] == "_"

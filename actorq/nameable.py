@@ -16,7 +16,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from actorq.errors import CodecError, DeclarationError
-from actorq.names import installed, main_module, public_module
+from actorq.names import installed, main_module, module_named, public_module
 
 #: characters of a module and a class in it
 _LONGEST_NAME = 1000
@@ -38,9 +38,8 @@ def loaded_object(module: str, qualname: str) -> Any:
     """
     if not (isinstance(module, str) and isinstance(qualname, str)) or len(module) + len(qualname) > _LONGEST_NAME:
         raise CodecError("The data holds an object of a class whose name is none.")
-    found: Any = sys.modules.get(module)
-    if found is None and _is_main(module):
-        found = sys.modules["__main__"]
+    # a script that is imported by its name, too, has every class twice: its tasks are those of the one that runs
+    found: Any = module_named("__main__" if _is_main(module) else module)
     if found is None:
         raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
     if not may_be_named(module):
@@ -85,10 +84,12 @@ def _look_again() -> None:
     for name, module in list(sys.modules.items()):
         if isinstance(module, ModuleType):
             by_package.setdefault(_top(name), []).append(module)
+    if (script := module_named("__main__")) is not None and script not in by_package.get("__main__", ()):
+        by_package.setdefault("__main__", []).append(script)
     own = {_top(name) for name in declaring} | {top for top, modules in by_package.items() if _is_project(modules)}
     found = set(own)
     with contextlib.suppress(DeclarationError):  # an interactive session, whose classes have no name elsewhere
-        found.add(_top(public_module("__main__")))
+        found.update({_top(public_module("__main__"))} - {_OURS})  # of a worker it is the command
     waiting = list(own)
     while waiting:
         for module in by_package.get(waiting.pop(), ()):

@@ -50,9 +50,16 @@ class _Line:
             parts[0] += f"/{counters.total:,} ({percent:.0f} %)"
         if counters.failed:
             parts.append(f"{counters.failed:,} failed")
-        parts.append(f"{rate:,.0f}/s")
+        parts.append(_shown(rate))
         if counters.total is not None and rate > 0 and done < counters.total:
             parts.append(f"{(counters.total - done) / rate:,.0f} s left")
         else:
             parts.append(f"{seconds:,.1f} s")
         return ", ".join(parts)
+
+
+def _shown(rate: float) -> str:
+    """A number of inputs per second, or, where that would be next to nothing, per minute."""
+    if 0 < rate < 0.1:
+        return f"{60 * rate:.1f}/min"
+    return f"{rate:,.1f}/s" if 0 < rate < 10 else f"{rate:,.0f}/s"

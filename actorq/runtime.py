@@ -68,16 +68,24 @@ class Runtime:
                 pump.nudge()
 
         source = source_of(iterables, on_input)
-        place = self._place(task.environment, options, source.total)
-        ledger = ledger_of(map_id, source, place.options)
-        pump = Pump(ledger, place.transport(ledger.map_id, ledger.owner))
-        self.start(pump)
+        try:
+            place = self._place(task.environment, options, source.total)
+            ledger = ledger_of(map_id, source, place.options)
+            pump = Pump(ledger, place.transport(ledger.map_id, ledger.owner))
+            self.start(pump)
+        except RuntimeError as error:
+            _refuse_late(error)
+            raise
         return MapHandle(pump, reporter(task, progress))
 
     def call(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if isinstance(task.environment, TaskEnvironment):
             return self.submit(task, args, kwargs).result()
-        caller = self._caller(task)
+        try:
+            caller = self._caller(task)
+        except RuntimeError as error:
+            _refuse_late(error)
+            raise
         try:
             return caller.call(args, kwargs)
         except BrokerError:
@@ -85,6 +93,13 @@ class Runtime:
             raise
 
     def submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        try:
+            return self._submit(task, args, kwargs)
+        except RuntimeError as error:
+            _refuse_late(error)
+            raise
+
+    def _submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         from actorq.maps.futures import Submitter
 
         environment = task.environment
@@ -183,6 +198,15 @@ class Runtime:
             return False
         caller.usable_until = now + _USABLE_SECONDS
         return True
+
+
+def _refuse_late(error: RuntimeError) -> None:
+    """Raises `PoolError` for Python's refusal to start a thread, or to import what would, in a program that ends."""
+    if "shutdown" in str(error):
+        raise PoolError(
+            f"The program is ending, and Python lets nothing start any more that a map needs ({error}). Start the map, "
+            "or call `.up()` of its environment, while the main thread runs."
+        ) from error
 
 
 _current: Runtime | None = None

@@ -6,13 +6,13 @@ Every variable begins with `ACTORQ_`; a secret may be given as `<NAME>_FILE`, th
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
 
 from actorq.errors import DeclarationError
 from actorq.masking import hide, masked
+from actorq.warned import warn
 
 __all__ = ["DEFAULT_MAX_PAYLOAD_BYTES", "Settings", "masked", "settings"]
 
@@ -113,11 +113,9 @@ def _signing_key() -> str | None:
     # once, by the program that was given it, and not by each of its replicas
     least = min((len(each.encode()) for each in _lines(key)), default=_LEAST_KEY_BYTES)
     if least < _LEAST_KEY_BYTES and "ACTORQ_REPLICA_OF" not in os.environ:
-        warnings.warn(
+        warn(
             f"ACTORQ_SIGNING_KEY has {least} bytes, so few that it can be guessed: "
-            "make one with `openssl rand -hex 32`.",
-            RuntimeWarning,
-            stacklevel=2,
+            "make one with `openssl rand -hex 32`."
         )
     return key
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
@@ -14,7 +13,8 @@ from actorq.engine import engine
 from actorq.errors import CodecError, DeclarationError
 from actorq.frames import CALL, ONE, STAR, Head
 from actorq.inputkey import Affinity, check_affinity, key_reader
-from actorq.names import check_map_id, new_id, public_module
+from actorq.misspelt import unknown_option
+from actorq.names import check_map_id, declares, new_id, public_module
 from actorq.retry import Backoff
 from actorq.settings import settings
 
@@ -93,6 +93,7 @@ class Task(Generic[P, R, C]):
             raise DeclarationError("A lambda has no name a replica could find: use def.")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise DeclarationError(f"Task {function.__qualname__!r} is a generator: return a list instead.")
+        declares(function.__globals__)
         functools.update_wrapper(self, function)
         self.environment = environment
         self.function = function
@@ -124,9 +125,7 @@ class Task(Generic[P, R, C]):
         if name in self._signature.parameters:
             return f"map() has no option {name!r}; as an argument of every call, give kwargs={{{name!r}: ...}}."
         known = [*MapArguments.__annotations__, "return_exceptions"]
-        close = difflib.get_close_matches(name, known, n=1)
-        meant = f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(known)}."
-        return f"map() has no option {name!r}.{meant}"
+        return unknown_option("map", name, known)
 
     def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """One call as the inputs of a lease. Raises `TypeError` for a call the function cannot take, and `CodecError`

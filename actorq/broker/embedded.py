@@ -26,6 +26,9 @@ _START_TIMEOUT = 10.0
 _PROBE_TIMEOUT, _PROBES = 0.5, 3
 #: seconds until it must have ended
 _STOP_TIMEOUT = 2.0
+#: the longest path of a socket, bytes: the kernel keeps 108 on Linux and 104 on macOS, with a zero at the end
+_LONGEST_SOCKET = 103
+_SOCKET = "redis.sock"
 
 
 def server_binary() -> str:
@@ -44,6 +47,26 @@ def server_binary() -> str:
     )
 
 
+def _make_folder() -> Path:
+    """A new folder, in which the path of a socket is not too long: batch systems have a `TMPDIR` of a hundred
+    characters.
+    """
+    usual = tempfile.gettempdir()
+    for parent in (usual, os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108 - as `mkdtemp` uses them
+        with contextlib.suppress(OSError):  # it is not there, or not ours to write to: the next one
+            if parent and Path(parent).is_absolute() and _fits(Path(parent)):
+                return Path(tempfile.mkdtemp(prefix="actorq-", dir=parent))
+    raise BrokerError(
+        f"The embedded server has no folder for its socket: {usual} is too long a path for one, or cannot be written "
+        "to, and so are the usual others. Set TMPDIR to a short path."
+    )
+
+
+def _fits(parent: Path) -> bool:
+    """Whether a folder of `mkdtemp` in it leaves room for a socket."""
+    return len(os.fsencode(parent / "actorq-12345678" / _SOCKET)) <= _LONGEST_SOCKET
+
+
 # Holds the server until our end of its stdin closes, however this program ends. (A parent-death signal would fire when
 # the *thread* that started the server ends.)
 _GUARD = 'folder=$1; shift; "$@" & server=$!; cat >/dev/null; kill -9 $server 2>/dev/null; rm -rf "$folder"'
@@ -53,8 +76,8 @@ class EmbeddedServer:
     """A server process of this program. `url` is its address."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="actorq-"))
-        self._socket = self._folder / "redis.sock"
+        self._folder = _make_folder()
+        self._socket = self._folder / _SOCKET
         self.url = f"unix://{self._socket}"
         self._probe: socket.socket | None = None
         self._was_ready = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import time
-import warnings
 from collections.abc import Callable
 
 import redis
@@ -17,6 +16,7 @@ from redis.exceptions import RedisError
 
 from actorq.broker.refusals import explain, is_full, refusal
 from actorq.errors import BrokerError
+from actorq.warned import warn
 
 #: first and longest pause between two tries, seconds; half of it is random so that replicas do not return in step
 _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.02, 2.0
@@ -110,7 +110,7 @@ class Patience:
         # not yet where a connection went silent: a new one may be all that it takes
         if self._failures > 1 and now - self._since > _WARN_AFTER and not self._warned and not self._stubborn:
             self._warned = True
-            warnings.warn(f"{told} Trying for {self._seconds:.0f} s.", RuntimeWarning, stacklevel=2)
+            warn(f"{told} Trying for {self._seconds:.0f} s.")
         time.sleep(min(left, self._pause * (0.5 + random.random() / 2)))
         self._pause = min(2 * self._pause, _BACKOFF_LONGEST)
 

@@ -8,7 +8,7 @@ waits for what is final hangs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import redis
@@ -75,6 +75,7 @@ class Refusal:
 
 
 _FULL, _NO_LOGIN, _NOT_PERMITTED, _TOO_MANY, _FORGETFUL = "OOM", "NOAUTH", "NOPERM", "MAXCLIENTS", "NOSCRIPT"
+_WRONG_LOGIN, _NEEDLESS_LOGIN = "WRONGPASS", "no password set"
 
 _TABLE = {
     "LOADING": Refusal(means="is loading its data", passes=True),
@@ -107,7 +108,7 @@ _TABLE = {
         passes=True,
     ),
     _NO_LOGIN: Refusal(
-        means="refuses the login",
+        means="refuses the login: it asks for a password",
         advice="Put user and password into the URL.",
         kind=LoginRefusedError,
         passes_in_time=True,
@@ -124,7 +125,16 @@ _TABLE = {
     ),
     "DENIED": Refusal(means="runs in protected mode", advice="Give it a password, or let it listen on loopback only."),
 }
-_TABLE["WRONGPASS"] = _TABLE[_NO_LOGIN]
+_TABLE[_WRONG_LOGIN] = replace(
+    _TABLE[_NO_LOGIN],
+    means="refuses the login: the password is wrong, or there is no such user",
+    advice="Correct user and password in the URL.",
+)
+_TABLE[_NEEDLESS_LOGIN] = replace(
+    _TABLE[_NO_LOGIN],
+    means="refuses the login: it has no password",
+    advice="Take user and password out of the URL, or set them on the server.",
+)
 _OTHER = Refusal(means="refused a command")
 _AWAY = Refusal(
     means="cannot be reached",
@@ -148,9 +158,13 @@ _CLASSES: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...
     (MasterDownError, "MASTERDOWN"),
 )
 _MARKS = (
+    ("username-password pair", _WRONG_LOGIN),
+    ("invalid password", _WRONG_LOGIN),
+    ("without any password configured", _NEEDLESS_LOGIN),
+    ("no password is set", _NEEDLESS_LOGIN),
     ("max number of clients", _TOO_MANY),
     ("noauth", _NO_LOGIN),
-    ("wrongpass", _NO_LOGIN),
+    ("wrongpass", _WRONG_LOGIN),
     ("noperm", _NOT_PERMITTED),
     ("unknown command", _NOT_PERMITTED),
 )
@@ -173,7 +187,7 @@ def refusal(error: RedisError) -> Refusal:
         return _TABLE.get(error.code, _OTHER)
     for kind, code in _CLASSES:
         if isinstance(error, kind):
-            return _TABLE[code]
+            return _TABLE[_code_in(str(error), code) if code == _NO_LOGIN else code]
     if (code := _code_in(str(error))) in _TABLE:
         return _TABLE[code]
     return _AWAY if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) else _OTHER
@@ -197,7 +211,7 @@ def explain(error: RedisError, url: str) -> BrokerError:
     return row.kind(" ".join(filter(None, [f"{masked(url)} {row.means} ({text}).", row.advice, forwarded])))
 
 
-def _code_in(text: str) -> str:
-    """The row for a refusal without a code of its own, "ERR" for none."""
+def _code_in(text: str, otherwise: str = "ERR") -> str:
+    """The row for a refusal without a code of its own."""
     lowered = text.lower()
-    return next((code for mark, code in _MARKS if mark in lowered), "ERR")
+    return next((code for mark, code in _MARKS if mark in lowered), otherwise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
@@ -55,5 +56,5 @@ def run_input() -> None:
     """Run the one input of this pod. The process of a regular task's pod."""
     from actorq.pool.pod import main
 
-    configure_later("auto", "info")
+    configure_later("auto", "info", logging.INFO)
     sys.exit(main())

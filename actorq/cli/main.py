@@ -12,20 +12,27 @@ from actorq.cli.options import say
 from actorq.cli.watch import exporter, ping, queues, status, workers
 from actorq.cli.worker import worker
 from actorq.errors import ActorqError, BrokerError, DeclarationError
+from actorq.streams import open_missing
+
+_EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server (or the cluster) cannot be used."
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ACTORQ"})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ACTORQ"}, epilog=_EXIT_CODES
+)
 @click.version_option(importlib.metadata.version("actorq"), prog_name="actorq")
 def main() -> None:
     """Map functions over inputs on warm replicas, through Redis."""
 
 
 for command in (worker, status, queues, workers, ping, scale, exporter, keep, run_input):
+    command.epilog = _EXIT_CODES
     main.add_command(command)
 
 
 def run() -> None:
     """The entry point: every error of ours is one message and an exit code."""
+    open_missing()
     try:
         main()
     except ActorqError as error:

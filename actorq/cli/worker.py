@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from actorq.cli.options import monitor_address, redis_url, say, server_url
-from actorq.errors import ActorqError, BrokerError
+from actorq.errors import ActorqError, BrokerError, DeclarationError
 from actorq.settings import masked
 
 #: how long a server may take to be ready, seconds. A pod may start before it does, and a crash and a back-off would
@@ -63,6 +63,12 @@ _START_PATIENCE = 60.0
     show_default=True,
     help="Least severe events to show.",
 )
+@click.option(
+    "--prefix/--no-prefix",
+    envvar="ACTORQ_PREFIX",
+    show_envvar=True,
+    help="Begin each line that a task prints with the replica, the map and the index of the input.",
+)
 @monitor_address
 def worker(
     targets: tuple[str, ...],
@@ -72,6 +78,7 @@ def worker(
     replicas: int,
     log_format: str,
     log_level: str,
+    prefix: bool,
     http_port: int | None,
     http_host: str,
 ) -> None:
@@ -83,11 +90,13 @@ def worker(
     SIGTERM or Ctrl-C drains: inputs that run finish, the rest is handed back. A second one does not wait.
     """
     from actorq.log import configure_later
+    from actorq.names import archive_of
     from actorq.replica.importing import parse_target
     from actorq.replica.spec import Served, SupervisorSpec, ZygoteSpec
     from actorq.replica.zygote import start_zygote
 
-    configure_later(log_format, log_level)
+    log = (log_format, log_level, {"warning": 30, "error": 40}.get(log_level.lower(), 20))  # of debug, only our own
+    configure_later(*log)
     if not targets and not (bundles and environment):
         raise click.UsageError("Name the MODULE to serve, or give --bundles and --environment.")
     url = server_url(redis_url)
@@ -96,6 +105,8 @@ def worker(
     parsed = [parse_target(target) for target in targets]
     for module, _ in parsed:
         if module.path is not None:
+            if not Path(module.path).exists() and archive_of(module.path) is None:
+                raise DeclarationError(f"There is no file {module.path}.")
             sys.path.insert(0, str(Path(module.path).parent))  # as Python does for a script
     zygote = ZygoteSpec(
         targets=[module for module, _ in parsed],
@@ -106,6 +117,8 @@ def worker(
         path=sys.path,
         argv=[*targets[:1]],
         replicas=replicas,
+        log=log,
+        prefix=prefix,
     )
 
     def ready(served: Served) -> None:
@@ -120,7 +133,8 @@ def worker(
         )
 
     def failed(text: str) -> None:
-        say(f"The tasks of {' '.join(targets)} cannot be imported:\n\n{text}", err=True)
+        gap = "\n\n" if "\n" in text.rstrip() else " "
+        say(f"The tasks of {' '.join(targets)} cannot be imported:{gap}{text}", err=True)
 
     _check(url, at_once=http_port is None)
     spec = SupervisorSpec(url=url, replicas=replicas, zygote=zygote)

@@ -7,7 +7,6 @@ the two has is no difference: what uses it differs, too, and a package may be in
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import msgpack
@@ -17,6 +16,7 @@ from actorq.environment import Environment
 from actorq.errors import PoolError
 from actorq.frames import Head
 from actorq.settings import settings
+from actorq.warned import warn
 
 #: what a replica tells at most, bytes: it travels with the results, and not beside them
 _MOST_BYTES = 24_000
@@ -90,9 +90,7 @@ def tell(environment: str, task: str, packed: bytes) -> None:
         return
     _told.add((task, differ))
     more = f" and {len(differ) - _SHOWN} more" if len(differ) > _SHOWN else ""
-    warnings.warn(
+    warn(
         f"The replicas run other code of {task} than this program has: {', '.join(differ[:_SHOWN])}{more} "
-        f"{'differ' if len(differ) > 1 else 'differs'}. {_LOCALLY if settings().redis_url is None else _ELSEWHERE}",
-        RuntimeWarning,
-        stacklevel=2,
+        f"{'differ' if len(differ) > 1 else 'differs'}. {_LOCALLY if settings().redis_url is None else _ELSEWHERE}"
     )

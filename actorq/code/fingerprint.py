@@ -25,7 +25,7 @@ from zipimport import zipimporter
 from actorq.code.literals import Literals
 from actorq.code.walk import SCALARS, Walk, code_hash
 from actorq.errors import DeclarationError
-from actorq.names import execution, public_module
+from actorq.names import execution, module_named, public_module
 
 #: what bytecode depends on: the interpreter, and whether it leaves out assertions and docstrings
 PYTHON = f"{sys.implementation.cache_tag}-{sys.flags.optimize}"
@@ -62,7 +62,7 @@ class Fingerprint:
         """Whether none of the modules was reloaded since."""
         for reference, spec in self.modules:
             module = reference()
-            if module is None or module.__spec__ is not spec:
+            if module is None or getattr(module, "__spec__", None) is not spec:  # pdb runs a script without one
                 return False
         return True
 
@@ -178,7 +178,7 @@ class _CodeWalk(Walk):
     def _literals_of(self, name: str) -> Literals | None:
         """Those of a module whose code counts."""
         if name not in self._literals:
-            module = sys.modules.get(name)
+            module = module_named(name)
             if module is not None:
                 self._modules.append((ref(module), execution(vars(module))))
             loader = getattr(module, "__loader__", None)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-import sys
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from actorq.names import module_named
 
 #: a literal longer than this, characters, is data
 _LONGEST = 20_000
@@ -77,6 +79,8 @@ class Literals:
         loader: Any = getattr(self._module, "__loader__", None)
         try:
             name = getattr(loader, "name", self._module.__name__)  # of what `python -m` runs as `__main__`
+            if loader is None:  # pdb runs a script without one
+                return importlib.util.decode_source(Path(str(self._module.__file__)).read_bytes())
             return loader.get_source(name) or ""
         except Exception:  # any loader's, and a file that is gone
             return ""
@@ -108,7 +112,7 @@ class Literals:
         target = "." * statement.level + (statement.module or "")
         if statement.level:
             target = importlib.util.resolve_name(target, getattr(self._module, "__package__", None) or "")
-        module = sys.modules.get(target)
+        module = module_named(target)
         if original is None or module is None:
             return None
         return Literals(module)._value(original, value, imports - 1)

@@ -14,7 +14,6 @@ import dis
 import functools
 import hashlib
 import importlib.util
-import sys
 import types
 from abc import ABC, abstractmethod
 from collections import deque
@@ -22,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from actorq.names import installed
+from actorq.names import installed, module_named
 
 #: objects looked at: some 50 ms. A function that uses more than this is told apart by what comes first.
 MOST_OBJECTS = 10_000
@@ -198,7 +197,7 @@ class Walk(ABC):
 
     def _own_class(self, kind: type) -> bool:
         module = kind.__module__
-        return self._own(module, getattr(sys.modules.get(module), "__file__", None))
+        return self._own(module, getattr(module_named(module), "__file__", None))
 
     def _imports(self, code: types.CodeType, package: str) -> None:
         """The files of the project that `code` imports when it runs: they may not have been imported yet."""

@@ -16,7 +16,7 @@ from actorq.isolation.globals import GlobalState
 from actorq.isolation.leaks import Leaks, take_baseline
 from actorq.isolation.process import ProcessState
 from actorq.log import logger
-from actorq.names import installed
+from actorq.names import installed, module_named, public_module
 from actorq.task import MapMethod
 
 
@@ -148,10 +148,10 @@ def own_modules(environment: Environment) -> list[str]:
 
 def project_root(name: str) -> str | None:
     """The folder a declaring module's top-level package or file lies in, if that is a project and not site-packages."""
-    file = getattr(sys.modules.get(name), "__file__", None)
+    file = getattr(module_named(name), "__file__", None)
     if not isinstance(file, str) or installed(file):
         return None
-    depth = name.count(".") + (2 if Path(file).name == "__init__.py" else 1)
+    depth = public_module(name).count(".") + (2 if Path(file).name == "__init__.py" else 1)
     return str(Path(file).resolve().parents[depth - 1]) + "/"
 
 

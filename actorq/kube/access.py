@@ -17,7 +17,6 @@ import hashlib
 import re
 import secrets
 import time
-import warnings
 
 from redis.connection import parse_url
 
@@ -27,6 +26,7 @@ from actorq.broker.serverinfo import server_version
 from actorq.broker.wire import Link
 from actorq.errors import DeclarationError
 from actorq.kube.address import with_login
+from actorq.warned import warn
 
 #: what users of maps are called: their scope, a nonce, and the map's id
 _NAME = re.compile(r"actorq-map-([0-9a-f]{6})-[0-9a-f]{8}-([A-Za-z0-9_-]+)")
@@ -85,11 +85,9 @@ class MapLogin:
             if self._makers is not None:
                 raise
             self._refused = True
-            warnings.warn(
+            warn(
                 f"Pods of regular tasks get this program's own login, since the server refuses to make one for "
-                f"their map alone ({error}). Set ACTORQ_ACL_URL to a login that may: the README has its rule.",
-                RuntimeWarning,
-                stacklevel=2,
+                f"their map alone ({error}). Set ACTORQ_ACL_URL to a login that may: the README has its rule."
             )
             return
         if self._makers is not None:

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from actorq.errors import DeclarationError, PoolError
 from actorq.names import new_id
+from actorq.warned import warn
 
 Manifest = dict[str, Any]
 
@@ -263,11 +264,9 @@ def _say_unverified(host: str) -> None:
     )
     if host not in _unverified:
         _unverified.add(host)
-        warnings.warn(
+        warn(
             f"Whoever answers at {host} is taken for the Kubernetes API, since the kubeconfig has "
-            "insecure-skip-tls-verify: give it certificate-authority-data instead.",
-            RuntimeWarning,
-            stacklevel=3,
+            "insecure-skip-tls-verify: give it certificate-authority-data instead."
         )
 
 

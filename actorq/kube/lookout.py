@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 from actorq.errors import PoolError
 from actorq.kube import trouble
 from actorq.kube.api import KubeApi, Manifest
 from actorq.kube.pods import ENVIRONMENT_LABEL
 from actorq.kube.scaling import REPLICAS, how_to_scale
+from actorq.warned import warn
 
 #: seconds without a replica before pods are looked at, between two looks, and before a hopeless one ends the map: a
 #: pull that failed once is tried again by the node
@@ -52,7 +52,7 @@ class Lookout:
             return PoolError(f"The replicas of {self._environment!r} cannot start. {found.text}")
         if found.kind not in self._warned:
             self._warned.add(found.kind)
-            warnings.warn(f"No replica of {self._environment!r} yet. {found.text}", RuntimeWarning, stacklevel=2)
+            warn(f"No replica of {self._environment!r} yet. {found.text}")
         return None
 
     def _trouble(self, api: KubeApi, deployment: Manifest) -> trouble.Trouble | None:

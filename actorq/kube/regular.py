@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -49,6 +48,7 @@ from actorq.maps.redis_transport import RedisTransport
 from actorq.maps.share import Share
 from actorq.seal import map_keys
 from actorq.waiting import ready
+from actorq.warned import warn
 
 #: indexes of one Job, as Kubernetes limits them
 MAX_INDEXES = 100_000
@@ -216,7 +216,7 @@ class PodTransport(RedisTransport):
         """Once of a kind: pods and figures in the text change with every look."""
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            warn(text)
 
     def hurry(self) -> None:
         super().hurry()
@@ -238,11 +238,9 @@ class PodTransport(RedisTransport):
             self._login.close()
             self._api.close()
         if refused is not None:
-            warnings.warn(
+            warn(
                 f"Jobs of map {self._map_id!r} stay: {refused} Their pods end within minutes of their inputs; to end "
-                f"them now: kubectl -n {self._api.namespace} delete jobs -l {MAP_LABEL}={self._digest}",
-                RuntimeWarning,
-                stacklevel=2,
+                f"them now: kubectl -n {self._api.namespace} delete jobs -l {MAP_LABEL}={self._digest}"
             )
 
     # -- parts ---------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import Any
 from actorq import codec, failure
 from actorq.errors import MapFailedError
 from actorq.frames import Frame
-from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, tag
+from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, ending
 from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.segment import Segment, damage, rest_of
 from actorq.maps.share import Share
@@ -219,7 +219,7 @@ class Ledger:
         self.counters.leases += 1
         return Lease(
             serial=self._serial,
-            id=f"{self.map_id}-{self.owner}-{self._serial}{tag(replica) if replica else ''}",
+            id=f"{self.map_id}-{self.owner}-{ending(self._serial, indexes, replica)}",
             indexes=indexes,
             inputs=inputs,
             front=front,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
+import os
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from actorq.environment import Environment
 from actorq.errors import PoolError
+from actorq.names import MAIN, main_module, module_named
 from actorq.settings import masked, settings
+from actorq.warned import warn
 
 #: seconds without a replica after which a map says so
 _LONELY_SECONDS = 10
@@ -57,13 +62,24 @@ class RemotePool:
         """Warns once when a map has waited a while and no replica serves its environment."""
         self._lonely = 0 if live > 0 else self._lonely + 1
         if self._lonely == _LONELY_SECONDS:
-            warnings.warn(
+            warn(
                 f"No replica serves environment {self._environment!r} on {masked(self._url)}: the map waits. "
-                "Start one with: actorq worker MODULE:ENVIRONMENT. If a chart release is to serve it, look why it does "
-                f"not: kubectl get pods -l actorq.dev/environment={self._environment}",
-                RuntimeWarning,
-                stacklevel=2,
+                f"Start one with: actorq worker {_to_serve(self._environment)}. If a chart release is to serve it, "
+                f"look why it does not: kubectl get pods -l actorq.dev/environment={self._environment}"
             )
+
+
+def _to_serve(environment: str) -> str:
+    """What `actorq worker` is to be given: the script or module that declares the environment, and its variable."""
+    for declared in Environment.of(environment):
+        for module in sorted(declared.modules):
+            for variable, value in list(vars(module_named(module)).items() if module_named(module) else ()):
+                if value is declared:
+                    name, path = main_module() if module in MAIN else (module, None)
+                    near = path is not None and Path(path).is_relative_to(Path.cwd())
+                    shown = os.path.relpath(path) if path is not None and near else path or name
+                    return shlex.quote(f"{shown}:{variable}")
+    return "MODULE:VARIABLE"
 
 
 def no_replica_free(environment: str) -> PoolError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +31,7 @@ from actorq.maps.pools import Pool, no_replica_free
 from actorq.maps.share import Share
 from actorq.seal import seal
 from actorq.waiting import Waker, ready
+from actorq.warned import warn
 
 #: one XREAD waits this long on the server; then it is asked again
 _BLOCK_SECONDS = 5.0
@@ -240,7 +240,7 @@ class RedisTransport:
             raise error
         if full_for > _FULL_WARN_AFTER and not self._told_full:
             self._told_full = True
-            warnings.warn(f"{error} The map waits for room.", RuntimeWarning, stacklevel=2)
+            warn(f"{error} The map waits for room.")
         time.sleep(pause)
 
     def _ask(self) -> None:

@@ -21,9 +21,11 @@ from typing import Any
 from actorq.code.fingerprint import FINGERPRINTS
 from actorq.environment import ActorEnvironment
 from actorq.errors import PoolError
+from actorq.log import local_log
 from actorq.replica import hugepages
 from actorq.replica.importing import module_target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
+from actorq.streams import pipe
 from actorq.waiting import ready
 
 #: how long the exit hooks of a pool, and the inputs before them, may take when their program ends, seconds
@@ -55,10 +57,11 @@ class LocalPool:
                 argv=sys.argv,
                 replicas=environment.replica_count,
                 threads=environment.threads,
+                log=local_log(),
             ),
         )
         tuned = hugepages.asked_by(os.environ) if environment.isolation == "fork" else {}
-        self._status, status = os.pipe()
+        self._status, status = pipe()
         arguments = [sys.executable, "-m", "actorq.replica.host", json.dumps(asdict(spec)), str(status)]
         self._process = subprocess.Popen(
             arguments,

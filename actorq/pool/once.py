@@ -1,6 +1,6 @@
 """Entry of the process that runs one input of a regular task.
 
-python -m actorq.pool.once SPEC RESULT_FD     (the lease's payload on stdin)
+python -m actorq.pool.once SPEC RESULT_FD LEASE     (the lease's payload on stdin)
 """
 
 from __future__ import annotations
@@ -11,32 +11,40 @@ import os
 import socket
 import sys
 from dataclasses import replace
+from functools import partial
 
 from actorq import codec, failure
+from actorq.code import guarded
 from actorq.code.difference import compared
 from actorq.environment import Environment
 from actorq.errors import PoolError
 from actorq.frames import Frame, parse_head, split
+from actorq.log import configure_later, hear_tasks, run_tasks
 from actorq.pool import pipe
+from actorq.replica import context
 from actorq.replica.importing import Target, import_target
 from actorq.replica.runner import Prepared, Run
 from actorq.replica.slots import Slots
 from actorq.replica.spec import ZygoteSpec
 from actorq.replica.zygote import die_with_parent, prepare_process
 from actorq.seal import body
+from actorq.streams import open_missing
 
 
-def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
+def run_input(spec: ZygoteSpec, payload: bytes, replica: str, lease: str) -> Frame:
     """Imports the task and runs the one input of `payload`; what goes wrong is in the frame."""
+    run_tasks()
     os.environ.pop("ACTORQ_REPLICA_OF", None)  # nothing is warm here: a call to any environment is a call from outside
     try:
         for target in spec.targets:
             import_target(target)
+        hear_tasks(partial(context.describe, replica, lease, 0))
         head, inputs = split(body(payload))
         parsed = parse_head(head)
         tasks = {name: task for env in Environment.of(spec.environment or "") for name, task in env.tasks.items()}
         if parsed.task not in tasks:
-            raise PoolError(f"The process cannot find the task {parsed.task!r}.")
+            module, _, name = parsed.task.rpartition(".")
+            raise PoolError(f"The process cannot find the task {parsed.task!r}.{guarded.hint([module], name)}")
         function = tasks[parsed.task].function
         other = compared(parsed, function)
         run = Run(Prepared(function, parsed), codec.unpack_list(inputs), Slots(1)[0], None)
@@ -48,13 +56,15 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str) -> Frame:
 
 
 def _main() -> None:
+    open_missing()
     die_with_parent()
-    data, result = json.loads(sys.argv[1]), int(sys.argv[2])
+    data, result, lease = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     os.set_inheritable(result, False)
     spec = ZygoteSpec(targets=[Target(**target) for target in data.pop("targets")], **data)
+    configure_later(*spec.log)
     prepare_process(spec)
     payload = sys.stdin.buffer.read()
-    frame = run_input(spec, payload, f"{socket.gethostname()}-{os.getpid()}")
+    frame = run_input(spec, payload, f"{socket.gethostname()}-{os.getpid()}", lease)
     pipe.say(result, frame.packed())
 
 

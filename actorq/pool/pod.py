@@ -76,7 +76,7 @@ def main() -> int:
     pod = os.environ.get("ACTORQ_POD_NAME") or socket.gethostname()  # of a Job's pod the host's name is another one
     logger().info("input_started", lease=lease.decode())
     with tempfile.TemporaryDirectory(prefix="actorq-code-") as folder:
-        outcome = _run(payload, pod, _fetch_code(link, lease.decode(), payload, Path(folder)))
+        outcome = _run(payload, pod, lease.decode(), _fetch_code(link, lease.decode(), payload, Path(folder)))
     if outcome is None:
         return TERMINATED
     if not _lives(link, map_id):
@@ -118,7 +118,7 @@ def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
     return ["l", lease, "f", message]
 
 
-def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | str | None:
+def _run(payload: bytes, pod: str, lease: str, code: Unpacked | None) -> bytes | str | None:
     """The frame of the input's result, or why there is none; None when the pod was told to stop first."""
     timeout = parse_head(split(body(payload))[0]).timeout
     read, write = os.pipe()
@@ -131,7 +131,7 @@ def _run(payload: bytes, pod: str, code: Unpacked | None) -> bytes | str | None:
         os.dup2(stderr.write, 2)
         stderr.close_write()
         stderr.close()
-        _child(payload, pod, write, code)
+        _child(payload, pod, lease, write, code)
     os.close(write)
     stderr.close_write()
     stopped = threading.Event()
@@ -184,7 +184,7 @@ def _read(pipe: int, stderr: Stderr, deadline: float | None) -> tuple[bytearray,
             return data, False
 
 
-def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
+def _child(payload: bytes, pod: str, lease: str, write: int, code: Unpacked | None) -> None:
     """Runs the user's code and ends the process."""
     status = 1
     try:
@@ -197,7 +197,7 @@ def _child(payload: bytes, pod: str, write: int, code: Unpacked | None) -> None:
         for secret in _OF_PARENT:
             os.environ.pop(secret, None)
             os.environ.pop(f"{secret}_FILE", None)
-        frame = run_input(spec, payload, pod)
+        frame = run_input(spec, payload, pod, lease)
         pipes.say(write, frame.packed())
         sys.stdout.flush()
         status = 0

@@ -22,11 +22,13 @@ from actorq.environment import TaskEnvironment
 from actorq.errors import CodecError
 from actorq.frames import join, parse_frame
 from actorq.lease import Counters, GivenUp, Lease, Lost, Report, Results
+from actorq.log import local_log
 from actorq.maps.options import MapOptions
 from actorq.maps.share import Share
 from actorq.pool import pipe as pipes
 from actorq.replica.importing import module_target
 from actorq.replica.spec import ZygoteSpec
+from actorq.streams import pipe as pipe_above_streams
 from actorq.waiting import Waker, ready
 
 #: bytes read from a result pipe at once
@@ -69,6 +71,7 @@ class ProcessTransport:
                     targets=[module_target(module) for module in modules],
                     path=sys.path,
                     argv=sys.argv,
+                    log=local_log(),
                 )
             )
         )
@@ -124,12 +127,12 @@ class ProcessTransport:
         """Nobody to tell: there is no server."""
 
     def _start(self, lease: Lease) -> None:
-        pipe, theirs = os.pipe()
+        pipe, theirs = pipe_above_streams()
         with tempfile.TemporaryFile() as file:
             file.write(join(self._head, lease.inputs))
             file.seek(0)
             process = subprocess.Popen(
-                [sys.executable, "-m", "actorq.pool.once", self._spec, str(theirs)],
+                [sys.executable, "-m", "actorq.pool.once", self._spec, str(theirs), lease.id],
                 stdin=file,
                 pass_fds=(theirs,),
                 start_new_session=True,

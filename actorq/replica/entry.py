@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from actorq import log
 from actorq.broker.wire import Link
 from actorq.environment import ActorEnvironment
 from actorq.isolation import handlers
 from actorq.isolation.randomness import generators_of, reseed
 from actorq.isolation.reset import own_modules
-from actorq.replica import processors
+from actorq.replica import context, processors
 from actorq.replica.executor import Executor, flush_streams
 from actorq.replica.leftovers import leave_failure
 from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
@@ -52,7 +54,9 @@ def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
 def _make(spec: ExecutorSpec, slots: list[Slot]) -> Executor | Lanes:
     kind = kind_of(spec.isolation, len(slots))
     if not issubclass(kind, Executor):
+        log.hear_tasks(kind.context(spec.workers, slots))
         return kind(spec, slots)
+    log.hear_tasks(partial(context.now, spec.workers[0], slots[0]))
     executor = kind(spec, spec.workers[0], slots[0])
     signal.signal(WAKE_SIGNAL, executor.on_wake)
     return executor
@@ -62,6 +66,8 @@ def prepare(environment: ActorEnvironment) -> None:
     """In the zygote, before it forks: imports and looks up what every executor would, for 10 ms each."""
     global _generators
     kind_of(environment.isolation, environment.concurrency)
+    if environment.isolation == "fork":
+        log.prepare()
     _generators = _generators_of(environment)
     Link("unix:///", patience=0.0)  # is never opened
 

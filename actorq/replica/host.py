@@ -16,6 +16,7 @@ from actorq.log import configure_later
 from actorq.replica.importing import Target
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
 from actorq.replica.zygote import start_zygote
+from actorq.streams import open_missing
 
 
 def parse_spec(text: str) -> SupervisorSpec:
@@ -26,8 +27,9 @@ def parse_spec(text: str) -> SupervisorSpec:
 
 
 def _main() -> int:
-    configure_later("console", os.environ.get("ACTORQ_LOG_LEVEL", "WARNING"))
+    open_missing()
     spec, status = parse_spec(sys.argv[1]), int(sys.argv[2])
+    configure_later(*spec.zygote.log)
     lifeline = os.dup(0)
     os.set_inheritable(lifeline, False)
     devnull = os.open(os.devnull, os.O_RDONLY)

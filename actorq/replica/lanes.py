@@ -23,8 +23,9 @@ from typing import Any
 
 import redis
 
+from actorq import log
 from actorq.frames import parse_head
-from actorq.replica import deadlines
+from actorq.replica import context, deadlines
 from actorq.replica.caches import CacheTeller
 from actorq.replica.executor import Executor
 from actorq.replica.lifecycle import Lifecycle
@@ -60,6 +61,17 @@ class Lanes:
         #: the process should be replaced
         self.worn_out = False
         self._failed = False
+
+    @staticmethod
+    def context(workers: Sequence[str], slots: Sequence[Slot]) -> Callable[[], dict[str, Any]]:
+        """Tells what runs in the lane whose input asks."""
+        names = {id(slot): worker for slot, worker in zip(slots, workers, strict=True)}
+
+        def now() -> dict[str, Any]:
+            owner = _owner.get()
+            return {} if owner is None else context.now(names[id(owner.slot)], owner.slot)
+
+        return now
 
     def serve(self) -> None:
         """Serves until all lanes are drained or worn out."""
@@ -384,6 +396,7 @@ class _Exit:
 async def _run_input(call: Callable[[Any], Any], value: Any, owner: _Owner) -> Any:
     """One input, and the end of what it has started and left."""
     _owner.set(owner)
+    log.bind()
     try:
         result = call(value)
         return await result if isinstance(result, Coroutine) else result

@@ -19,7 +19,7 @@ from actorq.environment import ActorEnvironment
 from actorq.errors import PoolError
 from actorq.hooks import Hook
 from actorq.isolation.forkable import why_not_forkable
-from actorq.log import logger
+from actorq.log import give_way, logger
 from actorq.replica import leftovers
 from actorq.replica.spec import ExecutorSpec
 
@@ -49,6 +49,7 @@ class Lifecycle:
         """Runs the start hooks and prewarms of one version of the code. Raises what they raise."""
         for call in environment.at_start:
             self._call(call)
+        give_way()
         if self._forks and environment.at_start and (cause := why_not_forkable()) is not None:
             raise PoolError(
                 f"isolation='fork' cannot fork this replica after its start hooks and prewarms: {cause}. Do that in "

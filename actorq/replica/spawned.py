@@ -9,6 +9,7 @@ import os
 import socket
 
 from actorq.isolation import handlers
+from actorq.log import configure_later, run_tasks
 from actorq.replica.importing import Target, import_target
 from actorq.replica.slots import Slots
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, ZygoteSpec
@@ -20,6 +21,9 @@ def _main() -> None:
     job = json.loads(os.environ.pop("ACTORQ_SPAWN_JOB"))
     targets = [Target(**target) for target in job["zygote"].pop("targets")]
     spec = ZygoteSpec(targets=targets, **job["zygote"])
+    configure_later(*spec.log)
+    if "channel" not in job:
+        run_tasks(prefix=spec.prefix)
     count, fileno = job["slots"]
     slots = Slots(count, fileno)
     if "channel" in job:

@@ -63,6 +63,10 @@ class ZygoteSpec:
     threads: int | None = None
     #: the process was started with what its code asks for, as far as that can be
     settled: bool = False
+    #: how events are shown, from which level, and from which level what tasks log, where their code does not say
+    log: tuple[str, str, int | None] = ("console", "WARNING", None)
+    #: what tasks print begins with what ran, line by line
+    prefix: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

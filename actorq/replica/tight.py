@@ -15,6 +15,7 @@ from typing import Any
 
 from actorq import failure
 from actorq.frames import CALL, STAR
+from actorq.replica import context
 from actorq.replica.inputs import PART
 from actorq.replica.outputs import Outputs
 from actorq.replica.runner import Prepared, Run, Stop
@@ -43,7 +44,11 @@ class TightRun(Run):
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after `Stop("cancelled")`."""
-        self._run()
+        context.unpublished = self
+        try:
+            self._run()
+        finally:
+            context.unpublished = None
         self._observe()
 
     def _run(self) -> None:

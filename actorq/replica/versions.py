@@ -19,19 +19,19 @@ from typing import Any
 
 from actorq import bundle
 from actorq.broker.wire import Link
+from actorq.code import guarded
 from actorq.environment import ActorEnvironment, Environment
 from actorq.errors import PoolError
 from actorq.isolation import Isolation
 from actorq.isolation.reset import own_modules
 from actorq.log import logger
+from actorq.names import MAIN
 from actorq.ping import PING, answer
 from actorq.replica import importing
 from actorq.replica.runner import Stop
 
 #: bundles kept imported; the one used longest ago goes first
 _KEPT_VERSIONS = 8
-#: modules that stay in place whatever runs: the process is them
-_PROCESS = frozenset({"__main__", "__mp_main__"})
 
 
 @dataclass(kw_only=True)
@@ -48,7 +48,7 @@ class _Version:
             prefixes = (f"{self.folder}/", f"{Path(self.folder).resolve()}/")
             return {name: module for name, module in list(sys.modules.items()) if _file(module).startswith(prefixes)}
         # not what is compiled: most of it can be loaded into a process only once
-        own = (name for name in own_modules(self.environment) if name not in _PROCESS)
+        own = (name for name in own_modules(self.environment) if name not in MAIN)
         return {name: sys.modules[name] for name in own if not _file(sys.modules[name]).endswith((".so", ".pyd"))}
 
 
@@ -103,10 +103,12 @@ class Versions:
         tasks = self._known[code].environment.tasks
         if name not in tasks:
             known = ", ".join(sorted(tasks)) or "none"
+            module, _, function = name.rpartition(".")
             raise PoolError(
                 f"Environment {self._known[code].environment.name!r} of this replica declares no task {name!r:.200} "
                 f"(it has: {known}). Replicas import a script under the name it would have as a module, and, "
                 'without an `if __name__ == "__main__":`, only up to its first map; start them with the same code.'
+                f"{guarded.hint([module], function)}"
             )
         return tasks[name].function
 

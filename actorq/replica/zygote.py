@@ -23,10 +23,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actorq.code import guarded
 from actorq.errors import DeclarationError
 from actorq.isolation import handlers
 from actorq.isolation.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
+from actorq.log import run_tasks
 from actorq.replica import gpus, hugepages, processors
 from actorq.replica.importing import import_target
 from actorq.replica.slots import MAX_LANES, Slots
@@ -129,6 +131,7 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
+    run_tasks(prefix=spec.prefix)
     hugepages.take_note()
     keep_freed_memory()
     status = 1
@@ -153,14 +156,13 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> Served | None:
     """Imports the targets and reports. None when that failed."""
     try:
         prepare_process(spec)
-        from actorq.environment import ActorEnvironment
 
         declare(spec)
         threads = spec.threads or (spec.declared or {}).get("threads")
         limited = processors.limit(threads or processors.share(spec.replicas))
         for target in spec.targets:
             import_target(target)
-        environment = ActorEnvironment.declared(spec.environment or _named(spec))
+        environment = _served(spec)
         if spec.name is not None and spec.name != environment.name:
             raise DeclarationError(
                 f"The worker is to serve {spec.name!r}, and its target declares {environment.name!r}."
@@ -246,9 +248,24 @@ def _explain(error: BaseException, spec: ZygoteSpec) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, DeclarationError) and all(frame.filename == __file__ for frame in frames):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and error.name in {target.name for target in spec.targets}:
-        return f"No module named {error.name!r} in {Path.cwd()} or on the Python path."
+    for target in spec.targets:
+        if isinstance(error, ModuleNotFoundError) and f"{target.name}.".startswith(f"{error.name}."):
+            return f"No module named {error.name!r} in {Path.cwd()} or on the Python path."
+        if isinstance(error, FileNotFoundError) and target.path == error.filename:
+            return f"There is no file {target.path}."
     return traceback.format_exc()
+
+
+def _served(spec: ZygoteSpec) -> ActorEnvironment:
+    """The environment to serve, which the targets declare."""
+    from actorq.environment import ActorEnvironment
+
+    name = spec.environment or _named(spec)
+    try:
+        return ActorEnvironment.declared(name)
+    except DeclarationError as error:
+        hint = guarded.hint([target.name for target in spec.targets], name)
+        raise DeclarationError(f"{error}{hint}") from None
 
 
 def _named(spec: ZygoteSpec) -> str:
@@ -260,10 +277,10 @@ def _named(spec: ZygoteSpec) -> str:
     if spec.attribute is None:
         names = [e.name for e in Environment.all() if isinstance(e, ActorEnvironment)]
         if len(names) != 1:
-            raise DeclarationError(
-                f"{spec.targets[-1].name} declares {names or 'no environment'}: name one, by -e NAME or as "
-                "MODULE:VARIABLE."
-            )
+            last = spec.targets[-1].name
+            if not names:
+                raise DeclarationError(f"{last} declares no ActorEnvironment.{guarded.hint([last])}")
+            raise DeclarationError(f"{last} declares {names}: name one, by -e NAME or as MODULE:VARIABLE.")
         return names[0]
     module = sys.modules[spec.targets[-1].name]
     found = getattr(module, spec.attribute, None)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 import redis
 
 from actorq import BrokerError, DeclarationError
-from actorq.broker import keys, scripts
+from actorq.broker import embedded, keys, scripts
 from actorq.broker.commands import Argument
 from actorq.broker.embedded import EmbeddedServer, server_binary
 from actorq.broker.refusals import ServerFullError, explain
@@ -64,6 +65,33 @@ def test_an_embedded_server_is_known_to_live_until_it_is_killed() -> None:
         assert eventually(server.is_gone)
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("length", [120, 200])
+def test_an_embedded_server_starts_where_the_temporary_folder_has_a_long_path(
+    length: int, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "long"
+    folder = folder / ("x" * (length - len(str(folder)) - 1))
+    folder.mkdir(parents=True, exist_ok=True)
+    assert len(str(folder)) == length
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    server = EmbeddedServer()
+    try:
+        server.wait_ready()
+        assert server.answers()
+    finally:
+        server.stop()
+    assert not list(folder.iterdir())
+
+
+def test_an_embedded_server_without_a_short_folder_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(embedded, "_LONGEST_SOCKET", 3)
+    with pytest.raises(BrokerError, match="Set TMPDIR to a short path"):
+        EmbeddedServer()
 
 
 def test_an_embedded_server_that_was_stopped_is_gone_and_one_that_starts_is_not() -> None:
@@ -199,9 +227,15 @@ def test_what_is_no_address_is_refused() -> None:
 def test_a_missing_or_wrong_password_is_told(tmp_path: Path) -> None:
     port = free_port()
     with running(tmp_path, port, "--requirepass", "right"):
-        assert "refuses the login" in refusal(f"redis://127.0.0.1:{port}")
-        assert "refuses the login" in refusal(f"redis://:secret@127.0.0.1:{port}")
+        assert "refuses the login: it asks for a password" in refusal(f"redis://127.0.0.1:{port}")
+        wrong = "refuses the login: the password is wrong, or there is no such user"
+        assert wrong in refusal(f"redis://:secret@127.0.0.1:{port}")
+        assert wrong in refusal(f"redis://nobody:secret@127.0.0.1:{port}")
         check_server(Link(f"redis://:right@127.0.0.1:{port}", patience=0.0))
+
+
+def test_a_password_for_a_server_without_one_is_told(server: str) -> None:
+    assert "refuses the login: it has no password" in refusal(server.replace("unix://", "unix://:secret@"))
 
 
 def test_a_pod_waits_for_a_server_that_has_forgotten_its_login(server: str) -> None:

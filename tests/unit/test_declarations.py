@@ -41,11 +41,15 @@ def test_values_out_of_range_are_refused(option: str, value: Any) -> None:
         ActorEnvironment("x", **{option: value})
 
 
-def test_a_misspelt_option_is_refused() -> None:
-    with pytest.raises(TypeError, match="replicas"):
+def test_a_misspelt_option_is_refused_with_the_right_one() -> None:
+    with pytest.raises(TypeError, match=r"no option 'replicas'\. Did you mean 'replica_count'"):
         ActorEnvironment("x", replicas=3)  # type: ignore[call-arg]  # on purpose
-    with pytest.raises(TypeError, match="retry"):
+    with pytest.raises(TypeError, match=r"no option 'concurency'\. Did you mean 'concurrency'"):
+        TaskEnvironment("x", concurency=3)  # type: ignore[call-arg]  # on purpose
+    with pytest.raises(TypeError, match=r"no option 'retry'\. Did you mean 'retries'"):
         tasks.plain.task(retry=3)  # type: ignore[call-overload]  # on purpose
+    with pytest.raises(TypeError, match=r"no option 'xyz'\. It has: retries, "):
+        tasks.plain.task(xyz=3)  # type: ignore[call-overload]  # on purpose
     with pytest.raises(TypeError, match="chunksize"):
         tasks.double.map([1], chunksize=3)  # type: ignore[call-overload]  # on purpose
 

@@ -40,3 +40,17 @@ def test_only_what_the_tasks_code_imports_may_be_named(tmp_path: Path) -> None:
         """,
     )
     assert printed == "as it should be\n"
+
+
+def test_a_worker_whose_script_is_the_command_may_not_be_told_names_of_actorq(tmp_path: Path) -> None:
+    printed = run_script(
+        tmp_path,
+        """
+        import sys
+        from types import SimpleNamespace
+        sys.modules["__main__"].__spec__ = SimpleNamespace(name="actorq.cli.__main__")
+        from actorq.nameable import may_be_named
+        print(may_be_named("actorq.broker.keys"), may_be_named("actorq.errors"))
+        """,
+    )
+    assert printed == "False True\n"

@@ -164,7 +164,7 @@ class Logged:
     def __init__(self, log_format: str) -> None:
         self._buffer = io.StringIO()
         log.configure(log_format, "info")
-        handler = logging.getLogger().handlers[0]
+        handler = logging.getLogger("actorq").handlers[0]
         assert isinstance(handler, logging.StreamHandler)
         handler.setStream(self._buffer)
 
@@ -175,12 +175,19 @@ class Logged:
 
 @pytest.fixture(params=["json", "console"])
 def logged(request: pytest.FixtureRequest) -> Iterator[Logged]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     yield Logged(request.param)
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    forget_logging()
     structlog.reset_defaults()
+
+
+def forget_logging() -> None:
+    """As if this were no program of ours."""
+    log.run_tasks()
+    ours = logging.getLogger("actorq")
+    ours.handlers.clear()
+    ours.setLevel(logging.NOTSET)
+    ours.propagate = True
+    log._handler, log._runs_tasks = None, False
 
 
 def fail(password: str, data: dict[str, Any]) -> None:
@@ -192,7 +199,7 @@ def fail(password: str, data: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("whose", ["ours", "foreign"])
 def test_a_logged_exception_shows_no_variable_and_no_password(logged: Logged, whose: str) -> None:
-    logger: Any = log.logger() if whose == "ours" else logging.getLogger("library.of.somebody")
+    logger: Any = log.logger() if whose == "ours" else logging.getLogger("redis.of.somebody")
     try:
         fail("swordfish", {"input": "private"})
     except ValueError:
@@ -240,7 +247,7 @@ def test_json_logs_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     logged = Logged("json")
     log.logger().warning("event", value=b"\xff", when=object())
     assert json.loads(logged.text)["value"] == r"b'\xff'"
-    logging.getLogger().handlers[:] = []
+    forget_logging()
 
 
 @given(st.text(max_size=30))

@@ -208,6 +208,12 @@ def test_progress_says_what_is_done_and_left() -> None:
     assert _Line("task")._text(Counters(succeeded=50), 2.0) == "task: 50, 25/s, 2.0 s"
 
 
+def test_progress_shows_a_rate_below_one() -> None:
+    assert _Line("task")._text(Counters(succeeded=3), 10.0) == "task: 3, 0.3/s, 10.0 s"
+    assert _Line("task")._text(Counters(succeeded=1), 100.0) == "task: 1, 0.6/min, 100.0 s"
+    assert _Line("task")._text(Counters(), 10.0) == "task: 0, 0/s, 10.0 s"
+
+
 @pytest.mark.parametrize(
     ("descriptor", "named"),
     [

@@ -25,6 +25,9 @@ _OURS = "actorq"
 _ERRORS = "actorq.errors"
 _CALLABLES = (FunctionType, BuiltinFunctionType, type)
 
+#: file of `__main__` -> the name it would have if it were imported; None where it has none. To ask costs more than the
+#: rest of decoding an object
+_main_names: dict[str | None, str | None] = {}
 #: top-level packages that were found
 _known: set[str] = set()
 #: how many modules there were, and what had declared environments, when they were looked for
@@ -38,29 +41,39 @@ def loaded_object(module: str, qualname: str) -> Any:
     """
     if not (isinstance(module, str) and isinstance(qualname, str)) or len(module) + len(qualname) > _LONGEST_NAME:
         raise CodecError("The data holds an object of a class whose name is none.")
-    found: Any = sys.modules.get(module)
-    if found is None and _is_main(module):
-        found = sys.modules["__main__"]
-    if found is None:
+    modules = _modules(module)
+    if not modules:
         raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
     if not may_be_named(module):
         raise CodecError(
             f"The data holds a {module}.{qualname}, and the code of the tasks does not import {module}: "
             "import it in the module that declares them, or pass plain data."
         )
-    for part in qualname.split("."):
-        # not getattr: a module's __getattr__ may import, a descriptor may run code
-        found = getattr(found, "__dict__", {}).get(part)
-    if found is None:
-        raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
-    return found
+    for found in modules:
+        for part in qualname.split("."):
+            # not getattr: a module's __getattr__ may import, a descriptor may run code
+            found = getattr(found, "__dict__", {}).get(part)  # noqa: PLW2901 - down from the module
+        if found is not None:
+            return found
+    raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
+
+
+def _modules(name: str) -> list[Any]:
+    """The module of this name. The running script comes first where it was also imported by its name: whoever handles
+    what arrives has the classes of `__main__`, and not those of the copy.
+    """
+    found = [sys.modules["__main__"]] if _is_main(name) else []
+    return [*found, sys.modules[name]] if sys.modules.get(name) is not None else found
 
 
 def _is_main(module: str) -> bool:
-    try:
-        return main_module()[0] == module
-    except DeclarationError:
-        return False
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file not in _main_names:
+        try:
+            _main_names[file] = main_module()[0]
+        except DeclarationError:
+            _main_names[file] = None
+    return _main_names[file] == module
 
 
 def may_be_named(module: str) -> bool:

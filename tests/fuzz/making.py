@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Callable
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgpack
 import numpy as np
 
 from actorq import codec
-from tests.fuzz.work import Access, Colour, Model, OwnError, Point
+from tests.fuzz.work import Access, Box, Colour, Model, OwnError, Page, Pair, Point
 
 #: bytes of a case, at most: what takes time or memory in proportion shows with few
 MOST_BYTES = 1 << 15
@@ -46,7 +47,10 @@ class Maker:
             lambda: {self.number() for _ in range(count)},
             lambda: frozenset(self.number() for _ in range(count)),
             lambda: Point(self.value(depth - 1), self.value(depth - 1)),
+            lambda: Box(self.value(depth - 1)),
+            lambda: Pair(self.value(depth - 1), self.value(depth - 1)),
             lambda: Model.model_construct(name=self.text(), size=self.value(depth - 1)),
+            lambda: Page[int].model_construct(item=self.value(depth - 1)),
         ]
         return random.choice(inner)()
 
@@ -69,7 +73,12 @@ class Maker:
             lambda: random.choice((Colour.RED, Colour.BLUE, Access.READ, Access.READ | Access.WRITE)),
             lambda: np.zeros(random.randrange(20), dtype=random.choice(("i1", "<f8", ">u4", "M8[s]", "c16"))),
             lambda: np.zeros((2, 0, 3), dtype=[("a", "i4"), ("b", "S3")]),
-            lambda: np.float32(1.5),
+            lambda: np.zeros(2, dtype=np.dtype([("a", "i1"), ("b", "(2,)f8")], align=True)),
+            lambda: np.ma.masked_equal([1, 2, 3], random.randrange(4)),
+            lambda: random.choice((np.float32(1.5), np.str_("a"), np.bytes_(b"b\0"), np.datetime64("NaT"))),
+            lambda: pathlib.PureWindowsPath(self.text()),
+            lambda: random.choice((dt.timezone(dt.timedelta(hours=1), "x"), dt.time(1, tzinfo=ZoneInfo("UTC")))),
+            lambda: Access(random.randrange(4)),
         ]
         return random.choice(kinds)()
 
@@ -131,7 +140,7 @@ class Maker:
 
     def extension(self, depth: int) -> bytes:
         inside = self.node(depth - 1) if depth > 0 and self.random.random() < 0.6 else self.good()
-        return _extension(self.random.choice((*range(1, 21), 0, 127)), inside)
+        return _extension(self.random.choice((*range(1, 40), 0, 127)), inside)
 
     def deep(self) -> bytes:
         """Levels and levels, around something that may be wrong."""

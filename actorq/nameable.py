@@ -41,33 +41,34 @@ def loaded_object(module: str, qualname: str) -> Any:
     """
     if not (isinstance(module, str) and isinstance(qualname, str)) or len(module) + len(qualname) > _LONGEST_NAME:
         raise CodecError("The data holds an object of a class whose name is none.")
-    modules = _modules(module)
-    if not modules:
+    known = sys.modules.get(module)
+    main = sys.modules["__main__"] if _is_main(module) else None
+    if known is None and main is None:
         raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
     if not may_be_named(module):
         raise CodecError(
             f"The data holds a {module}.{qualname}, and the code of the tasks does not import {module}: "
             "import it in the module that declares them, or pass plain data."
         )
-    for found in modules:
-        for part in qualname.split("."):
-            # not getattr: a module's __getattr__ may import, a descriptor may run code
-            found = getattr(found, "__dict__", {}).get(part)  # noqa: PLW2901 - down from the module
-        if found is not None:
-            return found
-    raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
+    # the running script comes before a copy of it that was imported by its name: whoever handles what arrives has the
+    # classes of `__main__`
+    found = _inside(main, qualname) if main is not None else None
+    if found is None:
+        found = _inside(known, qualname)
+    if found is None:
+        raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
+    return found
 
 
-def _modules(name: str) -> list[Any]:
-    """The module of this name. The running script comes first where it was also imported by its name: whoever handles
-    what arrives has the classes of `__main__`, and not those of the copy.
-    """
-    found = [sys.modules["__main__"]] if _is_main(name) else []
-    return [*found, sys.modules[name]] if sys.modules.get(name) is not None else found
+def _inside(found: Any, qualname: str) -> Any:
+    for part in qualname.split("."):
+        # not getattr: a module's __getattr__ may import, a descriptor may run code
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
 
 
 def _is_main(module: str) -> bool:
-    file = getattr(sys.modules["__main__"], "__file__", None)
+    file = vars(sys.modules["__main__"]).get("__file__")
     if file not in _main_names:
         try:
             _main_names[file] = main_module()[0]

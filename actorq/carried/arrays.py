@@ -84,12 +84,21 @@ def plain_dtype(dtype: Any) -> Any:
         if record and dtype.type is not _numpy().record:
             raise CodecError(f"Elements of {dtype.type!r} are not carried: pass array.view(numpy.ndarray).")
         named = [list(dtype.names), formats, [field[1] for field in fields], titles]
-        return ["struct", *named, dtype.itemsize, bool(dtype.isalignedstruct), record]
+        plain = ["struct", *named, dtype.itemsize, bool(dtype.isalignedstruct), record]
+        return plain if not dtype.isalignedstruct or _made_again(plain, dtype) else [*plain[:-2], False, record]
     if dtype.type.__module__ == "ml_dtypes":
         return ["ml_dtypes", dtype.name]
     if not (_ELEMENT.fullmatch(dtype.str) and _numpy().dtype(dtype.str) == dtype):
         raise CodecError(f"numpy's {dtype!r:.{_SHOWN}} is not carried: convert the array with astype().")
     return dtype.str
+
+
+def _made_again(plain: Any, dtype: Any) -> bool:
+    """Whether the same type comes of it: of some numpy says that they are aligned, and refuses to align them."""
+    try:
+        return bool(dtype_of(plain) == dtype)
+    except ValueError:
+        return False
 
 
 def dtype_of(plain: Any, depth: int = 0) -> Any:

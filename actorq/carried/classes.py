@@ -11,13 +11,12 @@ import dataclasses
 import enum
 import functools
 import sys
-import weakref
 from collections.abc import Iterator
 from types import FunctionType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from actorq import extensions as ext
-from actorq.carried.standard import Encoded
+from actorq.carried.standard import ByClass, Encoded
 from actorq.errors import CodecError
 from actorq.nameable import loaded_object
 from actorq.names import public_module
@@ -42,13 +41,14 @@ class Shape(NamedTuple):
     module: str
     name: str
     fields: tuple[str, ...]
+    field_set: frozenset[str]
     #: attributes that have a place of their own in the object
     slots: dict[str, Any]
     #: those of `functools.cached_property`
     cached: frozenset[str]
 
 
-_shapes: weakref.WeakKeyDictionary[type, Shape] = weakref.WeakKeyDictionary()
+_shapes: ByClass[Shape] = ByClass()
 
 
 def class_name(kind: type) -> tuple[str, str]:
@@ -90,6 +90,9 @@ def state_of(value: Any, slots: dict[str, Any]) -> dict[Any, Any]:
 
 def set_state(instance: Any, slots: dict[str, Any], state: dict[Any, Any]) -> None:
     """The inverse. Calls nothing that the class defines."""
+    if not slots:
+        instance.__dict__.update(state)
+        return
     for name, content in state.items():
         if name in slots:
             slots[name].__set__(instance, content)
@@ -99,6 +102,8 @@ def set_state(instance: Any, slots: dict[str, Any], state: dict[Any, Any]) -> No
 
 def check_others(kind: type, state: dict[Any, Any]) -> None:
     """Raises `CodecError` for attributes beside the fields that would take the place of what the class defines."""
+    if not isinstance(state, dict):
+        raise CodecError(f"The data of a {kind.__qualname__} has attributes without names.")
     for name in state:
         if not isinstance(name, str) or (name.startswith("__") and name.endswith("__")):
             raise CodecError(f"{kind.__qualname__} has an attribute {name!r:.{_SHOWN}}, which is the language's.")
@@ -116,14 +121,16 @@ def fields_of(kind: type) -> tuple[str, ...] | None:
 
 def shape_of(kind: type) -> Shape:
     """Raises `CodecError` for a class whose objects cannot be carried."""
-    shape = _shapes.get(kind)
+    shape = _shapes.of(kind)
     if shape is None:
         check_plain(kind)
         fields = fields_of(kind)
-        assert fields is not None
+        if fields is None:
+            raise CodecError(f"{kind.__module__}.{kind.__qualname__} is neither a dataclass nor an attrs class.")
         cached = {k for b in kind.__mro__ for k, v in vars(b).items() if isinstance(v, functools.cached_property)}
-        shape = Shape(*class_name(kind), fields, slots_of(kind), frozenset(cached))
-        _shapes[kind] = shape
+        shape = _shapes.keep(
+            kind, Shape(*class_name(kind), fields, frozenset(fields), slots_of(kind), frozenset(cached))
+        )
     return shape
 
 
@@ -159,20 +166,26 @@ def _others(kind: type, shape: Shape, state: dict[Any, Any]) -> dict[Any, Any]:
 
 def decode_fields(value: Any) -> Any:
     module, name, fields, *rest = value
-    of_class, others = rest if rest[1:] else (rest[0] if rest else [], {})
     kind = loaded_object(module, name)
-    if not (isinstance(kind, type) and fields_of(kind) is not None):
+    if not isinstance(kind, type):
         raise CodecError(f"{module}.{name} is neither a dataclass nor an attrs class.")
     shape = shape_of(kind)
-    if {*fields, *of_class} != set(shape.fields) or len(fields) + len(of_class) != len(shape.fields):
-        raise CodecError(f"{module}.{name} has other fields here: both sides need the same code.")
+    of_class = rest[0] if rest else ()
+    if of_class or fields.keys() != shape.field_set:
+        known = {*fields, *of_class} == shape.field_set and len(fields) + len(of_class) == len(shape.fields)
+        if not known or not all(_is_of_class(kind, each) for each in of_class):
+            raise CodecError(f"{module}.{name} has other fields here: both sides need the same code.")
     instance: Any = object.__new__(kind)
-    if not all(any(each in vars(base) for base in kind.__mro__) for each in of_class):
-        raise CodecError(f"{module}.{name} has no default of a field here: both sides need the same code.")
     set_state(instance, shape.slots, fields)
-    check_others(kind, others)
-    set_state(instance, shape.slots, others)
+    for others in rest[1:]:
+        check_others(kind, others)
+        set_state(instance, shape.slots, others)
     return instance
+
+
+def _is_of_class(kind: type, name: str) -> bool:
+    """Whether the class has an attribute of this name, which is not read: a descriptor may run code."""
+    return any(name in vars(base) for base in kind.__mro__)
 
 
 # -- enums ------------------------------------------------------------------------------------------------------------

@@ -10,21 +10,20 @@ from __future__ import annotations
 import enum
 import importlib
 import sys
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 from actorq import extensions as ext
 from actorq.carried import classes, models, standard
 from actorq.carried.hints import refusal
-from actorq.carried.standard import Decoder, Encoder
+from actorq.carried.standard import ByClass, Decoder, Encoder
 from actorq.errors import CodecError
 
 #: by exact type
 encoders: dict[type, Encoder] = dict(standard.ENCODERS)
 decoders: dict[int, Decoder] = {**standard.DECODERS, **classes.DECODERS, **models.DECODERS}
 #: what was found for other classes. They go with the code that made them
-_found: weakref.WeakKeyDictionary[type, Encoder] = weakref.WeakKeyDictionary()
+_found: ByClass[Encoder] = ByClass()
 
 #: what carries the types of a library, by its top-level name, and the codes of the extensions
 _LIBRARIES = {"numpy": "arrays", "ml_dtypes": "arrays"}
@@ -33,10 +32,7 @@ _CODES = dict.fromkeys((ext.NDARRAY, ext.NPSCALAR, ext.MASKED), "arrays")
 
 def encoder_of(kind: type) -> Encoder:
     """What encodes values of exactly this type. Raises `CodecError` where they cannot be carried."""
-    found = encoders.get(kind) or _found.get(kind)
-    if found is None:
-        found = _found[kind] = _search(kind)
-    return found
+    return encoders.get(kind) or _found.of(kind) or _found.keep(kind, _search(kind))
 
 
 def _search(kind: type) -> Encoder:

@@ -14,14 +14,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from actorq import extensions as ext
-from actorq.carried import classes, models, standard
+from actorq.carried import classes, exceptions, models, standard
 from actorq.carried.hints import refusal
 from actorq.carried.standard import ByClass, Decoder, Encoder
 from actorq.errors import CodecError
 
 #: by exact type
-encoders: dict[type, Encoder] = dict(standard.ENCODERS)
-decoders: dict[int, Decoder] = {**standard.DECODERS, **classes.DECODERS, **models.DECODERS}
+encoders: dict[type, Encoder] = {**standard.ENCODERS, **exceptions.ENCODERS}
+decoders: dict[int, Decoder] = {
+    **standard.DECODERS,
+    **classes.DECODERS,
+    **models.DECODERS,
+    **exceptions.DECODERS,
+}
 #: what was found for other classes. They go with the code that made them
 _found: ByClass[Encoder] = ByClass()
 
@@ -38,6 +43,8 @@ def encoder_of(kind: type) -> Encoder:
 def _search(kind: type) -> Encoder:
     if issubclass(kind, enum.Enum):
         return classes.encode_enum
+    if issubclass(kind, BaseException):
+        return exceptions.encode
     if classes.fields_of(kind) is not None:
         return classes.encode_fields
     if classes.is_named_tuple(kind):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import pathlib
+import threading
 import uuid
 from collections.abc import Callable
 from random import Random
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 import msgpack
 import numpy as np
 
-from actorq import codec
+from actorq import Unsent, codec
 from tests.fuzz.work import Access, Box, Colour, Model, OwnError, Page, Pair, Point
 
 #: bytes of a case, at most: what takes time or memory in proportion shows with few
@@ -79,6 +80,9 @@ class Maker:
             lambda: pathlib.PureWindowsPath(self.text()),
             lambda: random.choice((dt.timezone(dt.timedelta(hours=1), "x"), dt.time(1, tzinfo=ZoneInfo("UTC")))),
             lambda: Access(random.randrange(4)),
+            lambda: random.choice((ValueError("a"), OSError(2, "no", "f"), ExceptionGroup("g", [KeyError(1)]))),
+            lambda: Unsent.of(threading.Lock()),
+            lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]
         return random.choice(kinds)()
 
@@ -196,15 +200,22 @@ class Maker:
         """What a frame tells of an exception."""
         random = self.random
         error = random.choice(
-            (ValueError(self.value(2)), OwnError(1, hint="h"), OSError(2, "no", "f"), KeyError("k"), StopIteration(1))
+            (
+                ValueError(self.value(2)),
+                OwnError(1, hint="h"),
+                OSError(2, "no", "f"),
+                KeyError("k"),
+                StopIteration(1),
+            )
         )
         told: dict[Any, Any] = {
             "kind": random.choice(("error", "error", "error", "timeout", "lost", "cancelled", "damaged", "x")),
             "module": type(error).__module__,
             "type": type(error).__qualname__,
             "message": self.text(),
-            "args": codec.pack(list(error.args)),
+            "args": codec.pack([*error.args, *random.choice(([], [], [ValueError(self.text())]))]),
             "state": codec.pack(vars(error)),
+            "more": codec.pack({"notes": [self.text()], "built_in": {"errno": self.value(1)}, "raised": True}),
             "traceback": self.text(),
             "final": random.random() < 0.5,
         }
@@ -221,6 +232,7 @@ class Maker:
                     self.packed(),
                     self.text(),
                     codec.pack({"__notes__": 5}),
+                    codec.pack({"group": ["g", [ValueError("a")]], "unicode": ["utf-8", b"a", -1, 5, self.text()]}),
                 )
             )
         return told

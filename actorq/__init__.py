@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from actorq import engine as _engine
 from actorq.cache import actor_cache
 from actorq.carried.exceptions import Unsent
+from actorq.carried.registered import register
 from actorq.environment import ActorEnvironment, TaskEnvironment
 from actorq.errors import (
     ActorqError,
@@ -82,4 +83,5 @@ __all__ = [
     "Unsent",
     "actor_cache",
     "map",
+    "register",
 ]

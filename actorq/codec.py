@@ -19,12 +19,13 @@ from typing import Any
 
 import msgpack
 
+from actorq.carried.arrays import writable_arrays
 from actorq.carried.registry import encoder_of, encoders, parts
 from actorq.decoding import unpack
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.nesting import COUNTED, FEW_EXTENSIONS, MOST_EXTENSIONS, TOO_DEEP, check_bytes, check_levels
 
-__all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list"]
+__all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list", "writable_arrays"]
 
 #: a packed list may be a range, which is no larger for having many elements: more than twice as many as a lease has
 #: are none of ours

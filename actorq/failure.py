@@ -48,6 +48,11 @@ _REQUEUE = (
     "another failure comes back here."
 )
 
+_READ_ONLY = (
+    "Arrays arrive read-only, without a copy. Write to a copy, x.copy(), or declare the task with "
+    "@env.task(writable=True): its arrays are copies."
+)
+
 ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
 #: why a process was ended: what an input did beyond its timeout, that only the end of the process could stop
 STUCK, BLOCKED = TIMEOUT, "blocked"
@@ -89,6 +94,8 @@ class _Telling:
             args, state, more = list(error.args), {}, {}
         args = [self._part(each, depth) for each in args]
         state = {name: self._part(each, depth) for name, each in state.items() if _is_plain_name(name)}
+        if _is_read_only(error):
+            more["notes"] = [*more.get("notes", ()), _READ_ONLY]
         told = {name: self._more(name, part, depth) for name, part in more.items()}
         return args, state, {**{name: part for name, part in told.items() if part is not None}, "raised": True}
 
@@ -145,6 +152,11 @@ def _names(error: BaseException) -> tuple[str, str]:
         return public_module(kind.__module__), kind.__qualname__
     except DeclarationError:  # an interactive session
         return kind.__module__, kind.__qualname__
+
+
+def _is_read_only(error: BaseException) -> bool:
+    """Whether it is what numpy says to who writes to an array that arrived."""
+    return type(error) is ValueError and "numpy" in sys.modules and "read-only" in message_of(error)
 
 
 def _is_plain_name(name: Any) -> bool:

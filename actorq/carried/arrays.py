@@ -11,7 +11,8 @@ import contextlib
 import re
 import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from actorq import extensions as ext
@@ -35,6 +36,10 @@ class _OfThread(threading.local):
 
 
 _of_thread = _OfThread()
+
+
+#: functions of the tasks that write to arrays of their inputs
+WRITING: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from actorq import extensions as ext
-from actorq.carried import classes, exceptions, models, standard
+from actorq.carried import classes, exceptions, models, registered, standard
 from actorq.carried.hints import refusal
 from actorq.carried.standard import ByClass, Decoder, Encoder
 from actorq.errors import CodecError
@@ -26,6 +26,7 @@ decoders: dict[int, Decoder] = {
     **classes.DECODERS,
     **models.DECODERS,
     **exceptions.DECODERS,
+    **registered.DECODERS,
 }
 #: what was found for other classes. They go with the code that made them
 _found: ByClass[Encoder] = ByClass()
@@ -37,7 +38,11 @@ _CODES = dict.fromkeys((ext.NDARRAY, ext.NPSCALAR, ext.MASKED), "arrays")
 
 def encoder_of(kind: type) -> Encoder:
     """What encodes values of exactly this type. Raises `CodecError` where they cannot be carried."""
-    return encoders.get(kind) or _found.of(kind) or _found.keep(kind, _search(kind))
+    if (found := encoders.get(kind)) is not None:
+        return found
+    if registered.is_registered(kind):
+        return registered.encode_registered
+    return _found.of(kind) or _found.keep(kind, _search(kind))
 
 
 def _search(kind: type) -> Encoder:

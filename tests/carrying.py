@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
 import datetime as dt
 import decimal
 import enum
 import functools
+import ipaddress
 import pathlib
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -218,6 +221,18 @@ scalars: st.SearchStrategy[Any] = (
     | st.sampled_from([np.float32(1.5), np.float64("nan"), np.bool_(1), np.datetime64("NaT"), np.timedelta64(3, "h")])
     | st.sampled_from(MODELS)
     | arrays
+    | st.fractions()
+    | st.ip_addresses()
+    | st.sampled_from(
+        [
+            ZoneInfo("Asia/Tokyo"),
+            re.compile("a(b)*", re.IGNORECASE),
+            re.compile(b"a.", re.DOTALL | re.VERBOSE),
+            ipaddress.ip_network("10.0.0.0/8"),
+            ipaddress.ip_interface("fe80::1%eth0/64"),
+        ]
+    )
+    | st.builds(array.array, st.sampled_from("bhilqfd"), st.lists(st.integers(-100, 100)))
     | arrays.filter(lambda a: a.dtype.names is not None and a.size).map(lambda a: a.reshape(-1)[0])
 )
 hashables = st.integers() | st.text() | st.binary() | st.builds(Point, st.integers()) | st.text().map(Key)
@@ -243,6 +258,12 @@ values = st.recursive(
         | st.lists(inner).map(tuple)
         | st.frozensets(hashables)
         | st.sets(hashables)
+        | st.lists(inner).map(collections.deque)
+        | st.lists(st.integers(), max_size=3).map(lambda each: collections.deque(each, 3))
+        | st.dictionaries(hashables, inner).map(collections.OrderedDict)
+        | st.dictionaries(hashables, inner).map(lambda each: collections.defaultdict(list, each))
+        | st.dictionaries(hashables, inner).map(lambda each: collections.defaultdict(None, each))
+        | st.dictionaries(hashables, st.integers()).map(collections.Counter)
         | st.builds(Point, inner, inner)
         | st.builds(Box, st.integers(), inner)
         | st.builds(noted, st.builds(Box, st.integers(), inner), inner)

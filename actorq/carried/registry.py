@@ -7,6 +7,7 @@ for a type or for bytes.
 
 from __future__ import annotations
 
+import collections
 import enum
 import importlib
 import sys
@@ -32,8 +33,17 @@ decoders: dict[int, Decoder] = {
 _found: ByClass[Encoder] = ByClass()
 
 #: what carries the types of a library, by its top-level name, and the codes of the extensions
-_LIBRARIES = {"numpy": "arrays", "ml_dtypes": "arrays"}
-_CODES = dict.fromkeys((ext.NDARRAY, ext.NPSCALAR, ext.MASKED), "arrays")
+_LIBRARIES = {
+    "numpy": "arrays",
+    "ml_dtypes": "arrays",
+    **dict.fromkeys(("array", "fractions", "ipaddress", "zoneinfo", "re", "collections"), "library"),
+}
+_CODES = {
+    **dict.fromkeys((ext.NDARRAY, ext.NPSCALAR, ext.MASKED), "arrays"),
+    **dict.fromkeys((ext.ARRAY, ext.FRACTION, ext.ADDRESS, ext.PATTERN, ext.COLLECTION), "library"),
+}
+#: those whose values hold no others, or hold them as bytes
+_OF_BYTES = frozenset({"arrays"})
 
 
 def encoder_of(kind: type) -> Encoder:
@@ -81,7 +91,7 @@ def content(value: Any) -> Any:
     if kind in standard.LEAVES or issubclass(kind, enum.Enum):
         return None
     encoder = encoder_of(kind)
-    if encoder.__module__.rpartition(".")[2] in _CODES.values():
+    if encoder.__module__.rpartition(".")[2] in _OF_BYTES:
         return None
     return encoder(value)[1]
 
@@ -89,9 +99,9 @@ def content(value: Any) -> Any:
 def parts(value: Any) -> Iterator[tuple[str, Any]]:
     """What lies in `value` and the steps to it, for a message."""
     kind = type(value)
-    if kind is dict:
+    if issubclass(kind, dict):
         yield from ((f"[{key!r:.40}]", part) for key, part in value.items())
-    elif kind in (list, tuple):
+    elif kind in (list, tuple, collections.deque):
         yield from ((f"[{position}]", part) for position, part in enumerate(value))
     elif kind in (set, frozenset):
         yield from ((f"[{part!r:.40}]", part) for part in value)

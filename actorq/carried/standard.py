@@ -90,6 +90,8 @@ def plain_zone(zone: dt.tzinfo) -> Any:
     key = getattr(zone, "key", None)
     if (loaded := sys.modules.get("zoneinfo")) is not None and kind is loaded.ZoneInfo and key:
         return key
+    if f"{kind.__module__}.{kind.__qualname__}" == "dateutil.tz.tz.tzutc":
+        return {"dateutil": "UTC"}
     raise CodecError(
         f"The time zone {zone!r:.100} is a {kind.__module__}.{kind.__qualname__}, which is not carried: use "
         "zoneinfo.ZoneInfo, or datetime.timezone for an offset: value.replace(tzinfo=zoneinfo.ZoneInfo(...))."
@@ -100,6 +102,11 @@ def from_plain_zone(plain: Any) -> dt.tzinfo:
     if isinstance(plain, list):
         days, seconds, microseconds, *name = plain
         return dt.timezone(dt.timedelta(days, seconds, microseconds), *name)
+    if plain == {"dateutil": "UTC"}:
+        if (dateutil := sys.modules.get("dateutil.tz")) is None:
+            raise CodecError("The data holds a time zone of dateutil.tz, which is not imported here: import it.")
+        utc: dt.tzinfo = dateutil.UTC
+        return utc
     if not (isinstance(plain, str) and _ZONE.fullmatch(plain)):
         raise CodecError("The data holds a time zone whose name is none.")
     from zoneinfo import ZoneInfo  # a fixed name, not one from the data; 5 ms that most programs need not spend

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import array
 import datetime as dt
 import decimal
 import pathlib
+import re
 import threading
 import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from fractions import Fraction
+from ipaddress import ip_address
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -81,6 +86,8 @@ class Maker:
             lambda: random.choice((dt.timezone(dt.timedelta(hours=1), "x"), dt.time(1, tzinfo=ZoneInfo("UTC")))),
             lambda: Access(random.randrange(4)),
             lambda: random.choice((ValueError("a"), OSError(2, "no", "f"), ExceptionGroup("g", [KeyError(1)]))),
+            lambda: random.choice((array.array("d", [1.5]), Fraction(1, 3), ip_address("::1"), re.compile("a(b)*"))),
+            lambda: random.choice((OrderedDict(a=1), Counter("ab"), deque([1], 3), defaultdict(list))),
             lambda: Unsent.of(threading.Lock()),
             lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from actorq import engine as _engine
 from actorq.cache import actor_cache
+from actorq.carried.exceptions import Unsent
+from actorq.carried.registered import register
 from actorq.environment import ActorEnvironment, TaskEnvironment
 from actorq.errors import (
     ActorqError,
@@ -78,6 +80,8 @@ __all__ = [
     "TaskEnvironment",
     "TaskError",
     "TaskTimeoutError",
+    "Unsent",
     "actor_cache",
     "map",
+    "register",
 ]

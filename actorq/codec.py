@@ -1,35 +1,31 @@
 """Values as msgpack: what crosses between processes, and nothing that can run.
 
-msgpack carries None, bool, int, float, str, bytes (a bytearray arrives as bytes), list and dict. Extension types add
-what Python users pass without thinking. Classes of the user's own (Enum, dataclass, pydantic) travel as a name and
-fields; a receiver looks the name up among the modules it has already imported and builds the object without calling
-`__init__`, so bytes from Redis can neither import a module nor run code. Anything else is a `CodecError` that says
-where it was found.
+What arrives has the type and the content of what left, or is refused where it leaves, with a `CodecError` that says
+where in the value it is and what to do. The one exception: msgpack itself takes a bytearray and a memoryview, and makes
+bytes of them.
+
+msgpack carries None, bool, int, float, str, bytes, list and dict, and those exactly. Extension types add what Python
+users pass without thinking, see `carried/`. Objects of the user's own classes travel as a name and their state; a
+receiver looks the name up among the modules it has already imported and builds the object without calling anything the
+class defines, so bytes from Redis can neither import a module nor run code.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime as dt
-import decimal
-import enum
-import pathlib
-import sys
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
 
-from actorq import extensions as ext
+from actorq.carried.arrays import writable_arrays
+from actorq.carried.registry import encoder_of, encoders, parts
 from actorq.decoding import unpack
 from actorq.errors import CodecError, PayloadTooLargeError
-from actorq.names import public_module
 from actorq.nesting import COUNTED, FEW_EXTENSIONS, MOST_EXTENSIONS, TOO_DEEP, check_bytes, check_levels
 
-__all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list"]
+__all__ = ["pack", "pack_list", "split_list", "unpack", "unpack_list", "writable_arrays"]
 
 #: a packed list may be a range, which is no larger for having many elements: more than twice as many as a lease has
 #: are none of ours
@@ -120,22 +116,12 @@ def where(value: Any) -> str:
 
 def _bad_part(value: Any) -> tuple[str, Any] | None:
     """The first part of `value` that cannot be carried, and the step to it."""
-    for step, part in _parts(value):
+    for step, part in parts(value):
         try:
             pack(part)
         except CodecError:
             return step, part
     return None
-
-
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        yield from ((f"[{key!r:.40}]", part) for key, part in value.items())
-    elif isinstance(value, (list, tuple)):
-        yield from ((f"[{position}]", part) for position, part in enumerate(value))
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield f".{field.name}", getattr(value, field.name, None)
 
 
 def unpack_list(data: bytes | bytearray | memoryview) -> list[Any]:
@@ -287,66 +273,8 @@ def _count(packing: _Packing, value: Any) -> None:
         check_levels(whole)
 
 
-def _encode_datetime(value: dt.datetime) -> msgpack.ExtType:
-    key = getattr(value.tzinfo, "key", None)  # zoneinfo: the rule travels, not today's offset
-    if key:
-        return _ext(ext.ZONED, [value.replace(tzinfo=None).isoformat(), key, value.fold])
-    return _ext(ext.DATETIME, [value.isoformat(), value.fold])
-
-
-_ENCODERS: dict[type, Callable[[Any], msgpack.ExtType]] = {
-    tuple: lambda v: _ext(ext.TUPLE, list(v)),
-    set: lambda v: _ext(ext.SET, list(v)),
-    frozenset: lambda v: _ext(ext.FROZENSET, list(v)),
-    dt.datetime: _encode_datetime,
-    dt.date: lambda v: _ext(ext.DATE, v.isoformat()),
-    dt.time: lambda v: _ext(ext.TIME, [v.isoformat(), v.fold]),
-    dt.timedelta: lambda v: _ext(ext.TIMEDELTA, [v.days, v.seconds, v.microseconds]),
-    decimal.Decimal: lambda v: _ext(ext.DECIMAL, str(v)),
-    uuid.UUID: lambda v: msgpack.ExtType(ext.UUID, v.bytes),
-    complex: lambda v: _ext(ext.COMPLEX, [v.real, v.imag]),
-    range: lambda v: _ext(ext.RANGE, [v.start, v.stop, v.step]),
-    int: lambda v: msgpack.ExtType(ext.BIGINT, v.to_bytes(v.bit_length() // 8 + 1, "big", signed=True)),
-}
-
-
 def _encode(value: Any) -> msgpack.ExtType:
     """Called by msgpack for what it does not know: exact types first, then classes of the user's own."""
     kind = type(value)
-    encoder = _ENCODERS.get(kind)
-    if encoder is not None:
-        return encoder(value)
-    if isinstance(value, enum.Enum):
-        return _ext(ext.ENUM, [*_class_name(kind), value.name])
-    if dataclasses.is_dataclass(kind):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return _ext(ext.DATACLASS, [*_class_name(kind), fields])
-    if isinstance(value, pathlib.PurePath):
-        return _ext(ext.PATH, str(value))
-    if (numpy := sys.modules.get("numpy")) is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
-        return _encode_numpy(numpy, value)
-    if (pydantic := sys.modules.get("pydantic")) is not None and isinstance(value, pydantic.BaseModel):
-        return _ext(ext.PYDANTIC, [*_class_name(kind), dict(value.__dict__)])
-    raise CodecError(
-        f"{kind.__module__}.{kind.__qualname__} is not a type actorq can carry. Pass plain data (numbers, text, bytes, "
-        "lists, dicts, dates, dataclasses, enums, numpy arrays) or the path of a file."
-    )
-
-
-def _class_name(kind: type) -> tuple[str, str]:
-    if "<locals>" in kind.__qualname__:
-        raise CodecError(f"{kind.__qualname__} is defined inside a function: move the class to the top of its module.")
-    return public_module(kind.__module__), kind.__qualname__
-
-
-def _encode_numpy(numpy: Any, value: Any) -> msgpack.ExtType:
-    if value.dtype.hasobject:
-        raise CodecError("A numpy array of dtype object holds arbitrary Python objects: convert it to a list.")
-    descr = value.dtype.str if value.dtype.names is None else [list(map(_plain, d)) for d in value.dtype.descr]
-    if isinstance(value, numpy.generic):
-        return _ext(ext.NPSCALAR, [descr, value.tobytes()])
-    return _ext(ext.NDARRAY, [descr, list(value.shape), value.tobytes()])
-
-
-def _plain(part: Any) -> Any:
-    return list(part) if isinstance(part, tuple) else part
+    encoded = (encoders.get(kind) or encoder_of(kind))(value)
+    return encoded if type(encoded) is msgpack.ExtType else _ext(*encoded)

@@ -11,23 +11,16 @@ taken as it comes where the data has no extensions, and else its keys are looked
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import decimal
-import enum
-import pathlib
-import re
-import sys
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
 
 from actorq import extensions as ext
+from actorq.carried.registry import decoder_of, decoders
 from actorq.errors import CodecError
-from actorq.nameable import loaded_object
 from actorq.nesting import (
     COUNTED,
     FEW_EXTENSIONS,
@@ -44,8 +37,6 @@ _LONGEST_CHAIN = 128
 _TOO_DEEP = f"The data is {TOO_DEEP}."
 #: characters of a message, which may quote the data
 _SHOWN = 300
-#: what numpy calls the types of elements; it reads more than that out of a string
-_ELEMENT = re.compile(r"[<>|=][a-zA-Z]\d{0,10}(\[\w{1,20}\])?")
 
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
@@ -112,9 +103,11 @@ class _Decoder:
 
     def __call__(self, code: int, data: bytes) -> Any:
         self.used = True
-        decoder = _DECODERS.get(code)
+        decoder = decoders.get(code)
         if decoder is None:
-            return _whole(code, data)
+            if code in _BYTES:
+                return _whole(code, data)
+            decoder = decoder_of(code)
         if self.depth >= MOST_EXTENSIONS:
             raise CodecError(_TOO_DEEP)
         inner = _Decoder(self.depth + 1)
@@ -141,9 +134,11 @@ class _LookingDecoder(_Decoder):
 
     def __call__(self, code: int, data: bytes) -> Any:
         self.used = True
-        decoder = _DECODERS.get(code)
+        decoder = decoders.get(code)
         if decoder is None:
-            return _whole(code, data)
+            if code in _BYTES:
+                return _whole(code, data)
+            decoder = decoder_of(code)
         if self.depth >= MOST_EXTENSIONS:
             raise CodecError(_TOO_DEEP)
         inner = _LookingDecoder(self.depth + 1)
@@ -187,12 +182,10 @@ def _unpack_deep(data: bytes | bytearray | memoryview, depth: int, **options: An
 
 def _whole(code: int, data: bytes) -> Any:
     """What is no message of its own in an extension."""
-    if code == ext.UUID:
-        return uuid.UUID(bytes=data)
-    if code == ext.BIGINT:
-        return int.from_bytes(data, "big", signed=True)
-    raise CodecError(f"The data has extension type {code}, unknown to this version of actorq: upgrade it.")
+    return uuid.UUID(bytes=data) if code == ext.UUID else int.from_bytes(data, "big", signed=True)
 
+
+_BYTES = frozenset({ext.UUID, ext.BIGINT})
 
 #: every decoding begins with it. It is shared: that it was used says nothing
 _OUTERMOST = _Decoder(0)
@@ -208,110 +201,4 @@ def _check_hashes(keys: Sequence[Any]) -> None:
         raise CodecError(f"The data has a set or dict of {len(keys)} keys of which too many have the same hash.")
 
 
-def _decode_enum(value: Any) -> Any:
-    module, name, member = value
-    kind = loaded_object(module, name)
-    if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
-        raise CodecError(f"{module}.{name} is not an Enum.")
-    if member in kind.__members__:
-        return kind.__members__[member]
-    if issubclass(kind, enum.Flag) and isinstance(member, str):  # A|B has the name "A|B"
-        parts = [kind.__members__[part] for part in member.split("|", len(kind.__members__))]
-        combined = parts[0]
-        for part in parts[1:]:
-            combined |= part
-        return combined
-    raise CodecError(f"{module}.{name} has no member {member!r:.{_SHOWN}}: both sides need the same code.")
-
-
-def _decode_dataclass(value: Any) -> Any:
-    module, name, fields = value
-    kind = loaded_object(module, name)
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise CodecError(f"{module}.{name} is not a dataclass.")
-    known = {f.name for f in dataclasses.fields(kind)}
-    if set(fields) != known:
-        raise CodecError(f"{module}.{name} has other fields here: both sides need the same code.")
-    instance = object.__new__(kind)
-    for field, content in fields.items():
-        object.__setattr__(instance, field, content)  # frozen ones too
-    return instance
-
-
-def _decode_pydantic(value: Any) -> Any:
-    module, name, fields = value
-    kind = loaded_object(module, name)
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is None or not (isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)):
-        raise CodecError(f"{module}.{name} is not a pydantic model.")
-    model: Any = kind
-    return model.model_construct(**fields)
-
-
-def _numpy() -> Any:
-    try:
-        import numpy as np  # a fixed name, not one from the data
-    except ImportError:
-        raise CodecError("The data holds a numpy array and numpy is not installed here.") from None
-    return np
-
-
-def _dtype(descr: Any) -> Any:
-    numpy = _numpy()
-    dtype = numpy.dtype(_element(descr) if isinstance(descr, str) else [_named(field) for field in descr])
-    if dtype.hasobject:
-        raise CodecError("The data holds a numpy array of dtype object.")
-    return dtype
-
-
-def _named(field: Iterable[Any]) -> tuple[Any, ...]:
-    """A field of a structured array: name or title and name, type, and perhaps a shape."""
-    name, kind, *shape = field
-    named = tuple(name) if isinstance(name, list) else name
-    kind = _element(kind) if isinstance(kind, str) else [_named(inner) for inner in kind]
-    return (named, kind, *(tuple(part) for part in shape))
-
-
-def _element(descr: str) -> str:
-    if not _ELEMENT.fullmatch(descr):
-        raise CodecError(f"The data holds a numpy array of the unknown type {descr!r:.{_SHOWN}}.")
-    return descr
-
-
-def _decode_ndarray(value: Any) -> Any:
-    descr, shape, data = value
-    return _numpy().frombuffer(data, dtype=_dtype(descr)).reshape(shape)
-
-
-def _decode_npscalar(value: Any) -> Any:
-    descr, data = value
-    return _numpy().frombuffer(data, dtype=_dtype(descr))[0]
-
-
-def _decode_zoned(value: Any) -> dt.datetime:
-    from zoneinfo import ZoneInfo
-
-    text, key, fold = value
-    return dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(key), fold=fold)
-
-
 _SETS = frozenset({ext.SET, ext.FROZENSET})
-_DECODERS: dict[int, Callable[[Any], Any]] = {
-    ext.TUPLE: tuple,
-    ext.SET: set,
-    ext.FROZENSET: frozenset,
-    ext.DATETIME: lambda v: dt.datetime.fromisoformat(v[0]).replace(fold=v[1]),
-    ext.ZONED: _decode_zoned,
-    ext.DATE: dt.date.fromisoformat,
-    ext.TIME: lambda v: dt.time.fromisoformat(v[0]).replace(fold=v[1]),
-    ext.TIMEDELTA: lambda v: dt.timedelta(v[0], v[1], v[2]),
-    ext.DECIMAL: decimal.Decimal,
-    ext.PATH: pathlib.Path,
-    ext.COMPLEX: lambda v: complex(v[0], v[1]),
-    ext.RANGE: lambda v: range(v[0], v[1], v[2]),
-    ext.ENUM: _decode_enum,
-    ext.DATACLASS: _decode_dataclass,
-    ext.PYDANTIC: _decode_pydantic,
-    ext.NDARRAY: _decode_ndarray,
-    ext.NPSCALAR: _decode_npscalar,
-}

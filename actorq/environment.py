@@ -151,6 +151,7 @@ class Environment:
         retry_delay: Backoff | float = 0.0,
         timeout: float | None = None,
         affinity: str | Callable[..., Any] | None = None,
+        writable: bool = False,
     ) -> Declare: ...
 
     @suggests("task")
@@ -163,6 +164,7 @@ class Environment:
         retry_delay: Backoff | float = 0.0,
         timeout: float | None = None,
         affinity: str | Callable[..., Any] | None = None,
+        writable: bool = False,
     ) -> Any:
         """Declares a function as a task of this environment. Called plainly it is still just the function.
 
@@ -173,8 +175,11 @@ class Environment:
             affinity: the name of a parameter, or a function of the arguments that returns a key. Inputs of a map (or of
                 `submit`) with equal keys prefer the replica that ran one before, which still holds what `@actor_cache`
                 loaded for it; a replica that would idle takes others. `remote` goes to whoever is free.
+            writable: arrays in its inputs are copies that it may write to. They arrive read-only otherwise.
         """
-        options = TaskOptions.checked(retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity)
+        options = TaskOptions.checked(
+            retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity, writable=writable
+        )
 
         def declare(function: Callable[..., Any]) -> Task[Any, Any, Any]:
             self._check(function)

@@ -2,12 +2,14 @@
 
 A replica describes an exception as plain values; the caller rebuilds it as its own type if that type is already
 imported here, and as `TaskError` otherwise. Nothing is imported and no `__init__` of the user's is called on the way.
+
+The one idea: its parts are packed one by one, so one that cannot travel costs neither the type nor the message: an
+`Unsent` stands for it, which shows what it was.
 """
 
 from __future__ import annotations
 
 import base64
-import builtins
 import sys
 import traceback
 import zlib
@@ -16,8 +18,10 @@ from types import TracebackType
 from typing import Any
 
 from actorq import codec
+from actorq.carried.exceptions import Told, Unsent, add_note, build, message_of, parts_of, set_cause
 from actorq.errors import (
     CodecError,
+    DeclarationError,
     NonRecoverableError,
     ReplicaLostError,
     TaskError,
@@ -26,15 +30,27 @@ from actorq.errors import (
 from actorq.nameable import loaded_object
 from actorq.names import public_module
 
-#: characters of a message and of a traceback that travel; an exception may hold a whole document
-_MESSAGE_LIMIT, _TRACEBACK_LIMIT = 10_000, 60_000
-_ARGS_LIMIT = 64 * 1024
+#: characters of a traceback that travel
+_TRACEBACK_LIMIT = 60_000
+#: bytes of the parts of an exception, and of all that hang on it by causes, contexts and groups
+_PARTS_LIMIT = 128 * 1024
+#: exceptions that hang on one, and steps from one to the next
+_MOST_EXCEPTIONS, _LONGEST_CHAIN = 64, 16
+#: exceptions of a group, and lines of a pydantic one
+_MOST_MEMBERS = 256
+#: bytes or characters of a text that cannot be decoded or encoded; of a longer one the part that cannot be travels
+_UNICODE_LIMIT = 16 * 1024
 
 _PACKAGE = str(Path(__file__).parent)
 
 _REQUEUE = (
     "`rq requeue` runs this input once more. Its map is over, or goes on without it: the output is dropped, and only "
     "another failure comes back here."
+)
+
+_READ_ONLY = (
+    "Arrays arrive read-only, without a copy. Write to a copy, x.copy(), or declare the task with "
+    "@env.task(writable=True): its arrays are copies."
 )
 
 ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
@@ -46,38 +62,110 @@ DAMAGED = "damaged"
 
 def describe(error: BaseException) -> dict[str, Any]:
     """`error` as msgpack-able data."""
-    kind = type(error)
-    try:
-        message = str(error)[:_MESSAGE_LIMIT]
-    except Exception as broken:
-        message = f"(its __str__ raised {type(broken).__name__})"
-    try:
-        args = codec.pack(_arguments(error))
-        state = codec.pack({k: v for k, v in vars(error).items() if k != "__notes__"})
-    except Exception:  # what cannot be carried, or a property that raises: the text has to do
-        args = state = b""
+    args, state, more = _Telling().parts(error)
+    module, name = _names(error)
     return {
         "kind": ERROR,
-        "module": public_module(kind.__module__) if kind.__module__ == "__main__" else kind.__module__,
-        "type": kind.__qualname__,
-        "message": _clean(message),
-        "args": args if len(args) <= _ARGS_LIMIT else b"",
-        "state": state if len(state) <= _ARGS_LIMIT else b"",
+        "module": module,
+        "type": name,
+        "message": _clean(message_of(error)),
+        "args": codec.pack(args),
+        "state": codec.pack(state),
+        "more": codec.pack(more),
         "traceback": _clean(_render(error)),
         "final": isinstance(error, NonRecoverableError),
     }
 
 
+class _Telling:
+    """One exception that is being described, with all that hang on it."""
+
+    def __init__(self) -> None:
+        self._bytes = _PARTS_LIMIT
+        #: those that are told of: chains may be loops
+        self._told: set[int] = set()
+
+    def parts(self, error: BaseException, depth: int = 0) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+        """What makes an exception, each part as it is or as what stands for it."""
+        self._told.add(id(error))
+        try:
+            args, state, more = parts_of(error)
+        except Exception:  # an attribute of the user's that raises
+            args, state, more = list(error.args), {}, {}
+        args = [self._part(each, depth) for each in args]
+        state = {name: self._part(each, depth) for name, each in state.items() if _is_plain_name(name)}
+        if _is_read_only(error):
+            more["notes"] = [*more.get("notes", ()), _READ_ONLY]
+        told = {name: self._more(name, part, depth) for name, part in more.items()}
+        return args, state, {**{name: part for name, part in told.items() if part is not None}, "raised": True}
+
+    def _more(self, name: str, part: Any, depth: int) -> Any:
+        """What Python keeps beside arguments and attributes."""
+        if name in ("cause", "context"):
+            return self._linked(part, depth)
+        if name == "built_in":
+            return {each: self._part(content, depth) for each, content in part.items()}
+        if name == "group":
+            return [_clean(part[0]), [self._member(each, depth) for each in part[1][:_MOST_MEMBERS]]]
+        if name == "lines":  # of pydantic: what was wrong where
+            lines = [{key: self._line(key, each, depth) for key, each in line.items()} for line in part[1]]
+            return [part[0], lines[:_MOST_MEMBERS]]
+        if name == "unicode" and isinstance(part[1], (str, bytes)) and len(part[1]) > _UNICODE_LIMIT:
+            encoding, text, start, end, reason = part
+            bad = text[start:end][:_UNICODE_LIMIT]
+            return [encoding, bad, 0, len(bad), f"{reason} (at position {start:,} of {len(text):,})"]
+        return [self._part(each, depth) for each in part] if isinstance(part, list) else part
+
+    def _line(self, key: str, part: Any, depth: int) -> Any:
+        if key == "ctx":
+            return {name: self._part(each, depth) for name, each in part.items()}
+        return self._part(part, depth)
+
+    def _linked(self, error: BaseException, depth: int) -> Told | None:
+        """An exception that hangs on another one; None for one that was told of, or too far away."""
+        if id(error) in self._told or depth >= _LONGEST_CHAIN or len(self._told) >= _MOST_EXCEPTIONS:
+            return None
+        return Told([*_names(error), _clean(message_of(error)), *self.parts(error, depth + 1)])
+
+    def _member(self, error: BaseException, depth: int) -> Told:
+        """An exception of a group, in short where it has been told of, or there are too many."""
+        message = _clean(message_of(error))
+        return self._linked(error, depth) or Told([*_names(error), message, [message], {}, {"raised": True}])
+
+    def _part(self, part: Any, depth: int) -> Any:
+        if isinstance(part, BaseException) and (told := self._linked(part, depth)) is not None:
+            return told
+        try:
+            size = len(codec.pack(part))
+        except CodecError:
+            size = _PARTS_LIMIT + 1
+        if size <= self._bytes:
+            self._bytes -= size
+            return part
+        return Unsent.of(part)
+
+
+def _names(error: BaseException) -> tuple[str, str]:
+    """The module and the name of an exception's class, as they are in every process."""
+    kind = type(error)
+    try:
+        return public_module(kind.__module__), kind.__qualname__
+    except DeclarationError:  # an interactive session
+        return kind.__module__, kind.__qualname__
+
+
+def _is_read_only(error: BaseException) -> bool:
+    """Whether it is what numpy says to who writes to an array that arrived."""
+    return type(error) is ValueError and "numpy" in sys.modules and "read-only" in message_of(error)
+
+
+def _is_plain_name(name: Any) -> bool:
+    return isinstance(name, str) and not name.startswith("__")
+
+
 def _clean(text: str) -> str:
     """Text that can be encoded: a file name that is not UTF-8 holds lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _arguments(error: BaseException) -> list[Any]:
-    """What the constructor was given. An OSError keeps its file name out of `args`, and tells it to pickle only."""
-    if isinstance(error, OSError) and type(error).__reduce__ is OSError.__reduce__:
-        return list(error.__reduce__()[1])
-    return list(error.args)
 
 
 def described(kind: str, message: str, *, final: bool = False) -> dict[str, Any]:
@@ -123,11 +211,8 @@ def rebuild(data: dict[str, Any], *, index: int, attempt: int, replica: str) -> 
     original = _original(data)
     if original is None:
         return report
-    try:
-        original.__cause__ = report
-        original.add_note(f"raised for input {index} (attempt {attempt}) on replica {replica}")
-    except Exception:  # a class of the user's that lets nothing be added
-        return report
+    report.__cause__ = set_cause(original, report)
+    add_note(original, f"raised for input {index} (attempt {attempt}) on replica {replica}")
     return original
 
 
@@ -137,31 +222,19 @@ def _text(data: dict[str, Any], field: str) -> str:
 
 
 def _original(data: dict[str, Any]) -> Exception | None:
-    """The exception as its own type, or None when it cannot be rebuilt faithfully."""
-    module, name = data.get("module"), data.get("type")
+    """The exception as its own type, or None when that is not known here."""
     try:
-        kind = getattr(builtins, str(name), None) if module == "builtins" else loaded_object(str(module), str(name))
-        if not (isinstance(kind, type) and issubclass(kind, Exception)) or not data.get("args"):
+        kind = loaded_object(str(data.get("module")), str(data.get("type")))
+        if not issubclass(kind, Exception) or not data.get("args"):
             return None
         if issubclass(kind, (StopIteration, StopAsyncIteration)):
             return None  # raised out of a generator it would be something else
-        args = codec.unpack_list(data["args"])
-        state = codec.unpack(data["state"])
-        error: Exception
-        if kind.__init__ in _PLAIN_INITS or module == "builtins":
-            error = kind(*args)  # a built-in's constructor, which also sets errno, start, end…
-        else:
-            error = kind.__new__(kind, *args)
-            error.args = tuple(args)
-        if isinstance(state, dict) and state:
-            vars(error).update({name: value for name, value in state.items() if name != "__notes__"})
-        str(error), repr(error)  # one of its own may need what __init__ would have set
+        args, state = codec.unpack_list(data["args"]), codec.unpack(data["state"])
+        more = codec.unpack(data["more"]) if data.get("more") else {}
+        error = build(kind, data.get("message"), args, state, more)
     except Exception:
         return None
-    return error
-
-
-_PLAIN_INITS = (Exception.__init__, ValueError.__init__, BaseException.__init__)
+    return error if isinstance(error, Exception) else None
 
 
 def _render(error: BaseException) -> str:

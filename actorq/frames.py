@@ -25,7 +25,7 @@ from actorq.errors import CodecError, PoolError
 from actorq.record import record
 
 #: both sides must speak the same version; raise it with every change of the layout below, or of what `broker/lua` keeps
-PROTOCOL = 7
+PROTOCOL = 8
 
 LENGTH = struct.Struct(">I")
 #: length of the head, _PLAIN, PROTOCOL, start, count, busy; behind it the name of the replica
@@ -46,6 +46,7 @@ _FAILURE_FIELDS: dict[str, type] = {
     "type": str,
     "args": bytes,
     "state": bytes,
+    "more": bytes,
 }
 
 #: how an input becomes a call: f(x), f(*x), f(*x[0], **x[1])

@@ -25,6 +25,9 @@ _OURS = "actorq"
 _ERRORS = "actorq.errors"
 _CALLABLES = (FunctionType, BuiltinFunctionType, type)
 
+#: file of `__main__` -> the name it would have if it were imported; None where it has none. To ask costs more than the
+#: rest of decoding an object
+_main_names: dict[str | None, str | None] = {}
 #: top-level packages that were found
 _known: set[str] = set()
 #: how many modules there were, and what had declared environments, when they were looked for
@@ -38,28 +41,40 @@ def loaded_object(module: str, qualname: str) -> Any:
     """
     if not (isinstance(module, str) and isinstance(qualname, str)) or len(module) + len(qualname) > _LONGEST_NAME:
         raise CodecError("The data holds an object of a class whose name is none.")
-    # a script that is imported by its name, too, has every class twice: its tasks are those of the one that runs
-    found: Any = module_named("__main__" if _is_main(module) else module)
-    if found is None:
+    known = sys.modules.get(module)
+    main = module_named("__main__") if _is_main(module) else None
+    if known is None and main is None:
         raise CodecError(f"The data holds a {module}.{qualname}, and {module} is not imported here: import it.")
     if not may_be_named(module):
         raise CodecError(
             f"The data holds a {module}.{qualname}, and the code of the tasks does not import {module}: "
             "import it in the module that declares them, or pass plain data."
         )
-    for part in qualname.split("."):
-        # not getattr: a module's __getattr__ may import, a descriptor may run code
-        found = getattr(found, "__dict__", {}).get(part)
+    # the running script comes before a copy of it that was imported by its name: whoever handles what arrives has the
+    # classes of `__main__`
+    found = _inside(main, qualname) if main is not None else None
+    if found is None:
+        found = _inside(known, qualname)
     if found is None:
         raise CodecError(f"The data holds a {module}.{qualname}, which does not exist here.")
     return found
 
 
+def _inside(found: Any, qualname: str) -> Any:
+    for part in qualname.split("."):
+        # not getattr: a module's __getattr__ may import, a descriptor may run code
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
+
+
 def _is_main(module: str) -> bool:
-    try:
-        return main_module()[0] == module
-    except DeclarationError:
-        return False
+    file = vars(sys.modules["__main__"]).get("__file__")
+    if file not in _main_names:
+        try:
+            _main_names[file] = main_module()[0]
+        except DeclarationError:
+            _main_names[file] = None
+    return _main_names[file] == module
 
 
 def may_be_named(module: str) -> bool:

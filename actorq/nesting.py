@@ -11,12 +11,11 @@ what lies in more than a few may have fewer bytes.
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 from typing import Any
 
 import msgpack
 
+from actorq.carried.registry import content
 from actorq.errors import CodecError
 
 #: extensions in one another: a set in a tuple in an object…
@@ -39,7 +38,7 @@ def check_levels(value: Any) -> None:
     msgpack counts them: it packs the value with plain lists in place of extensions.
     """
     try:
-        msgpack.Packer(default=_plain, strict_types=True, unicode_errors="surrogatepass").pack(value)
+        msgpack.Packer(default=content, strict_types=True, unicode_errors="surrogatepass").pack(value)
     except ValueError as error:
         if "recursion" in str(error):
             raise CodecError(f"The value is {TOO_DEEP}, or contains itself.") from None
@@ -52,13 +51,3 @@ def check_bytes(depth: int, size: int) -> None:
             f"What is nested more than {depth} tuples, sets or objects deep has {size:,} bytes; at most "
             f"{MOST_BYTES_DEEP:,} may be: pass large parts further out."
         )
-
-
-def _plain(value: Any) -> Any:
-    """The parts of what msgpack does not know; None for what has none."""
-    if isinstance(value, (tuple, set, frozenset)):
-        return list(value)
-    if dataclasses.is_dataclass(value):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
-    pydantic = sys.modules.get("pydantic")
-    return dict(value.__dict__) if pydantic is not None and isinstance(value, pydantic.BaseModel) else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 from actorq import codec
+from actorq.carried.arrays import WRITING
 from actorq.engine import engine
 from actorq.errors import CodecError, DeclarationError
 from actorq.frames import CALL, ONE, STAR, Head
@@ -42,10 +43,17 @@ class TaskOptions:
     retry_delay: Backoff = field(default_factory=Backoff)
     timeout: float | None = None
     affinity: Affinity | None = None
+    writable: bool = False
 
     @classmethod
     def checked(
-        cls, *, retries: int, retry_delay: Backoff | float, timeout: float | None, affinity: Affinity | None
+        cls,
+        *,
+        retries: int,
+        retry_delay: Backoff | float,
+        timeout: float | None,
+        affinity: Affinity | None,
+        writable: bool,
     ) -> TaskOptions:
         if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
             raise DeclarationError(f"retries={retries!r}: give a whole number from 0 to {_MOST_RETRIES}.")
@@ -55,7 +63,9 @@ class TaskOptions:
             retry_delay = Backoff(base=float(retry_delay), factor=1.0)
         if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout <= 0):
             raise DeclarationError(f"timeout={timeout!r}: give seconds above 0, or None.")
-        return cls(retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity)
+        if not isinstance(writable, bool):
+            raise DeclarationError(f"writable={writable!r}: True gives the task arrays that it may write to.")
+        return cls(retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity, writable=writable)
 
 
 class MapArguments(TypedDict, total=False):
@@ -101,6 +111,8 @@ class Task(Generic[P, R, C]):
         #: positional arguments of a call that needs no look at the signature, None where there is no such call
         self._positional = _required(self._signature)
         self.options = options
+        if options.writable:
+            WRITING.add(function)
         self.name = f"{_module_name(function)}.{function.__qualname__}"
         if options.affinity is not None:
             if not environment.warm:

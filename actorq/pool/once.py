@@ -47,7 +47,10 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str, lease: str) -> Fra
             raise PoolError(f"The process cannot find the task {parsed.task!r}.{guarded.hint([module], name)}")
         function = tasks[parsed.task].function
         other = compared(parsed, function)
-        run = Run(Prepared(function, parsed), codec.unpack_list(inputs), Slots(1)[0], None)
+        prepared = Prepared(function, parsed)
+        with prepared.decoding():
+            values = codec.unpack_list(inputs)
+        run = Run(prepared, values, Slots(1)[0], None)
         run.run(asyncio.new_event_loop)
         return replace(run.take(replica), other_code=other)
     except Exception as error:  # the process boundary: an import that failed is this input's failure

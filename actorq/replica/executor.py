@@ -192,7 +192,8 @@ class Executor:
 
     def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         """A lease, ready to run."""
-        inputs, whole = self._decoded(prepared, packed)
+        with prepared.decoding():
+            inputs, whole = self._decoded(prepared, packed)
         reset = self._isolation.after_input
         if whole and reset is None and TightRun.suits(prepared, inputs):
             return TightRun(prepared, inputs, self._slot)

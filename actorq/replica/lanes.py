@@ -180,7 +180,8 @@ class Lane(Executor):
             return super()._prepare(head)
 
     def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
-        inputs, _ = self._decoded(prepared, packed)
+        with prepared.decoding():
+            inputs, _ = self._decoded(prepared, packed)
         return LoopRun(prepared, inputs, self._slot, self._shared_loop, self._inbox, self.on_wake)
 
     def _read_mail(self) -> Any:

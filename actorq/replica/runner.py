@@ -15,10 +15,12 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 from actorq import codec, failure
+from actorq.carried.arrays import WRITING, writable_arrays
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.frames import CALL, LENGTH, ONE, STAR, Frame, Head
 from actorq.replica.inputs import Inputs, Packed
@@ -53,7 +55,10 @@ class Prepared:
     """
 
     def __init__(self, function: Callable[..., Any], head: Head, *, packed: bytes = b"", anew: bool = False) -> None:
-        kwargs = codec.unpack(head.kwargs) if head.kwargs else {}
+        #: it may write to arrays of its inputs
+        self._writes = function in WRITING
+        with self.decoding():
+            kwargs = codec.unpack(head.kwargs) if head.kwargs else {}
         if not isinstance(kwargs, dict):
             raise CodecError("The constant arguments of the map are not a dict.")
         self.head = head
@@ -65,7 +70,7 @@ class Prepared:
         self.version: object = None
         self.function = partial(function, **kwargs) if kwargs else function
         call = self.function
-        if anew and not all(type(value) in _UNCHANGEABLE for value in kwargs.values()):
+        if (anew or self._writes) and not all(type(value) in _UNCHANGEABLE for value in kwargs.values()):
             call = self._call_anew
         #: runs one input
         self.call = _UNPACKING[head.mode](call)
@@ -73,9 +78,20 @@ class Prepared:
         #: its inputs are as short as the tight loop is for
         self.tight = False
 
+    def decoding(self) -> AbstractContextManager[None]:
+        """What its inputs are to be decoded in."""
+        return writable_arrays() if self._writes else nullcontext()
+
+    def unpacked(self, packed: Packed) -> Any:
+        """An input that was not decoded yet. Raises `CodecError`."""
+        with self.decoding():
+            return packed.value()
+
     def _call_anew(self, *args: Any, **kwargs: Any) -> Any:
         """With constants that were decoded for this input, which may change them."""
-        return self.task(*args, **{**codec.unpack(self.head.kwargs), **kwargs})
+        with self.decoding():
+            constants = codec.unpack(self.head.kwargs)
+        return self.task(*args, **{**constants, **kwargs})
 
 
 def _few(values: range) -> range:
@@ -186,7 +202,7 @@ class Run:
             try:
                 self.armed = True
                 if type(value) is Packed:
-                    value = value.value()  # noqa: PLW2901 - one that cannot be decoded fails alone
+                    value = self.prepared.unpacked(value)  # noqa: PLW2901 - one that cannot be decoded fails alone
                 output = call(value)
                 self.armed = False
             except BaseException as error:
@@ -254,11 +270,12 @@ class Run:
                 continue
             except PayloadTooLargeError:
                 problem: CodecError = PayloadTooLargeError(
-                    f"The output is larger than the limit of {limit:,} bytes (ACTORQ_MAX_PAYLOAD_BYTES): "
-                    "write it to a store and return where it is."
+                    f"The output of {self.prepared.head.task} is larger than the limit of {limit:,} bytes "
+                    "(ACTORQ_MAX_PAYLOAD_BYTES): write it to a store and return where it is."
                 )
             except CodecError as error:
-                problem = CodecError(f"The output{codec.where(output)} cannot be carried: {error}")
+                shown = f"The output of {self.prepared.head.task}{codec.where(output)}"
+                problem = CodecError(f"{shown} cannot be carried: {error}")
             self._errors[start + position] = failure.describe(problem) | {"final": True}
             outputs[position] = None
         return codec.pack(outputs)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import array
 import datetime as dt
 import decimal
 import pathlib
+import re
+import threading
 import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from fractions import Fraction
+from ipaddress import ip_address
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgpack
 import numpy as np
 
-from actorq import codec
-from tests.fuzz.work import Access, Colour, Model, OwnError, Point
+from actorq import Unsent, codec
+from tests.fuzz.work import Access, Box, Colour, Model, OwnError, Page, Pair, Point
 
 #: bytes of a case, at most: what takes time or memory in proportion shows with few
 MOST_BYTES = 1 << 15
@@ -46,7 +53,10 @@ class Maker:
             lambda: {self.number() for _ in range(count)},
             lambda: frozenset(self.number() for _ in range(count)),
             lambda: Point(self.value(depth - 1), self.value(depth - 1)),
+            lambda: Box(self.value(depth - 1)),
+            lambda: Pair(self.value(depth - 1), self.value(depth - 1)),
             lambda: Model.model_construct(name=self.text(), size=self.value(depth - 1)),
+            lambda: Page[int].model_construct(item=self.value(depth - 1)),
         ]
         return random.choice(inner)()
 
@@ -69,7 +79,17 @@ class Maker:
             lambda: random.choice((Colour.RED, Colour.BLUE, Access.READ, Access.READ | Access.WRITE)),
             lambda: np.zeros(random.randrange(20), dtype=random.choice(("i1", "<f8", ">u4", "M8[s]", "c16"))),
             lambda: np.zeros((2, 0, 3), dtype=[("a", "i4"), ("b", "S3")]),
-            lambda: np.float32(1.5),
+            lambda: np.zeros(2, dtype=np.dtype([("a", "i1"), ("b", "(2,)f8")], align=True)),
+            lambda: np.ma.masked_equal([1, 2, 3], random.randrange(4)),
+            lambda: random.choice((np.float32(1.5), np.str_("a"), np.bytes_(b"b\0"), np.datetime64("NaT"))),
+            lambda: pathlib.PureWindowsPath(self.text()),
+            lambda: random.choice((dt.timezone(dt.timedelta(hours=1), "x"), dt.time(1, tzinfo=ZoneInfo("UTC")))),
+            lambda: Access(random.randrange(4)),
+            lambda: random.choice((ValueError("a"), OSError(2, "no", "f"), ExceptionGroup("g", [KeyError(1)]))),
+            lambda: random.choice((array.array("d", [1.5]), Fraction(1, 3), ip_address("::1"), re.compile("a(b)*"))),
+            lambda: random.choice((OrderedDict(a=1), Counter("ab"), deque([1], 3), defaultdict(list))),
+            lambda: Unsent.of(threading.Lock()),
+            lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]
         return random.choice(kinds)()
 
@@ -131,7 +151,7 @@ class Maker:
 
     def extension(self, depth: int) -> bytes:
         inside = self.node(depth - 1) if depth > 0 and self.random.random() < 0.6 else self.good()
-        return _extension(self.random.choice((*range(1, 21), 0, 127)), inside)
+        return _extension(self.random.choice((*range(1, 40), 0, 127)), inside)
 
     def deep(self) -> bytes:
         """Levels and levels, around something that may be wrong."""
@@ -187,15 +207,22 @@ class Maker:
         """What a frame tells of an exception."""
         random = self.random
         error = random.choice(
-            (ValueError(self.value(2)), OwnError(1, hint="h"), OSError(2, "no", "f"), KeyError("k"), StopIteration(1))
+            (
+                ValueError(self.value(2)),
+                OwnError(1, hint="h"),
+                OSError(2, "no", "f"),
+                KeyError("k"),
+                StopIteration(1),
+            )
         )
         told: dict[Any, Any] = {
             "kind": random.choice(("error", "error", "error", "timeout", "lost", "cancelled", "damaged", "x")),
             "module": type(error).__module__,
             "type": type(error).__qualname__,
             "message": self.text(),
-            "args": codec.pack(list(error.args)),
+            "args": codec.pack([*error.args, *random.choice(([], [], [ValueError(self.text())]))]),
             "state": codec.pack(vars(error)),
+            "more": codec.pack({"notes": [self.text()], "built_in": {"errno": self.value(1)}, "raised": True}),
             "traceback": self.text(),
             "final": random.random() < 0.5,
         }
@@ -212,6 +239,7 @@ class Maker:
                     self.packed(),
                     self.text(),
                     codec.pack({"__notes__": 5}),
+                    codec.pack({"group": ["g", [ValueError("a")]], "unicode": ["utf-8", b"a", -1, 5, self.text()]}),
                 )
             )
         return told

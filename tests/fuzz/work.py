@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import pydantic
 
@@ -42,6 +42,26 @@ class Point:
 class Model(pydantic.BaseModel):
     name: str
     size: int = 0
+
+
+T = TypeVar("T")
+
+
+class Page(pydantic.BaseModel, Generic[T]):
+    item: T
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any
+
+
+@dataclasses.dataclass
+class Box:
+    content: Any
+
+    def __post_init__(self) -> None:
+        self.seen = [1]
 
 
 class OwnError(Exception):

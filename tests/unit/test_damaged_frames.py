@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actorq import CodecError, PoolError, codec, failure
 from actorq.broker.stream import parse_reports
+from actorq.carried.exceptions import add_note
 from actorq.errors import TaskError
 from actorq.frames import PROTOCOL, DamagedFrameError, Frame, Head, join, parse_frame
 from actorq.lease import Lost, Results
@@ -187,9 +188,11 @@ def test_outputs_that_cannot_be_read_are_errors_of_their_inputs() -> None:
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 nested = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(plain, inner), max_leaves=8)
-packed = nested.map(codec.pack) | st.dictionaries(st.text() | st.sampled_from(["__notes__", "args"]), nested).map(
-    codec.pack
-)
+PARTS = ["__notes__", "args", "group", "unicode", "built_in", "cause", "lines", "raised", "notes"]
+packed = nested.map(codec.pack) | st.dictionaries(
+    st.text() | st.sampled_from(PARTS),
+    nested,
+).map(codec.pack)
 builtin_errors = [
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
 ]
@@ -200,9 +203,10 @@ fields = {
     "message": nested,
     "args": st.lists(nested, max_size=5).map(codec.pack) | packed | nested,
     "state": packed | nested,
+    "more": packed | nested,
     "traceback": nested,
     "final": nested,
-    "more": nested,
+    "other": nested,
 }
 
 
@@ -236,13 +240,17 @@ def test_whatever_a_description_holds_an_exception_is_made_of_it(data: dict[str,
     told = error if isinstance(error, TaskError) else error.__cause__
     assert isinstance(told, TaskError)
     assert (told.index, told.replica) == (3, "r")
-    error.add_note("one more")
+    add_note(error, "one more")
 
 
-@pytest.mark.parametrize("kind", ["Refuses", "Shy"])
-def test_an_exception_that_cannot_be_as_it_was_is_a_task_error(kind: str) -> None:
-    data = NOTED | {"module": __name__, "type": kind}
-    assert type(failure.rebuild(data, index=0, attempt=1, replica="r")) is TaskError
+@pytest.mark.parametrize("kind", [Refuses, Shy])
+def test_an_exception_of_a_class_that_resists_is_of_that_class(kind: type[Exception]) -> None:
+    data = NOTED | {"module": __name__, "type": kind.__name__}
+    error = failure.rebuild(data, index=0, attempt=1, replica="r")
+    assert isinstance(error, kind)
+    assert isinstance(error.__cause__, TaskError)
+    assert str(error) == "noted"
+    assert "noted" in repr(error)
 
 
 def test_notes_that_are_none_are_left_out() -> None:

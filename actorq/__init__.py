@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from actorq import engine as _engine
 from actorq.cache import actor_cache
-from actorq.carried.exceptions import Unsent
 from actorq.carried.registered import register
 from actorq.environment import ActorEnvironment, TaskEnvironment
 from actorq.errors import (
@@ -80,7 +79,6 @@ __all__ = [
     "TaskEnvironment",
     "TaskError",
     "TaskTimeoutError",
-    "Unsent",
     "actor_cache",
     "map",
     "register",

@@ -5,6 +5,8 @@ The docstring of a class is its default message. A message says what happened, t
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "ActorqError",
     "BrokerError",
@@ -18,7 +20,11 @@ __all__ = [
     "ReplicaLostError",
     "TaskError",
     "TaskTimeoutError",
+    "Unsent",
 ]
+
+#: characters of a part of an exception that could not travel
+_SHOWN_CHARACTERS = 10_000
 
 
 class ActorqError(Exception):
@@ -103,3 +109,53 @@ class MapFailedError(ActorqError):
 
 class MapTimeoutError(ActorqError, TimeoutError):
     """The map did not finish within its `timeout`; its remaining inputs were cancelled."""
+
+
+class Unsent(str):
+    """What stands for a part of an exception that could not travel: its `repr`, or its text where it is a `str`.
+
+    It shows itself as the part did, so the message of the exception is what it was.
+    """
+
+    __slots__ = ("_shown", "_text", "type")
+
+    #: the class of the part
+    type: str
+    _text: str
+    _shown: str
+
+    @classmethod
+    def of(cls, value: Any) -> Unsent:
+        """Stands for `value`, whatever its `repr` does."""
+        kind = type(value)
+        shown = _shortened(value, repr)
+        text = _shortened(value, str.__str__ if issubclass(kind, str) else str)
+        return cls.made(text if issubclass(kind, str) else shown, f"{kind.__module__}.{kind.__qualname__}", text, shown)
+
+    @classmethod
+    def made(cls, content: str, kind: str, text: str, shown: str) -> Unsent:
+        if not all(isinstance(part, str) for part in (content, kind, text, shown)):
+            raise CodecError("The data holds a part of an exception that is no text.")
+        unsent = cls(content)
+        unsent.type, unsent._text, unsent._shown = kind, text, shown
+        return unsent
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return self._shown
+
+    def __format__(self, spec: str) -> str:
+        return format(self._text, spec)
+
+    def plain(self) -> list[str]:
+        return [str.__str__(self), self.type, self._text, self._shown]
+
+
+def _shortened(value: Any, show: Any) -> str:
+    try:
+        text = show(value)
+    except Exception as error:
+        return f"<{type(value).__qualname__}, whose text cannot be had: {type(error).__name__}>"
+    return str(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… ({len(text):,} characters)"

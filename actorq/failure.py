@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from actorq import codec
-from actorq.carried.exceptions import Told, Unsent, add_note, build, message_of, parts_of, set_cause
+from actorq.carried.exceptions import Told, add_note, args_of, build, message_of, parts_of, set_cause
 from actorq.errors import (
     CodecError,
     DeclarationError,
@@ -26,6 +26,7 @@ from actorq.errors import (
     ReplicaLostError,
     TaskError,
     TaskTimeoutError,
+    Unsent,
 )
 from actorq.nameable import loaded_object
 from actorq.names import public_module
@@ -91,7 +92,7 @@ class _Telling:
         try:
             args, state, more = parts_of(error)
         except Exception:  # an attribute of the user's that raises
-            args, state, more = list(error.args), {}, {}
+            args, state, more = args_of(error), {}, {}
         args = [self._part(each, depth) for each in args]
         state = {name: self._part(each, depth) for name, each in state.items() if _is_plain_name(name)}
         if _is_read_only(error):

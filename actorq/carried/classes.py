@@ -194,7 +194,7 @@ def _is_of_class(kind: type, name: str) -> bool:
 def encode_enum(value: Any) -> Encoded:
     kind: Any = type(value)
     name = value._name_  # a member may be called "name"
-    if name is not None and kind.__members__.get(name) is value:
+    if name is not None and kind._member_map_.get(name) is value:
         return ext.ENUM, [*class_name(kind), name]
     number = value._value_
     if issubclass(kind, enum.Flag) and type(number) is int and number >= 0 and number.bit_length() <= _MOST_BITS:

@@ -15,7 +15,7 @@ from typing import Any
 from actorq import extensions as ext
 from actorq.carried.classes import class_name, set_state, slots_of, state_of
 from actorq.carried.standard import Encoded
-from actorq.errors import CodecError, TaskError
+from actorq.errors import CodecError, TaskError, Unsent
 from actorq.nameable import loaded_object
 
 _HEAP_TYPE = 1 << 9
@@ -47,56 +47,6 @@ _UNICODE = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
 _SLOTS = vars(BaseException)
 
 
-class Unsent(str):
-    """What stands for a part of an exception that could not travel: its `repr`, or its text where it is a `str`.
-
-    It shows itself as the part did, so the message of the exception is what it was.
-    """
-
-    __slots__ = ("_shown", "_text", "type")
-
-    #: the class of the part
-    type: str
-    _text: str
-    _shown: str
-
-    @classmethod
-    def of(cls, value: Any) -> Unsent:
-        """Stands for `value`, whatever its `repr` does."""
-        kind = type(value)
-        shown = _shortened(value, repr)
-        text = _shortened(value, str.__str__ if issubclass(kind, str) else str)
-        return cls.made(text if issubclass(kind, str) else shown, f"{kind.__module__}.{kind.__qualname__}", text, shown)
-
-    @classmethod
-    def made(cls, content: str, kind: str, text: str, shown: str) -> Unsent:
-        if not all(isinstance(part, str) for part in (content, kind, text, shown)):
-            raise CodecError("The data holds a part of an exception that is no text.")
-        unsent = cls(content)
-        unsent.type, unsent._text, unsent._shown = kind, text, shown
-        return unsent
-
-    def __str__(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return self._shown
-
-    def __format__(self, spec: str) -> str:
-        return format(self._text, spec)
-
-    def plain(self) -> list[str]:
-        return [str.__str__(self), self.type, self._text, self._shown]
-
-
-def _shortened(value: Any, show: Any) -> str:
-    try:
-        text = show(value)
-    except Exception as error:
-        return f"<{type(value).__qualname__}, whose text cannot be had: {type(error).__name__}>"
-    return str(text) if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]}… ({len(text):,} characters)"
-
-
 class Told:
     """An exception in another one that was raised, as plain data already."""
 
@@ -113,17 +63,22 @@ def message_of(error: BaseException) -> str:
         return f"(its __str__ raised {type(broken).__name__})"
 
 
+def args_of(error: BaseException) -> list[Any]:
+    """The arguments, past what the class may define in their place."""
+    return list(_SLOTS["args"].__get__(error))
+
+
 def parts_of(error: BaseException) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
     """The arguments of an exception, its attributes, and what Python keeps beside them, none of it looked at."""
     kind = type(error)
     state = state_of(error, slots_of(kind))
+    args = args_of(error)
     notes = state.pop("__notes__", None)
     more: dict[str, Any] = {}
     if isinstance(error, BaseExceptionGroup):
-        more["group"] = [error.message, list(error.exceptions)]
-        args = [] if len(error.args) == len(("message", "exceptions")) else list(error.args)
-    else:
-        args = list(error.args)
+        group = vars(BaseExceptionGroup)
+        more["group"] = [group["message"].__get__(error), list(group["exceptions"].__get__(error))]
+        args = [] if len(args) == len(("message", "exceptions")) else args
     if isinstance(error, _UNICODE):
         more["unicode"] = [getattr(error, n, None) for n in ("encoding", "object", "start", "end", "reason")]
     if validation := _validation_error(kind):

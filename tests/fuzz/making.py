@@ -7,7 +7,6 @@ import datetime as dt
 import decimal
 import pathlib
 import re
-import threading
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -20,7 +19,8 @@ from zoneinfo import ZoneInfo
 import msgpack
 import numpy as np
 
-from actorq import Unsent, codec
+from actorq import codec
+from actorq.errors import Unsent
 from tests.fuzz.work import Access, Box, Colour, Model, OwnError, Page, Pair, Point
 
 #: bytes of a case, at most: what takes time or memory in proportion shows with few
@@ -88,7 +88,7 @@ class Maker:
             lambda: random.choice((ValueError("a"), OSError(2, "no", "f"), ExceptionGroup("g", [KeyError(1)]))),
             lambda: random.choice((array.array("d", [1.5]), Fraction(1, 3), ip_address("::1"), re.compile("a(b)*"))),
             lambda: random.choice((OrderedDict(a=1), Counter("ab"), deque([1], 3), defaultdict(list))),
-            lambda: Unsent.of(threading.Lock()),
+            lambda: Unsent.of(random.choice((object, Colour.RED, "a"))),
             lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]
         return random.choice(kinds)()

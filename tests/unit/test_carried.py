@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pydantic
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorq import CodecError
@@ -49,7 +49,7 @@ def follows_the_rule(value: Any) -> None:
 
 
 @given(values)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
     assert same(unpack(pack(value)), value)
 
@@ -131,7 +131,7 @@ def test_a_subclass_arrives_as_itself_or_is_refused_by_name(value: Any, inside: 
 
 
 @given(values, st.sampled_from(SUBCLASSED).map(as_subclass))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_mixed_follows_the_rule(value: Any, made: Any) -> None:
     for mixed in ([value, made], {"a": (made, value)}, Point(made, value)):
         follows_the_rule(mixed)

@@ -21,7 +21,8 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actorq import CodecError, TaskError, Unsent, codec, failure
+from actorq import CodecError, TaskError, codec, failure
+from actorq.errors import Unsent
 from actorq.nameable import may_be_named
 
 LIBRARIES = ("requests", "httpx", "urllib3", "pydantic", "pydantic_core", "sqlalchemy")
@@ -152,7 +153,7 @@ def text_of(error: BaseException) -> str | None:
 
 
 @given(st.sampled_from(KINDS), arguments, st.booleans())
-@settings(max_examples=1000, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_exception_arrives_as_its_type_with_its_message(
     kind: type[Exception], args: tuple[Any, ...], more: bool
 ) -> None:

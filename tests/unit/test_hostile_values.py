@@ -159,6 +159,10 @@ def test_keys_that_were_made_to_have_one_hash_are_refused(key: Callable[[int], A
         with pytest.raises(CodecError, match="the same hash"):
             unpack(pack([1, (2, msgpack.ExtType(code, inside))]))
     as_dict = pack(dict.fromkeys(keys))
+    for name in ("OrderedDict", "Counter", "defaultdict"):
+        inside_dict = join_list([pack(name), as_dict, pack(None)])
+        with pytest.raises(CodecError, match="the same hash"):
+            unpack(msgpack.packb(msgpack.ExtType(31, inside_dict)))
     honest = pack({i: i for i in range(300)})
     for data in (as_dict, join_list([honest, as_dict]), msgpack.packb(msgpack.ExtType(1, join_list([as_dict])))):
         with pytest.raises(CodecError, match="the same hash"):

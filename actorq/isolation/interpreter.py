@@ -7,6 +7,7 @@ lower its priority and not raise it) is named, once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -15,7 +16,7 @@ import socket
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import context
 from typing import Any, NamedTuple
 
@@ -101,7 +102,7 @@ class Interpreter:
     def __init__(self) -> None:
         self._settings = list(_SETTINGS)
         self._before = [setting.read() for setting in self._settings]
-        self._limits = {number: resource.getrlimit(number)[0] for number in _LIMITS}
+        self._limits = _soft_limits()
         self._tracing, self._profiling = sys.gettrace(), sys.getprofile()
         self._logging = _logging()
         self._finders = list(sys.meta_path)
@@ -127,6 +128,21 @@ class Interpreter:
         new = [name for name in left if name not in self._told]
         self._told.update(new)
         return new
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Entered while `@actor_cache` loads: what the load sets belongs to the replica."""
+        settings = list(self._settings)
+        values, logged, limits = [setting.read() for setting in settings], _logging(), _soft_limits()
+        try:
+            yield
+        finally:
+            for position, (setting, value) in enumerate(zip(settings, values, strict=True)):
+                if (now := setting.read()) != value:
+                    self._before[position] = now
+            self._limits |= {number: now for number, now in _soft_limits().items() if now != limits[number]}
+            if _logging() != logged:
+                self._logging = _logging()
 
     def restore_limits(self) -> None:
         """The soft limits of resources, as far as the hard ones let it."""
@@ -175,6 +191,10 @@ class Interpreter:
         ]
         self._settings += added
         self._before += [setting.read() for setting in added]
+
+
+def _soft_limits() -> dict[int, int]:
+    return {number: resource.getrlimit(number)[0] for number in _LIMITS}
 
 
 def _logging() -> tuple[int, list[logging.Handler], int]:

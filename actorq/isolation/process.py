@@ -169,13 +169,15 @@ class ProcessState:
     def keeping(self) -> Any:
         """Entered while `@actor_cache` loads.
 
-        What the load puts into the environment or on sys.path belongs to the replica, and its temporary files stay.
+        What the load puts into the environment or on sys.path, and what it sets in the interpreter, belongs to the
+        replica, and its temporary files stay.
         """
         before, path_before = dict(os.environ), list(sys.path)
         self._keeping += 1
         self._point_to(self._kept)
         try:
-            yield
+            with self._interpreter.keeping():
+                yield
         finally:
             self._keeping -= 1
             if not self._keeping:  # a load may need another one

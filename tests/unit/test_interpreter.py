@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from types import ModuleType
 from typing import Any
@@ -63,3 +64,17 @@ def test_the_configuration_of_our_own_events_stays(monkeypatch: pytest.MonkeyPat
     root.addHandler(other)
     state.restore()
     assert other not in root.handlers
+
+
+def test_what_a_load_sets_stays() -> None:
+    state = Interpreter()
+    before = sys.getswitchinterval(), socket.getdefaulttimeout()
+    try:
+        with state.keeping():
+            sys.setswitchinterval(0.25)
+        socket.setdefaulttimeout(7)
+        state.restore()
+        assert (sys.getswitchinterval(), socket.getdefaulttimeout()) == (0.25, before[1])
+    finally:
+        sys.setswitchinterval(before[0])
+        socket.setdefaulttimeout(before[1])

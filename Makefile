@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-cluster fuzz chaos lint types bench bench-leaks bench-cluster clean
+.PHONY: help demo test test-versions test-cluster fuzz chaos lint types bench bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
@@ -29,6 +29,18 @@ demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once pe
 
 test: $(VENV)/.test tools lint types  ## lint, types, and the whole test suite against a real server
 	$(BIN)/python -m pytest
+
+VERSIONS ?= 3.12 3.13 3.14
+TESTS    ?= tests
+# of an interpreter: on PATH, or among those that pyenv keeps; a shim of pyenv's may be there without what it stands for
+FIND      = for found in python$(1) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$(1).*/bin/python; do \
+	"$$found" -c "" 2>/dev/null && echo "$$found" && break; done
+
+test-versions: $(VERSIONS:%=test-%)  ## the test suite on each further Python that is found; TESTS= for a part of it
+test-3.%: tools
+	@python=$$($(call FIND,3.$*)); test -n "$$python" || { echo "SKIPPED: no Python 3.$* here" >&2; exit 0; }; \
+	$(MAKE) --no-print-directory PYTHON="$$python" VENV=.venv-3.$* .venv-3.$*/.test && \
+	.venv-3.$*/bin/python -m pytest $(TESTS)
 
 test-cluster: $(VENV)/.test cluster-tools  ## chart, pools and regular tasks on the cluster of the current KUBECONFIG
 	@kubectl version >/dev/null 2>&1 || .tools/bin/kubectl version >/dev/null 2>&1 || \
@@ -59,4 +71,4 @@ bench-cluster: $(VENV)/.test cluster-tools  ## actors beside regular tasks on th
 	$(BIN)/python -m benchmarks.cluster
 
 clean:           ## removes the environment and all caches
-	rm -rf $(VENV) .tools .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-3.* .tools .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -130,7 +130,11 @@ class Runtime:
             if self._closed:
                 raise PoolError("The program is ending: no map can start any more.")
             self._pumps.add(pump)
-        pump.start()
+        try:
+            pump.start()
+        except RuntimeError:  # Python starts no thread any more: there is none to end
+            self._pumps.discard(pump)
+            raise
 
     def _place(self, environment: Environment, options: MapOptions, inputs: int | None) -> Place:
         """Where a map of `inputs` inputs runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,5 +40,5 @@ def test_a_map_in_a_program_that_ends_works_or_says_why(how: str, warm: bool, tm
     assert len(said) == 3
     for line in said:
         assert line == "result [2]" or line.startswith("PoolError The program is ending")
-    if how == "thread" and warm:
+    if how == "thread" and warm and sys.version_info < (3, 12):  # later ones start no thread then
         assert said == ["result [2]"] * 3

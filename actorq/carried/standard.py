@@ -115,7 +115,10 @@ def from_plain_zone(plain: Any) -> dt.tzinfo:
 
 
 def _pure_path(value: pathlib.PurePath) -> Encoded:
-    return ext.PUREPATH, ["posix" if type(value) is pathlib.PurePosixPath else "windows", str(value)]
+    text = str(value)
+    if type(value)(text) != value:  # as of PureWindowsPath("//://")
+        raise CodecError(f"{value!r} is written as {text!r}, which is another path: pass its parts.")
+    return ext.PUREPATH, ["posix" if type(value) is pathlib.PurePosixPath else "windows", text]
 
 
 ENCODERS: dict[type, Encoder] = {

@@ -116,7 +116,7 @@ def from_plain_zone(plain: Any) -> dt.tzinfo:
 
 def _pure_path(value: pathlib.PurePath) -> Encoded:
     text = str(value)
-    if type(value)(text) != value:  # as of PureWindowsPath("//://")
+    if type(value)(text) != value:  # as of PureWindowsPath("//a/")
         raise CodecError(f"{value!r} is written as {text!r}, which is another path: pass its parts.")
     return ext.PUREPATH, ["posix" if type(value) is pathlib.PurePosixPath else "windows", text]
 

@@ -56,7 +56,7 @@ def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
 
 def test_a_path_whose_text_is_another_path_is_refused() -> None:
     with pytest.raises(CodecError, match="another path: pass its parts"):
-        pack(pathlib.PureWindowsPath("//://"))
+        pack(pathlib.PureWindowsPath("//a/"))
 
 
 #: a value of each type, of which a subclass is made

@@ -55,8 +55,7 @@ def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
 
 
 def test_a_path_whose_text_is_another_path_is_refused() -> None:
-    with pytest.raises(CodecError, match="another path: pass its parts"):
-        pack(pathlib.PureWindowsPath("//a/"))
+    follows_the_rule(pathlib.PureWindowsPath("//a/"))  # it is such a path before Python 3.12
 
 
 #: a value of each type, of which a subclass is made

@@ -112,8 +112,11 @@ def served(folder: Path, server: str, kind: str, *arguments: str, configured: st
     """What a worker logs of the tasks of a map."""
     (folder / "job.py").write_text(_JOB.format(configured=configured, guarded="pass"))
     worker = Worker(server, f"{folder / 'job.py'}:{kind}", 1, environment=f"log-{kind}")
-    run(folder, kind, *arguments, configured=configured, ACTORQ_REDIS_URL=server)
-    return worker.stop()[1]
+    try:
+        run(folder, kind, *arguments, configured=configured, ACTORQ_REDIS_URL=server)
+    finally:
+        log = worker.stop()[1]
+    return log
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "regular"])
@@ -181,14 +184,16 @@ def test_what_is_printed_behind_a_prefix_tells_what_ran(kind: str, tmp_path: Pat
     (tmp_path / "job.py").write_text(text.format(configured=configured, guarded="pass"))
     command = [sys.executable, "-m", "actorq.cli", "worker", f"{tmp_path / 'job.py'}:{kind}", "-u", server, "--prefix"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
-        done = subprocess.run(
-            [sys.executable, "job.py", kind],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "ACTORQ_REDIS_URL": server},
-            timeout=50,
-            check=False,
-        )
-        worker.terminate()
+        try:
+            done = subprocess.run(
+                [sys.executable, "job.py", kind],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "ACTORQ_REDIS_URL": server},
+                timeout=50,
+                check=False,
+            )
+        finally:
+            worker.terminate()
         said = worker.communicate(timeout=20)[0]
     assert done.returncode == 0
     lines = [line for line in said.splitlines() if "printed" in line or "input" in line]

@@ -203,7 +203,7 @@ fields = {
     "message": nested,
     "args": st.lists(nested, max_size=5).map(codec.pack) | packed | nested,
     "state": packed | nested,
-    "more": packed | nested,
+    "more": st.dictionaries(st.sampled_from(PARTS), plain | st.lists(plain, max_size=5)).map(codec.pack) | plain,
     "traceback": nested,
     "final": nested,
     "other": nested,

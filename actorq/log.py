@@ -248,10 +248,6 @@ def prepare() -> None:
         _configure_now()
 
 
-class _Level(int):
-    """A level of the root logger that is ours, and gives way to a configuration of the user's."""
-
-
 def hear_tasks(context: Callable[[], Mapping[str, Any]]) -> None:
     """From now on this process runs tasks, whose code is imported.
 
@@ -269,7 +265,8 @@ def hear_tasks(context: Callable[[], Mapping[str, Any]]) -> None:
     bind()
     if _task_level is None or _is_configured(logging):
         return
-    logging.getLogger().setLevel(_Level(_task_level))
+    # one below: nobody sets such a level, so it tells ours, which gives way, from one that the user's code has set
+    logging.getLogger().setLevel(_task_level - 1)
     logging.lastResort = _last_resort(_task_level)
 
 
@@ -278,7 +275,7 @@ def give_way() -> None:
     import logging
 
     root = logging.getLogger()
-    if isinstance(root.level, _Level) and root.handlers:
+    if _task_level is not None and root.level == _task_level - 1 and root.handlers:
         root.setLevel(logging.WARNING)
 
 

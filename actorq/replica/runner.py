@@ -71,7 +71,7 @@ class Prepared:
         self.function = partial(function, **kwargs) if kwargs else function
         call = self.function
         if (anew or self._writes) and not all(type(value) in _UNCHANGEABLE for value in kwargs.values()):
-            call = self._call_anew
+            call = self.function = self._call_anew
         #: runs one input
         self.call = _UNPACKING[head.mode](call)
         self.is_async = inspect.iscoroutinefunction(function)

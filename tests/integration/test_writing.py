@@ -66,8 +66,8 @@ def test_a_task_that_writes_has_arrays_of_its_own(task: Any) -> None:
 
 
 def test_constants_are_new_for_every_input() -> None:
-    outputs = doubled.map([np.zeros(1)] * 20, kwargs={"shift": np.zeros(1)})
-    assert [x.tolist() for x in outputs] == [[1.0]] * 20
+    outputs = doubled.map([np.zeros(1)] * 5000, kwargs={"shift": np.zeros(1)})  # so many that the loop is the tight one
+    assert [x.tolist() for x in outputs] == [[1.0]] * 5000
 
 
 def test_writable_is_true_or_false() -> None:

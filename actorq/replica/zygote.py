@@ -235,8 +235,8 @@ def _other_variables(environment: ActorEnvironment) -> dict[str, str]:
 
 
 def _check_gpus(environment: ActorEnvironment, replicas: int) -> None:
-    each, found = environment.gpus, len(gpus.there())
-    if each is not None and found < gpus.needed(each, replicas):
+    each = environment.gpus
+    if each is not None and (found := len(gpus.there())) < gpus.needed(each, replicas):
         raise DeclarationError(
             f"{replicas} replicas of environment {environment.name!r} with gpus={each:g} need "
             f"{gpus.needed(each, replicas)} GPUs, and here are {found}: run fewer replicas, or give each less."

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import pytest
 import redis
@@ -30,6 +31,10 @@ ROOT = Path(__file__).parents[1]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; the scripts of tests inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# a busy machine is slow, and a test of a property is not a test of speed
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 #: how long what a test started may take to disappear, seconds
 _PATIENCE = 15.0

@@ -160,9 +160,6 @@ class Interpreter:
         if now == self._logging:
             return
         level, handlers, disabled = self._logging
-        if any(_is_ours(handler) for handler in now[1] if handler not in handlers):  # our first event, not the task
-            self._logging = now
-            return
         _ROOT.setLevel(level)
         _ROOT.handlers[:] = handlers
         logging.disable(disabled)
@@ -207,7 +204,3 @@ def _is_installed(finder: Any) -> bool:
     module = sys.modules.get(finder.__module__)  # of an instance: that of its class
     file = getattr(module, "__file__", None)
     return isinstance(file, str) and installed(file)
-
-
-def _is_ours(handler: logging.Handler) -> bool:
-    return type(handler.formatter).__module__.startswith("structlog")

@@ -51,19 +51,20 @@ def test_the_finder_that_an_installed_package_added_stays(monkeypatch: pytest.Mo
     assert _Finder not in finders
 
 
-def test_the_configuration_of_our_own_events_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = logging.getLogger()
+def test_handlers_that_a_task_gives_the_root_logger_go_and_those_of_our_own_events_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root, ours = logging.getLogger(), logging.getLogger("actorq")
     monkeypatch.setattr(root, "handlers", list(root.handlers))
+    monkeypatch.setattr(ours, "handlers", list(ours.handlers))
     state = Interpreter()
-    handler = logging.NullHandler()
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(structlog.processors.JSONRenderer()))
-    root.addHandler(handler)
+    added = logging.NullHandler()
+    added.setFormatter(structlog.stdlib.ProcessorFormatter(structlog.processors.JSONRenderer()))
+    root.addHandler(added)
+    ours.addHandler(added)
     state.restore()
-    assert handler in root.handlers
-    other = logging.NullHandler()
-    root.addHandler(other)
-    state.restore()
-    assert other not in root.handlers
+    assert added not in root.handlers
+    assert added in ours.handlers
 
 
 def test_what_a_load_sets_stays() -> None:

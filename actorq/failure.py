@@ -37,10 +37,14 @@ _TRACEBACK_LIMIT = 60_000
 _PARTS_LIMIT = 128 * 1024
 #: exceptions that hang on one, and steps from one to the next
 _MOST_EXCEPTIONS, _LONGEST_CHAIN = 64, 16
-#: exceptions of a group, and lines of a pydantic one
-_MOST_MEMBERS = 256
+#: exceptions of a group, and lines of a pydantic one; arguments, or attributes, of an exception
+_MOST_MEMBERS = _MOST_PARTS = 256
+#: of the member of a group that is there twice the arguments are told again where they are no more than this
+_SCALARS = (int, float, bool, str, bytes, type(None))
 #: bytes or characters of a text that cannot be decoded or encoded; of a longer one the part that cannot be travels
 _UNICODE_LIMIT = 16 * 1024
+#: characters of what stands for a part when there is no room for more
+_SHOWN = 20
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -93,8 +97,9 @@ class _Telling:
             args, state, more = parts_of(error)
         except Exception:  # an attribute of the user's that raises
             args, state, more = args_of(error), {}, {}
-        args = [self._part(each, depth) for each in args]
-        state = {name: self._part(each, depth) for name, each in state.items() if _is_plain_name(name)}
+        args = [self._part(each, depth) for each in args[:_MOST_PARTS]]
+        named = [(name, each) for name, each in state.items() if _is_plain_name(name)]
+        state = {name: self._part(each, depth) for name, each in named[:_MOST_PARTS]}
         if _is_read_only(error):
             more["notes"] = [*more.get("notes", ()), _READ_ONLY]
         told = {name: self._more(name, part, depth) for name, part in more.items()}
@@ -130,12 +135,17 @@ class _Telling:
 
     def _member(self, error: BaseException, depth: int) -> Told:
         """An exception of a group, in short where it has been told of, or there are too many."""
-        message = _clean(message_of(error))
-        return self._linked(error, depth) or Told([*_names(error), message, [message], {}, {"raised": True}])
+        message, args = _clean(message_of(error)), args_of(error)
+        short = args if len(args) <= _MOST_PARTS and all(type(each) in _SCALARS for each in args) else [message]
+        if (told := self._linked(error, depth)) is not None:
+            return told
+        return Told([*_names(error), message, [self._part(each, depth) for each in short], {}, {"raised": True}])
 
     def _part(self, part: Any, depth: int) -> Any:
-        if isinstance(part, BaseException) and (told := self._linked(part, depth)) is not None:
-            return told
+        if isinstance(part, BaseException):  # never whole: what hangs on it hangs on it at every level
+            return self._linked(part, depth) or self._unsent(part)
+        if type(part) in (list, tuple) and any(isinstance(each, BaseException) for each in part):
+            return type(part)(self._part(each, depth) for each in part[:_MOST_PARTS])
         try:
             size = len(codec.pack(part))
         except CodecError:
@@ -143,7 +153,17 @@ class _Telling:
         if size <= self._bytes:
             self._bytes -= size
             return part
-        return Unsent.of(part)
+        return self._unsent(part)
+
+    def _unsent(self, part: Any) -> Unsent:
+        """What stands for `part`, which takes its share of the room, too."""
+        unsent = Unsent.of(part)
+        size = sum(map(len, unsent.plain()))
+        if size > self._bytes:
+            kind = type(part).__name__[:_SHOWN]
+            unsent, size = Unsent.made(kind, kind, kind, kind), 4 * len(kind)
+        self._bytes -= size
+        return unsent
 
 
 def _names(error: BaseException) -> tuple[str, str]:

@@ -53,8 +53,8 @@ class Prefixed(io.TextIOBase):
     def flush(self) -> None:
         """What was begun is a line, too: who flushes wants it to be seen, or ends."""
         while self._begun:
-            (_, begin), text = self._begun.popitem()
-            self.stream.write(f"{begin}{text}\n")
+            key = next(iter(self._begun))  # in the order in which they were begun
+            self.stream.write(f"{key[1]}{self._begun.pop(key)}\n")
         self.stream.flush()
 
     def close(self) -> None:

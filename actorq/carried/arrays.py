@@ -186,6 +186,8 @@ def _encode_scalar(value: Any) -> Encoded:
         return ext.NPSCALAR, ["str", str.__str__(value)]
     if type(value) is numpy.bytes_:
         return ext.NPSCALAR, ["bytes", bytes.__getitem__(value, slice(None))]
+    if value.itemsize == 0:
+        raise CodecError(f"{value!r:.{_SHOWN}}, which has no bytes, is not carried.")
     descr = plain_dtype(value.dtype)
     return ext.NPSCALAR, [descr, value.tobytes()]
 

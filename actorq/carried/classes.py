@@ -12,7 +12,7 @@ import enum
 import functools
 import sys
 from collections.abc import Iterator
-from types import FunctionType, MemberDescriptorType
+from types import MemberDescriptorType
 from typing import Any, NamedTuple
 
 from actorq import extensions as ext
@@ -107,8 +107,13 @@ def check_others(kind: type, state: dict[Any, Any]) -> None:
     for name in state:
         if not isinstance(name, str) or (name.startswith("__") and name.endswith("__")):
             raise CodecError(f"{kind.__qualname__} has an attribute {name!r:.{_SHOWN}}, which is the language's.")
-        if any(type(vars(base).get(name)) is FunctionType for base in kind.__mro__):
+        if any(_is_method(vars(base).get(name)) for base in kind.__mro__):
             raise CodecError(f"The method {name} of {kind.__qualname__} is replaced in the object: derive a class.")
+
+
+def _is_method(attribute: Any) -> bool:
+    """A function, or what makes something of one; not the place of a slot."""
+    return hasattr(type(attribute), "__get__") and type(attribute) is not MemberDescriptorType
 
 
 def fields_of(kind: type) -> tuple[str, ...] | None:

@@ -94,7 +94,46 @@ def parts_of(error: BaseException) -> tuple[list[Any], dict[str, Any], dict[str,
         more["context"] = error.__context__
     if error.__suppress_context__:
         more["suppress"] = True
+    _tell_once(args, state, more)
     return args, state, more
+
+
+def _tell_once(args: list[Any], state: dict[str, Any], more: dict[str, Any]) -> None:
+    """An exception that is there twice (`raise X(e) from e`) is told in one place; the others say where.
+
+    Else a chain of them would take twice as long, or three times, with each link.
+    """
+    places: dict[int, list[Any]] = {}
+    same: dict[str, list[Any]] = {}
+    for at, part in enumerate(args):
+        if isinstance(part, BaseException):
+            places.setdefault(id(part), ["args", at])
+    for name, part in list(state.items()):
+        if isinstance(part, BaseException) and not name.startswith("__"):
+            if id(part) in places:
+                same[name] = places[id(part)]
+                del state[name]
+            else:
+                places[id(part)] = ["state", name]
+    for name in ("cause", "context"):
+        if id(more.get(name)) in places:
+            same[f"__{name}__"] = places[id(more.pop(name))]
+    if same:
+        more["same"] = same
+
+
+def _tell_again(args: list[Any], state: dict[str, Any], more: dict[str, Any]) -> None:
+    """The inverse."""
+    same = more.get("same", {})
+    if not isinstance(same, dict):
+        raise CodecError("The data holds an exception that is none.")
+    for name, (where, at) in same.items():
+        part = state.get(at) if where == "state" else args[at] if type(at) is int and 0 <= at < len(args) else None
+        if isinstance(part, BaseException) and isinstance(name, str):
+            if name in ("__cause__", "__context__"):
+                more[name.strip("_")] = part
+            elif not name.startswith("__"):
+                state[name] = part
 
 
 def _built_in(error: BaseException) -> dict[str, Any]:
@@ -140,6 +179,7 @@ def build(kind: Any, message: Any, args: Any, state: Any, more: Any) -> BaseExce
         raise CodecError(f"{kind!r:.{_SHOWN}} is not an exception.")
     if not (isinstance(args, list) and isinstance(state, dict) and isinstance(more, dict)):
         raise CodecError("The data holds an exception that is none.")
+    _tell_again(args, state, more)
     error = _empty(kind, message, more)
     if args or not issubclass(kind, BaseExceptionGroup):
         _SLOTS["args"].__set__(error, tuple(args))
@@ -248,6 +288,10 @@ def _shown_as(error: BaseException, message: Any, *, lossy: bool) -> BaseExcepti
     except Exception:
         if not isinstance(message, str):
             message = ""
+    if any("__init_subclass__" in vars(base) for base in kind.__mro__ if base is not object):  # it would run
+        if not works:
+            raise CodecError(f"An exception of {kind.__qualname__} cannot be shown without what it held.")
+        return error
     names = {"__str__": lambda _: message, "__repr__": BaseException.__repr__, "__slots__": ()}
     try:
         shown: Any = type.__new__(type(kind), kind.__name__, (kind,), {**names, "__module__": kind.__module__})

@@ -16,8 +16,10 @@ from actorq import extensions as ext
 from actorq.carried.standard import Encoded, Encoder, plain_zone
 from actorq.errors import CodecError
 
-#: characters of a pattern: to compile one takes time in proportion
-_LONGEST_PATTERN = 10_000
+#: characters of a pattern: to compile one takes up to 1 ms each
+_LONGEST_PATTERN = 1_000
+#: bits of the parts of a Fraction: to make one takes time with the square of them, 0.1 s for these
+_MOST_BITS = 100_000
 #: of the flags of a pattern those that it can be compiled with; `re.DEBUG` prints
 _FLAGS = re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE | re.ASCII
 _TYPECODES = "bBuhHiIlLqQfd"
@@ -98,16 +100,27 @@ def _from_collection(plain: Any) -> Any:
     raise CodecError("The data holds a collection that is none.")
 
 
+def _fraction(value: Any) -> Encoded:
+    _check_bits(value.numerator, value.denominator)
+    return ext.FRACTION, [value.numerator, value.denominator]
+
+
+def _check_bits(*numbers: int) -> None:
+    if max(number.bit_length() for number in numbers) > _MOST_BITS:
+        raise CodecError(f"A Fraction of more than {_MOST_BITS:,} bits is not carried: pass its parts.")
+
+
 def _from_fraction(plain: Any) -> Any:
     numerator, denominator = plain
     if type(numerator) is not int or type(denominator) is not int:
         raise CodecError("The data holds a Fraction that is none.")
+    _check_bits(numerator, denominator)
     return importlib.import_module("fractions").Fraction(numerator, denominator)  # a fixed name
 
 
 _ENCODERS: dict[tuple[str, str], Encoder] = {
     ("array", "array"): _array,
-    ("fractions", "Fraction"): lambda v: (ext.FRACTION, [v.numerator, v.denominator]),
+    ("fractions", "Fraction"): _fraction,
     ("zoneinfo", "ZoneInfo"): lambda v: (ext.TIMEZONE, plain_zone(v)),
     ("re", "Pattern"): _pattern,
     **{("ipaddress", name): _address for name in _ADDRESSES},

@@ -38,13 +38,19 @@ def _attribute(owner: Any, name: str) -> _Setting:
     return _Setting(f"{shown}.{name}", lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
 
 
-def _list(name: str, read: Callable[[], list[Any]]) -> _Setting:
-    """A list that is changed in place."""
+def _arguments() -> _Setting:
+    """`sys.argv`: the list, and what is in it."""
+    kept = sys.argv
+
+    def read() -> Any:
+        now = getattr(sys, "argv", None)
+        return list(now) if isinstance(now, list) else now
 
     def write(value: list[Any]) -> None:
-        read()[:] = value
+        kept[:] = value
+        sys.argv = kept
 
-    return _Setting(name, lambda: list(read()), write)
+    return _Setting("sys.argv", read, write)
 
 
 def _policy() -> Any:
@@ -84,7 +90,7 @@ _SETTINGS = [
     _Setting("gc.set_debug", gc.get_debug, gc.set_debug),
     _Setting("tracemalloc.start", tracemalloc.is_tracing, _trace_memory),
     _Setting("asyncio.set_event_loop_policy", _policy, _set_policy),
-    _list("sys.argv", lambda: sys.argv),
+    _arguments(),
     _attribute(sys, "unraisablehook"),
     _attribute(sys, "dont_write_bytecode"),
     _attribute(threading, "excepthook"),

@@ -6,10 +6,13 @@ import threading
 import types
 from collections import OrderedDict
 from operator import is_
+from types import MemberDescriptorType
 from typing import Any
 
 #: what threads wait for, and the attribute that says whether they have to
 COUNTERS = {threading.Semaphore: "_value", threading.BoundedSemaphore: "_value", threading.Event: "_flag"}
+#: of an attribute that was never set
+_UNSET = object()
 CLASS_INTERNALS = frozenset({"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__"})
 
 
@@ -148,16 +151,19 @@ class Attributes(Saved):
     __slots__ = ("names",)
 
     def take(self) -> Any:
-        self.names = [name for name in slots_of(type(self.what)) if hasattr(self.what, name)]
-        return [getattr(self.what, name) for name in self.names]
+        self.names = slots_of(type(self.what))
+        return [getattr(self.what, name, _UNSET) for name in self.names]
 
     def changed(self) -> bool:
-        now = [getattr(self.what, name, self) for name in self.names]
+        now = [getattr(self.what, name, _UNSET) for name in self.names]
         return not all(map(is_, now, self.copy))
 
     def restore(self) -> None:
         for name, value in zip(self.names, self.copy, strict=True):
-            object.__setattr__(self.what, name, value)
+            if value is not _UNSET:
+                object.__setattr__(self.what, name, value)
+            elif hasattr(self.what, name):
+                object.__delattr__(self.what, name)
 
 
 class Counter(Saved):
@@ -254,8 +260,9 @@ class Function(Saved):
 
 
 def slots_of(kind: type) -> list[str]:
+    """The attributes of a class of the user's that have a place of their own, by the names they have there."""
     names: list[str] = []
     for base in kind.__mro__:
-        slots = vars(base).get("__slots__", ())
-        names += [slots] if isinstance(slots, str) else [s for s in slots if s not in ("__dict__", "__weakref__")]
+        if "__slots__" in vars(base):
+            names += [name for name, value in vars(base).items() if type(value) is MemberDescriptorType]
     return names

@@ -21,7 +21,8 @@ def there(environment: Mapping[str, str] = os.environ, devices: Path = Path("/de
         devices: where the files of devices are.
     """
     if VISIBLE in environment:
-        return [name.strip() for name in environment[VISIBLE].split(",") if name.strip()]
+        names = [name.strip() for name in environment[VISIBLE].split(",") if name.strip()]
+        return names[: names.index("-1")] if "-1" in names else names  # CUDA looks no further than that
     return sorted((path.name[6:] for path in devices.glob("nvidia[0-9]*")), key=int)
 
 

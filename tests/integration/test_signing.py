@@ -11,6 +11,7 @@ import redis
 from actorq import CodecError, PoolError, codec
 from actorq.broker import keys
 from actorq.frames import Frame
+from actorq.seal import seal_results
 from actorq.settings import settings
 from tests import tasks
 from tests.conftest import Worker, eventually
@@ -122,21 +123,30 @@ def test_outputs_that_somebody_invents_are_not_taken(suspended: redis.Redis) -> 
     assert list(outputs) == [0.0]
 
 
-def test_results_of_another_lease_are_not_taken(worker: Worker) -> None:
+def recorded(lease: str, value: object) -> bytes:
+    """What a replica with the key sends as the output of one lease."""
+    frame = Frame(start=0, count=1, busy=0.0, replica="r", errors={}, outputs=codec.pack([value]))
+    return b"".join(seal_results(tasks.wait.environment.name, lease, (frame.packed(),)))
+
+
+def test_results_of_another_lease_are_not_taken(suspended: redis.Redis) -> None:
     """Recorded where they were right, and told of an input that waits."""
-    with redis.Redis.from_url(worker.url) as client:
-        earlier = tasks.wait.map([0.5], map_id="earlier")
-        frames: list[bytes] = []
-        while not frames:
-            frames = [fields[b"f"] for _, fields in client.xrange(keys.out("earlier")) if b"f" in fields]
-        assert list(earlier) == [0.5]
-        client.set(keys.SUSPENDED, "1")
-        outputs = tasks.wait.map([0.0])
-        [job] = waiting(client, outputs.map_id)
-        client.xadd(keys.out(outputs.map_id), {"l": job.decode().removeprefix("rq:job:"), "f": frames[0]})
-        assert eventually(lambda: outputs.stats().leases > 1)
-        client.delete(keys.SUSPENDED)
-        assert list(outputs) == [0.0]
+    outputs = tasks.wait.map([0.0])
+    [job] = waiting(suspended, outputs.map_id)
+    lease = job.decode().removeprefix("rq:job:")
+    suspended.xadd(keys.out(outputs.map_id), {"l": lease, "f": recorded(f"earlier-{lease}", 666)})
+    assert eventually(lambda: outputs.stats().leases > 1)
+    suspended.delete(keys.SUSPENDED)
+    assert list(outputs) == [0.0]
+
+
+def test_results_are_taken_for_the_lease_that_they_are_signed_for(suspended: redis.Redis) -> None:
+    """As the two tests above mean: it is the place that was wrong, not the frame."""
+    outputs = tasks.wait.map([0.0])
+    [job] = waiting(suspended, outputs.map_id)
+    lease = job.decode().removeprefix("rq:job:")
+    suspended.xadd(keys.out(outputs.map_id), {"l": lease, "f": recorded(lease, 666)})
+    assert list(outputs) == [666]
 
 
 def test_results_of_replicas_without_a_key_are_refused_and_say_what_to_set(on_server: str, set_key: SetKey) -> None:

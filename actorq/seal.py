@@ -12,7 +12,7 @@ output, or move one. A message is signed together with where it belongs:
 The one idea: *every map has a key of its own*, derived from the signing key. A pod that runs a single input is given
 that of its map, and what it runs can sign nothing else with it.
 
-Keyed BLAKE2b takes a third of the time of HMAC for a message of 100 bytes, as most are. Of a large one it covers the
+Keyed BLAKE2b takes a third of the time of HMAC for a message of 100 bytes, as most are. Of a larger one it covers the
 SHA-256, for which processors have instructions: half of the time.
 """
 
@@ -27,17 +27,18 @@ from hashlib import blake2b, sha256
 from actorq.broker.blobs import Parts
 from actorq.errors import PoolError
 from actorq.frames import DamagedFrameError, join_parts, split
-from actorq.settings import settings
+from actorq.settings import Settings, settings
 
 #: how a signed message begins. No other does: it would be the length of a head, and one less is a reference to a blob
 MARK = b"\xff\xff\xff\xfe"
 _HEAD = struct.Struct(">4s32sQ")
-_LEASE, _FRAME = b"lease", b"results"
+_LEASE, _FRAME = "lease", "results"
 #: a lease that waits longer than this is gone from the server; an input in RQ's registry, too. Seconds, with an hour
 #: for clocks that disagree
 _VALID_SECONDS = 86_400 + 3_600
-#: a message above this is hashed before it is signed
-_LARGE_BYTES = 32 * 1024
+#: a message from this size on is hashed before it is signed: both ways take 1.5 us for 1,000 bytes, 5.4 and 3.5 us
+#: for 4,000
+_LARGE_BYTES = 1024
 #: maps whose keys are kept at hand
 _KEPT_MAPS = 1000
 
@@ -92,44 +93,44 @@ def map_keys(environment: str, map_: str) -> list[str]:
     return [_derived(key, environment, map_).hex() for key in settings().signing_keys]
 
 
-def _signed(kind: bytes, environment: str, lease: str, until: int, parts: Parts) -> Parts:
-    if not settings().signs:
+def _signed(kind: str, environment: str, lease: str, until: int, parts: Parts) -> Parts:
+    known = settings()
+    if not known.signs:
         return parts
-    code = _code(_keys_of(environment, lease)[0], kind, lease, until, parts, sum(map(len, parts)))
+    code = _code(_keys_of(known, environment, lease)[0], kind, lease, until, parts, sum(map(len, parts)))
     return (_HEAD.pack(MARK, code, until), *parts)
 
 
-def _checked(kind: bytes, environment: str, lease: str, message: bytes | bytearray) -> int | None:
+def _checked(kind: str, environment: str, lease: str, message: bytes | bytearray) -> int | None:
     """Until when a message is valid, 0 for ever; None for one that is not signed as it should be."""
-    if not settings().signs:
+    known = settings()
+    if not known.signs:
         return 0
-    if len(message) < _HEAD.size or not message.startswith(MARK):
+    size = len(message) - _HEAD.size
+    if size < 0 or not message.startswith(MARK):
         return None
     _, given, until = _HEAD.unpack_from(message)
-    parts, size = (memoryview(message)[_HEAD.size :],), len(message) - _HEAD.size
-    for key in _keys_of(environment, lease):
+    parts = (memoryview(message)[_HEAD.size :],)
+    for key in _keys_of(known, environment, lease):
         if hmac.compare_digest(given, _code(key, kind, lease, until, parts, size)):
             return int(until)
     return None
 
 
-def _code(key: blake2b, kind: bytes, lease: str, until: int, parts: Parts, size: int) -> bytes:
-    digest = key.copy()
-    digest.update(b"%b\0%b\0%d\0%d\0" % (kind, lease.encode(errors="replace"), until, size))
-    if size < _LARGE_BYTES:
-        for part in parts:
-            digest.update(part)
-    else:
+def _code(key: blake2b, kind: str, lease: str, until: int, parts: Parts, size: int) -> bytes:
+    if size >= _LARGE_BYTES:
         whole = sha256()
         for part in parts:
             whole.update(part)
-        digest.update(whole.digest())
+        parts = (whole.digest(),)
+    digest = key.copy()
+    # in one piece: each further update costs more than a small part's share of the hash
+    digest.update(b"".join((f"{kind}\0{lease}\0{until}\0{size}\0".encode(errors="replace"), *parts)))
     return digest.digest()
 
 
-def _keys_of(environment: str, lease: str) -> list[blake2b]:
+def _keys_of(known: Settings, environment: str, lease: str) -> list[blake2b]:
     """Of the map that a lease belongs to: the first one signs, all are accepted."""
-    known = settings()
     if known.map_keys is not None:
         return _from_hex(known.map_keys)
     return _from_masters(known.signing_keys, environment, lease.rpartition("-")[0])

@@ -54,9 +54,13 @@ fuzz: $(VENV)/.test  ## bytes of anybody's for everything that reads from Redis,
 chaos: $(VENV)/.test  ## kills, cuts, freezes and losses while maps run, ten minutes; SECONDS=60 for less
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600)
 
-lint: $(VENV)/.test  ## ruff: rules and formatting
+LONGEST = 460
+lint: $(VENV)/.test  ## ruff: rules and formatting; which module may import which; no file of more than 460 lines
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
+	@find actorq benchmarks tests -name '*.py' -exec wc -l {} + | \
+		awk '$$2 != "total" && $$1 > $(LONGEST) {print $$2 ": " $$1 " lines, more than $(LONGEST)"; long = 1} END {exit long}'
 
 types: $(VENV)/.test  ## mypy, strict, over package, tests and benchmarks
 	$(BIN)/mypy

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actorq import engine as _engine
 from actorq.cache import actor_cache
-from actorq.carried.registered import register
-from actorq.environment import ActorEnvironment, TaskEnvironment
+from actorq.declare import engine as _engine
+from actorq.declare.environment import ActorEnvironment, TaskEnvironment
+from actorq.declare.retry import Backoff
+from actorq.declare.task import Task
+from actorq.declare.task import map_ as map
 from actorq.errors import (
     ActorqError,
     BrokerError,
@@ -34,16 +36,14 @@ from actorq.errors import (
     TaskError,
     TaskTimeoutError,
 )
-from actorq.retry import Backoff
-from actorq.task import Task
-from actorq.task import map_ as map
+from actorq.wire.carried.registered import register
 
 if TYPE_CHECKING:
     from actorq.maps.handle import MapHandle
 
 
 def _runtime() -> _engine.Engine:
-    from actorq.runtime import runtime
+    from actorq.runtime.program import runtime
 
     _engine.install(runtime)
     return runtime()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import time
 
-from actorq.environment import ActorEnvironment
+from actorq.declare.environment import ActorEnvironment
 
 env = ActorEnvironment("hello", replica_count=2)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from actorq.settings import settings
+from actorq.base.settings import settings
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -58,7 +58,7 @@ def main(inputs: int, replicas: int, sleep: float, rounds: int, cold: bool, imag
         lines = _measure(inputs, replicas, sleep, rounds, cold)
         pods = ", ".join(_nodes(release))
     finally:
-        from actorq.runtime import shutdown
+        from actorq.runtime.program import shutdown
 
         shutdown()
         release.close()

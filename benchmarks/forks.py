@@ -1,8 +1,8 @@
 """What a forked child costs an input, beside the same input in the replica itself, with caches of different kinds.
 
 It depends on the pages that a fork has to copy the tables of, so on the memory of the replica: see
-`actorq/replica/hugepages.py`. The next child is forked while an input runs: inputs of no duration pay more than those
-of a few milliseconds.
+`actorq/replica/start/hugepages.py`. The next child is forked while an input runs: inputs of no duration pay more than
+those of a few milliseconds.
 """
 
 from __future__ import annotations

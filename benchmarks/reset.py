@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actorq.runtime import shutdown
+from actorq.runtime.program import shutdown
 from benchmarks import reset_code
 from benchmarks.rows import Row, timed
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 import redis
 
-from actorq.runtime import runtime, shutdown
+from actorq.runtime.program import runtime, shutdown
 from benchmarks import tasks
 
 _ROOT = Path(__file__).parents[1]
@@ -223,7 +223,7 @@ def large_values(count: int = 200, rounds: int = 5) -> list[Row]:
 _START = """
     import time
     from benchmarks import tasks
-    import actorq.runtime, actorq.maps.redis_transport, actorq.broker.embedded, actorq.pool.local, redis
+    import actorq.runtime.program, actorq.maps.redis_transport, actorq.runtime.embedded, actorq.runtime.local, redis
     started = time.perf_counter()
     next(iter(tasks.nap_twenty.map([0.0] * 20)))
     print(time.perf_counter() - started)

@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from actorq.runtime import shutdown
+from actorq.runtime.program import shutdown
 from benchmarks import affinity, fairness, reset, rows, signing
 from benchmarks.forks import fork_overhead
 

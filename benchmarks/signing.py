@@ -6,7 +6,7 @@ import os
 import statistics
 from collections.abc import Callable
 
-from actorq.settings import settings
+from actorq.base.settings import settings
 from benchmarks import tasks
 from benchmarks.rows import Row, medians, p50, timed
 

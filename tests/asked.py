@@ -7,11 +7,10 @@ from typing import Any
 import redis
 
 from actorq.broker import keys, scripts
-from actorq.broker.commands import Argument
+from actorq.broker.commands import Argument, iso_now
+from actorq.broker.link import Link
 from actorq.broker.stream import call_keys, next_keys, submit_keys
-from actorq.broker.wire import Link
-from actorq.clock import iso_now
-from actorq.lease import tag
+from actorq.wire.lease import tag
 
 STAMP = iso_now()
 

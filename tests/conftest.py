@@ -20,10 +20,10 @@ import psutil
 import pytest
 import redis
 
-from actorq import runtime as runtime_module
-from actorq.broker.embedded import EmbeddedServer
-from actorq.runtime import runtime, shutdown
-from actorq.settings import settings
+from actorq.base.settings import settings
+from actorq.runtime import program as runtime_module
+from actorq.runtime.embedded import EmbeddedServer
+from actorq.runtime.program import runtime, shutdown
 from tests.asked import Asked
 from tests.project import Project
 

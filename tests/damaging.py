@@ -10,9 +10,10 @@ from typing import Any
 
 import msgpack
 
-from actorq import ActorEnvironment, codec
+from actorq import ActorEnvironment
 from actorq.broker.blobs import REFERENCE
-from actorq.frames import PROTOCOL, Frame, join
+from actorq.wire import codec
+from actorq.wire.messages import PROTOCOL, Frame, join
 
 env = ActorEnvironment("damaging", replica_count=2, max_crashes=1, lease_seconds=2)
 

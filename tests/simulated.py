@@ -7,12 +7,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from actorq import codec
-from actorq.frames import Frame, Head
-from actorq.lease import Lease
+from actorq.declare.map_options import MapOptions
 from actorq.maps.keyed import ledger_of
-from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource
+from actorq.wire import codec
+from actorq.wire.lease import Lease
+from actorq.wire.messages import Frame, Head
 
 
 @dataclass(kw_only=True)

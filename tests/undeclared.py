@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actorq import ActorEnvironment
-from actorq.environment import Environment
+from actorq.declare.environment import Environment
 from tests import tasks
 
 del Environment._declared["plain"]  # two environments of one name are refused

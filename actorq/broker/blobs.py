@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextlib
 
+from actorq.base.settings import settings
 from actorq.broker import keys
 from actorq.broker.commands import NO_REPLY, packed
+from actorq.broker.link import Link, Store
 from actorq.broker.refusals import ReplyTooLargeError, WrongTypeError
-from actorq.broker.wire import Link, Store
 from actorq.errors import BrokerError, CodecError
-from actorq.settings import settings
+from actorq.wire.messages import Parts
 
 #: above this the extra command costs less than the copies
 LARGE_BYTES = 32 * 1024
@@ -28,8 +29,6 @@ REFERENCE = b"\xff\xff\xff\xff"
 
 #: room in a message for what is neither inputs nor constants nor outputs, bytes
 _HEAD_BYTES = 1 << 20
-
-Parts = tuple[bytes | bytearray | memoryview, ...]
 
 
 def send(parts: Parts, *name: str | bytes | int, lives: int = _TTL_SECONDS) -> tuple[bytes, list[Store]]:

@@ -6,10 +6,10 @@ import os
 import threading
 from collections.abc import Callable
 
-from actorq.broker.connecting import REPLY_TIMEOUT
+from actorq.broker.connect import REPLY_TIMEOUT
+from actorq.broker.link import Link
 from actorq.broker.patience import never
 from actorq.broker.serverinfo import check_server
-from actorq.broker.wire import Link
 
 
 class Client:

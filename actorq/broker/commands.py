@@ -1,7 +1,11 @@
-"""Commands as the bytes that are sent. The words that are the same in every call of a script are packed once."""
+"""Commands as the bytes that are sent. The words that are the same in every call of a script are packed once.
+
+Time is one of them, as RQ writes it.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -51,3 +55,22 @@ class Command:
 #: the command behind it is not answered: its reply would only wake this side before the one that is waited for. What
 #: the server refuses so is noticed by what comes, or does not come, after it
 NO_REPLY = packed("CLIENT", "REPLY", "SKIP")
+
+
+#: the last second that was formatted, and its text
+_last = (0, b"")
+
+
+def iso_now() -> bytes:
+    """UTC now in RQ's format, to the second.
+
+    There is one on the way of every lease, and formatting the rest of it would take longer than all that is computed
+    beside it: 1 us, or 50 where the processor has just woken.
+    """
+    global _last
+    second = int(time.time())
+    text_of, text = _last
+    if second != text_of:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(second)).encode()
+        _last = (second, text)  # one assignment: threads may race, and all write the truth
+    return text

@@ -13,7 +13,7 @@ import select
 import time
 from typing import Any
 
-from actorq.broker.wire import Link
+from actorq.broker.link import Link
 
 #: a call of an idle pool, there and back, takes 0.2 to 0.4 ms
 LINGER_SECONDS = 0.0005

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import redis
 from redis.exceptions import RedisError
 
+from actorq.base.warned import warn
 from actorq.broker.refusals import explain, is_full, refusal
 from actorq.errors import BrokerError
-from actorq.warned import warn
 
 #: first and longest pause between two tries, seconds; half of it is random so that replicas do not return in step
 _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.02, 2.0

@@ -23,8 +23,8 @@ from redis.exceptions import (
     RedisError,
 )
 
+from actorq.base.masking import masked, printable
 from actorq.errors import BrokerError
-from actorq.masking import masked, printable
 
 
 class ServerFullError(BrokerError):

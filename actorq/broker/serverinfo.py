@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from actorq.base.settings import masked
+from actorq.broker.link import Link
 from actorq.broker.refusals import NotPermittedError
-from actorq.broker.wire import Link
 from actorq.errors import BrokerError
-from actorq.settings import masked
 
 #: XTRIM MINID came with 6.2
 _OLDEST = (6, 2)

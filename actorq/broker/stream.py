@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from actorq.base.log import logger
 from actorq.broker import blobs, keys
-from actorq.broker.wire import Link
+from actorq.broker.link import Link
 from actorq.errors import CodecError
-from actorq.frames import DamagedFrameError, parse_frame
-from actorq.lease import NONE_RAN, HandedBack, Lives, Lost, Report, Results
-from actorq.log import logger
-from actorq.seal import unseal_results
+from actorq.wire.lease import NONE_RAN, HandedBack, Lives, Lost, Report, Results
+from actorq.wire.messages import DamagedFrameError, parse_frame
+from actorq.wire.seal import unseal_results
 
 
 def submit_keys(map_id: str, env: str) -> list[str]:

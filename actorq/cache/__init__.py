@@ -8,13 +8,13 @@ whoever asks while a key is loading waits for that load, in threads and in corou
     identity.py    which code a value belongs to      keys.py         what arguments are kept under; numbers.py
     store.py       values, and when they leave        options.py      the limits; sizes.py: how large a value is
     flight.py      a load in progress, who waits      loading.py      loads in threads; coroutines.py: in event loops
+    hooks.py       who takes part in every load       loads.py        loads as data, for another process
     report.py      what is told of all this outside
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
 from actorq.cache.cached import ActorCached, CacheEntry, CacheInfo
@@ -33,15 +33,6 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-#: entered around every load; a replica keeps what a load does to the process
-during_load: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-
-#: called after every load of a value that was kept, with the function and its arguments
-after_load: Callable[[ActorCached[Any, Any], tuple[Any, ...], dict[str, Any]], None] | None = None
-
-#: loads since the process started
-loads = 0
 
 
 @overload
@@ -93,12 +84,3 @@ def cache_totals() -> tuple[int, int, int]:
         misses += counts.misses
         entries += kept
     return hits, misses, entries
-
-
-@contextlib.contextmanager
-def counted_load() -> Iterator[None]:
-    """Around every load."""
-    global loads
-    with during_load():
-        yield
-    loads += 1

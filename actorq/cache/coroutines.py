@@ -10,9 +10,9 @@ import contextvars
 import functools
 from typing import TYPE_CHECKING, Any
 
-import actorq.cache as hooks
 from actorq.cache.flight import Flight, current, waiting
-from actorq.cache.loading import loaded, size_of
+from actorq.cache.hooks import LOADS
+from actorq.cache.loading import size_of
 from actorq.cache.store import Entry, Key, Store, now
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def _load(cached: ActorCached[Any, Any], store: Store, key: Key, flight: F
     current.set(flight)  # in the context of this task alone
     started = now()
     try:
-        with hooks.counted_load():
+        with LOADS.counted():
             value = await cached.__wrapped__(*args, **kwargs)
         size = size_of(store, value)
     except asyncio.CancelledError as error:
@@ -81,7 +81,7 @@ async def _load(cached: ActorCached[Any, Any], store: Store, key: Key, flight: F
         store.fail(key, flight, error)
     else:
         if store.land(key, flight, value, now() - started, size):
-            loaded(cached, args, kwargs)
+            LOADS.tell(cached, args, kwargs)
 
 
 def _ended(store: Store, key: Key, flight: Flight, _: asyncio.Task[None]) -> None:

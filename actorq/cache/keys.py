@@ -18,9 +18,9 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from actorq import codec
 from actorq.cache.numbers import OBJECTS, Numbers
 from actorq.errors import CodecError
+from actorq.wire import codec
 
 #: types whose values stand for themselves in a key. Not bool and float, which equal ints.
 PLAIN = frozenset({int, str, bytes, type(None)})

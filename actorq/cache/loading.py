@@ -6,8 +6,8 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any
 
-import actorq.cache as hooks  # what is set in there is looked up with every load
 from actorq.cache.flight import Flight, circular, current, waiting
+from actorq.cache.hooks import LOADS
 from actorq.cache.sizes import estimate
 from actorq.cache.store import Entry, Key, Store, now
 from actorq.errors import ActorqError
@@ -42,7 +42,7 @@ def get(cached: ActorCached[Any, Any], store: Store, key: Key, args: Any, kwargs
 def _load(cached: ActorCached[Any, Any], store: Store, key: Key, flight: Flight, args: Any, kwargs: Any) -> Any:
     token, started = current.set(flight), now()
     try:
-        with hooks.counted_load():
+        with LOADS.counted():
             value = cached.__wrapped__(*args, **kwargs)
         if inspect.iscoroutine(value):
             value.close()
@@ -57,7 +57,7 @@ def _load(cached: ActorCached[Any, Any], store: Store, key: Key, flight: Flight,
     finally:
         current.reset(token)
     if store.land(key, flight, value, now() - started, size):
-        loaded(cached, args, kwargs)
+        LOADS.tell(cached, args, kwargs)
     return value
 
 
@@ -70,9 +70,3 @@ def size_of(store: Store, value: Any) -> int:
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise ActorqError(f"@actor_cache {store.name}: size= returned {size!r}, not a number of bytes.")
     return size
-
-
-def loaded(cached: ActorCached[Any, Any], args: Any, kwargs: Any) -> None:
-    """A value was loaded and is kept."""
-    if hooks.after_load is not None:
-        hooks.after_load(cached, args, kwargs)

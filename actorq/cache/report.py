@@ -15,9 +15,9 @@ import reprlib
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from actorq.base.masking import printable
+from actorq.base.settings import settings
 from actorq.cache.keys import Content, Living
-from actorq.masking import printable
-from actorq.settings import settings
 
 if TYPE_CHECKING:
     from actorq.cache.store import Key

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from actorq.base.log import logger
 from actorq.cache.flight import Flight
 from actorq.cache.keys import Living
 from actorq.cache.numbers import Numbers
 from actorq.cache.options import Options
-from actorq.log import logger
 
 Key = tuple[Any, ...]
 

@@ -7,9 +7,9 @@ import sys
 
 import click
 
+from actorq.base.log import configure_later
+from actorq.base.settings import settings
 from actorq.cli.options import redis_url, server_url
-from actorq.log import configure_later
-from actorq.settings import settings
 
 
 @click.command(short_help="Change the number of replicas of an environment on a cluster.")
@@ -40,8 +40,8 @@ def scale(environment: str, replicas: int, namespace: str | None) -> None:
 @redis_url
 def keep(environment: str, ttl: float, away: float | None, redis_url: str | None) -> None:
     """Wait until nobody has used an environment for a while. The keeper of a pool made on demand."""
-    from actorq.keeper import AWAY_SECONDS
-    from actorq.keeper import keep as keep_pool
+    from actorq.kube.keeper import AWAY_SECONDS
+    from actorq.kube.keeper import keep as keep_pool
 
     def address() -> str:
         settings.cache_clear()  # the file of the Secret may hold another one by now
@@ -54,7 +54,7 @@ def keep(environment: str, ttl: float, away: float | None, redis_url: str | None
 @click.command(name="run-input", hidden=True)
 def run_input() -> None:
     """Run the one input of this pod. The process of a regular task's pod."""
-    from actorq.pool.pod import main
+    from actorq.oneshot.pod import main
 
     configure_later("auto", "info", logging.INFO)
     sys.exit(main())

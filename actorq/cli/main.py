@@ -7,12 +7,12 @@ import sys
 
 import click
 
+from actorq.base.streams import open_missing
 from actorq.cli.cluster import keep, run_input, scale
 from actorq.cli.options import say
 from actorq.cli.watch import exporter, ping, queues, status, workers
 from actorq.cli.worker import worker
 from actorq.errors import ActorqError, BrokerError, DeclarationError
-from actorq.streams import open_missing
 
 _EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server (or the cluster) cannot be used."
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from actorq.masking import printable
-from actorq.settings import settings
+from actorq.base.masking import printable
+from actorq.base.settings import settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from actorq.base.masking import printable
+from actorq.base.settings import masked
 from actorq.cli.options import monitor_address, output, redis_url, say, server_url
 from actorq.errors import BrokerError, PoolError
-from actorq.masking import printable
-from actorq.settings import masked
 
 if TYPE_CHECKING:
-    from actorq.broker.wire import Link
+    from actorq.broker.link import Link
     from actorq.monitor.view import EnvironmentView
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, time
     import os
 
     os.environ["ACTORQ_REDIS_URL"] = server_url(redis_url)
-    from actorq.ping import ping as ping_one
+    from actorq.declare.ping import ping as ping_one
 
     failed = False
     for name in environments:
@@ -225,7 +225,7 @@ def exporter(redis_url: str | None, http_port: int | None, http_host: str) -> No
 
 
 def _link(url: str) -> Link:
-    from actorq.broker.wire import Link
+    from actorq.broker.link import Link
 
     return Link(url, patience=0.0, reply_timeout=_SCRAPE_SECONDS)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from actorq.base.settings import masked
 from actorq.cli.options import monitor_address, redis_url, say, server_url
 from actorq.errors import ActorqError, BrokerError, DeclarationError
-from actorq.settings import masked
 
 #: how long a server may take to be ready, seconds. A pod may start before it does, and a crash and a back-off would
 #: take longer than to wait
@@ -89,11 +91,11 @@ def worker(
 
     SIGTERM or Ctrl-C drains: inputs that run finish, the rest is handed back. A second one does not wait.
     """
-    from actorq.log import configure_later
-    from actorq.names import archive_of
-    from actorq.replica.importing import parse_target
+    from actorq.base.log import configure_later
+    from actorq.base.names import archive_of
+    from actorq.code.importing import parse_target
     from actorq.replica.spec import Served, SupervisorSpec, ZygoteSpec
-    from actorq.replica.zygote import start_zygote
+    from actorq.replica.start.zygote import start_zygote
 
     log = (log_format, log_level, {"warning": 30, "error": 40}.get(log_level.lower(), 20))  # of debug, only our own
     configure_later(*log)
@@ -122,7 +124,7 @@ def worker(
     )
 
     def ready(served: Served) -> None:
-        from actorq.log import logger
+        from actorq.base.log import logger
 
         logger().info(
             "worker_started",
@@ -139,13 +141,18 @@ def worker(
     _check(url, at_once=http_port is None)
     spec = SupervisorSpec(url=url, replicas=replicas, zygote=zygote)
     started = start_zygote(spec)  # so what follows may start threads
-    from actorq.replica.supervisor import Supervisor
+    from actorq.replica.supervisor.supervisor import Supervisor
 
     supervisor = Supervisor(spec, started, on_ready=ready, on_failed=failed)
     if http_port is not None:
         from actorq.monitor.http import MonitorServer
+        from actorq.monitor.metrics import replica_families
 
-        MonitorServer((http_host, http_port), live=supervisor.live, ready=supervisor.ready, collect=supervisor.families)
+        def families() -> Iterable[Any]:
+            name = supervisor.environment
+            return [] if name is None else replica_families(name, supervisor.states(), *supervisor.renewals)
+
+        MonitorServer((http_host, http_port), live=supervisor.live, ready=supervisor.ready, collect=families)
     sys.exit(supervisor.run())
 
 
@@ -162,8 +169,8 @@ def _check(url: str, *, at_once: bool) -> None:
     if pid == 0:
         status = 0
         try:
+            from actorq.broker.link import Link
             from actorq.broker.serverinfo import check_server
-            from actorq.broker.wire import Link
 
             check_server(Link(url, patience=_START_PATIENCE, at_once=at_once))
         except BrokerError as error:

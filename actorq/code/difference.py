@@ -11,12 +11,11 @@ from typing import Any
 
 import msgpack
 
+from actorq.base.settings import settings
+from actorq.base.warned import warn
 from actorq.code.fingerprint import FINGERPRINTS, PYTHON, is_comparable
-from actorq.environment import Environment
 from actorq.errors import PoolError
-from actorq.frames import Head
-from actorq.settings import settings
-from actorq.warned import warn
+from actorq.wire.messages import Head
 
 #: what a replica tells at most, bytes: it travels with the results, and not beside them
 _MOST_BYTES = 24_000
@@ -75,16 +74,21 @@ def _refuse_other(task: str, function: Any, fingerprint: str) -> None:
         )
 
 
-def tell(environment: str, task: str, packed: bytes) -> None:
-    """Warns, once, of the names that differ from those of `packed`, which a replica has sent."""
+def tell(task: str, function: Any, packed: bytes) -> None:
+    """Warns, once, of the names that differ from those of `packed`, which a replica has sent.
+
+    Args:
+        task: its name.
+        function: that of the task here, None where it is not declared any more.
+        packed: what `compared` has made.
+    """
     try:
         theirs = msgpack.unpackb(packed)
     except Exception:  # a replica that sends anything
         return
-    declared = [tasks[task] for each in Environment.of(environment) if task in (tasks := each.tasks)]
-    if not isinstance(theirs, dict) or not declared:
+    if not isinstance(theirs, dict) or function is None:
         return
-    own = FINGERPRINTS.of(declared[0].function).parts
+    own = FINGERPRINTS.of(function).parts
     differ = tuple(sorted(name for name in own.keys() & theirs.keys() if own[name] != theirs[name]))
     if not differ or (task, differ) in _told:
         return

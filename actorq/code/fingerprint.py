@@ -22,10 +22,10 @@ from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 from zipimport import zipimporter
 
+from actorq.base.names import execution, module_named, public_module
 from actorq.code.literals import Literals
 from actorq.code.walk import SCALARS, Walk, code_hash
 from actorq.errors import DeclarationError
-from actorq.names import execution, module_named, public_module
 
 #: what bytecode depends on: the interpreter, and whether it leaves out assertions and docstrings
 PYTHON = f"{sys.implementation.cache_tag}-{sys.flags.optimize}"

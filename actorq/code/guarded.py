@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from actorq.names import module_named
+from actorq.base.names import module_named
 
 
 def hint(modules: Iterable[str], name: str | None = None) -> str:

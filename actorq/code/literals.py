@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from actorq.names import module_named
+from actorq.base.names import module_named
 
 #: a literal longer than this, characters, is data
 _LONGEST = 20_000

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from actorq.names import installed, module_named
+from actorq.base.names import installed, module_named
 
 #: objects looked at: some 50 ms. A function that uses more than this is told apart by what comes first.
 MOST_OBJECTS = 10_000

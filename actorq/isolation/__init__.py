@@ -3,7 +3,3 @@
 `@actor_cache` is kept; all else of the task's own code goes back to what it was after import. The table in the README
 says row by row what is restored and what is only reported; `tests/integration/test_leaks.py` has a test for each.
 """
-
-from actorq.isolation.reset import Isolation
-
-__all__ = ["Isolation"]

@@ -20,13 +20,13 @@ import time
 
 from redis.connection import parse_url
 
+from actorq.base.warned import warn
 from actorq.broker import keys
+from actorq.broker.link import Link
 from actorq.broker.refusals import LoginRefusedError, NotPermittedError
 from actorq.broker.serverinfo import server_version
-from actorq.broker.wire import Link
 from actorq.errors import DeclarationError
 from actorq.kube.address import with_login
-from actorq.warned import warn
 
 #: what users of maps are called: their scope, a nonce, and the map's id
 _NAME = re.compile(r"actorq-map-([0-9a-f]{6})-[0-9a-f]{8}-([A-Za-z0-9_-]+)")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from actorq.base.settings import Settings
 from actorq.errors import DeclarationError
 from actorq.kube.api import Manifest
-from actorq.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from actorq.base.names import new_id
+from actorq.base.warned import warn
 from actorq.errors import DeclarationError, PoolError
-from actorq.names import new_id
-from actorq.warned import warn
 
 Manifest = dict[str, Any]
 

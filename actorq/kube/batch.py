@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from actorq.kube import jobs, trouble
 from actorq.kube.api import KubeApi, Manifest
-from actorq.lease import NONE_RAN, Lease, Lost, Report
 from actorq.replica.spec import MAP_GONE, TERMINATED
+from actorq.wire.lease import NONE_RAN, Lease, Lost, Report
 
 #: a Job that has ended is believed after so long: later, what its pods sent has come, seconds
 _SETTLED_SECONDS = 3.0

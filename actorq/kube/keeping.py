@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actorq.environment import ActorEnvironment
-from actorq.keeper import AWAY_SECONDS
+from actorq.declare.environment import ActorEnvironment
 from actorq.kube.address import PodAddress
 from actorq.kube.api import KubeApi, Manifest
 from actorq.kube.deadline import put_off
 from actorq.kube.jobs import ending
+from actorq.kube.keeper import AWAY_SECONDS
 from actorq.kube.pods import labels_of, object_name, pod_template
 
 #: what a pool lives beside its TTL, seconds: where its keeper does not run, as the largest images take ten minutes to

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
+from actorq.base.warned import warn
 from actorq.errors import PoolError
 from actorq.kube import trouble
 from actorq.kube.api import KubeApi, Manifest
 from actorq.kube.pods import ENVIRONMENT_LABEL
 from actorq.kube.scaling import REPLICAS, how_to_scale
-from actorq.warned import warn
 
 #: seconds without a replica before pods are looked at, between two looks, and before a hopeless one ends the map: a
 #: pull that failed once is tried again by the node

@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import Any
 
 from actorq.broker import keys
-from actorq.environment import Environment
+from actorq.declare.environment import Environment
 from actorq.errors import DeclarationError
 from actorq.kube.address import PodSecrets, SecretFile
 from actorq.kube.api import Manifest

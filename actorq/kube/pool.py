@@ -25,9 +25,11 @@ import json
 import threading
 import time
 
+from actorq.base.log import logger
 from actorq.broker import keys
 from actorq.broker.client import Client
-from actorq.environment import ActorEnvironment
+from actorq.declare.environment import ActorEnvironment
+from actorq.declare.status import PoolStatus
 from actorq.errors import PoolError
 from actorq.kube import trouble
 from actorq.kube.address import PodAddress
@@ -47,8 +49,6 @@ from actorq.kube.pods import (
     pod_template,
 )
 from actorq.kube.scaling import REPLICAS, SCALED_BY_HAND, deployment_of, scale
-from actorq.log import logger
-from actorq.maps.pools import PoolStatus
 
 #: a pod gets this much longer than a replica may drain, seconds
 _GRACE_MARGIN = 15

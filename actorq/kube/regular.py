@@ -19,12 +19,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from actorq.base.log import logger
+from actorq.base.waiting import ready
+from actorq.base.warned import warn
 from actorq.broker import keys
 from actorq.broker.client import Client
 from actorq.broker.commands import Argument
+from actorq.broker.link import Link
 from actorq.broker.refusals import ServerFullError
-from actorq.broker.wire import Link
-from actorq.environment import TaskEnvironment
+from actorq.declare.environment import TaskEnvironment
+from actorq.declare.map_options import MapOptions
 from actorq.errors import ActorqError, DeclarationError, PoolError
 from actorq.kube import jobs, trouble
 from actorq.kube.access import MapLogin
@@ -41,14 +45,10 @@ from actorq.kube.pods import (
     object_name,
     pod_template,
 )
-from actorq.lease import Counters, GivenUp, Lease, Report
-from actorq.log import logger
-from actorq.maps.options import MapOptions
 from actorq.maps.redis_transport import RedisTransport
 from actorq.maps.share import Share
-from actorq.seal import map_keys
-from actorq.waiting import ready
-from actorq.warned import warn
+from actorq.wire.lease import Counters, GivenUp, Lease, Report
+from actorq.wire.seal import map_keys
 
 #: indexes of one Job, as Kubernetes limits them
 MAX_INDEXES = 100_000

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from actorq.base.log import logger
 from actorq.errors import DeclarationError
 from actorq.kube.api import KubeApi, KubernetesError
 from actorq.kube.lookout import Lookout
 from actorq.kube.scaling import deployment_of
-from actorq.log import logger
-from actorq.maps.pools import RemotePool
+from actorq.maps.remote import RemotePool
 
 #: seconds to keep trying a busy API server: the map's heartbeat waits behind it
 _LOOK_PATIENCE = 3.0

@@ -13,7 +13,7 @@ from typing import Any
 
 from actorq.kube.api import OVER_QUOTA, KubeApi, Manifest
 from actorq.kube.pods import CONTAINER
-from actorq.pool.ending import OUT_OF_MEMORY, with_last_lines
+from actorq.oneshot.ending import OUT_OF_MEMORY, with_last_lines
 
 #: reasons of a waiting container that time does not mend -> what to do; what crashes has said it itself
 _HOPELESS = {

@@ -22,8 +22,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from hashlib import blake2b
 from itertools import islice
 
-from actorq import codec
 from actorq.errors import CodecError
+from actorq.wire import codec
 
 #: keys without waiting inputs that are remembered; beyond this the oldest are forgotten. Some 500 bytes each
 _KEPT_KEYS = 20_000

@@ -5,19 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from actorq.maps.async_source import AsyncInputs
 from actorq.maps.handle import MapHandle, values_of
 
 R = TypeVar("R")
-
-
-async def output_async(submit: Callable[[], Future[R]]) -> R:
-    """The output of one call, without blocking the event loop."""
-    future = await asyncio.get_running_loop().run_in_executor(None, submit)  # may start a server and replicas
-    return await asyncio.wrap_future(future)
 
 
 async def outputs_async(

@@ -11,30 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from actorq import codec, failure
+from actorq.base.names import new_id
 from actorq.broker import blobs, keys, scripts
-from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
-from actorq.broker.commands import NO_REPLY, Argument, Command
+from actorq.broker.commands import NO_REPLY, Argument, Command, iso_now
 from actorq.broker.linger import Linger
+from actorq.broker.link import Link
 from actorq.broker.stream import after, call_keys, parse_reports
-from actorq.broker.wire import Link
-from actorq.bundle import Courier
-from actorq.clock import iso_now
+from actorq.code.bundle import Courier
 from actorq.code.difference import tell
 from actorq.code.fingerprint import FINGERPRINTS
 from actorq.errors import BrokerError, CodecError
-from actorq.frames import CALL, Frame, Heads
-from actorq.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.maps.share import Share
 from actorq.maps.verdict import Final, Verdicts
-from actorq.names import new_id
-from actorq.seal import seal
+from actorq.wire import codec, failure
+from actorq.wire.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
+from actorq.wire.messages import CALL, Frame, Heads, Parts
+from actorq.wire.seal import seal
 
 if TYPE_CHECKING:
-    from actorq.environment import ActorEnvironment
-    from actorq.task import Task
+    from actorq.declare.environment import ActorEnvironment
+    from actorq.declare.task import Task
 
 #: one wait for a result lasts this long; then the map is renewed and asked for again
 _BLOCK_SECONDS = 1.0
@@ -210,7 +208,7 @@ class Caller:
                         lane.verdicts.lives(report.lease)
                     continue
                 if isinstance(report, Results) and report.frame.other_code:
-                    tell(self.environment.name, self.task.name, report.frame.other_code)
+                    tell(self.task.name, self.task.function, report.frame.other_code)
                     if not report.frame.count:
                         continue
                 if report.lease == lease and not (isinstance(report, HandedBack) and report.end > 0):

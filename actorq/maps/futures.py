@@ -11,20 +11,20 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from actorq import codec
+from actorq.base.log import logger
+from actorq.base.names import new_id
 from actorq.code.fingerprint import FINGERPRINTS
+from actorq.declare.affinity_key import input_key
+from actorq.declare.map_options import MapOptions
 from actorq.errors import CodecError, PoolError
-from actorq.inputkey import input_key
-from actorq.log import logger
 from actorq.maps.keyed import ledger_of
-from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
 from actorq.maps.segment import Segment
 from actorq.maps.transport import Transport
-from actorq.names import new_id
+from actorq.wire import codec
 
 if TYPE_CHECKING:
-    from actorq.task import Task
+    from actorq.declare.task import Task
 
 
 class _CallSource:

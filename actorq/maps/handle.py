@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
+from actorq.declare.map_options import MapOptions
 from actorq.errors import CodecError
-from actorq.lease import Counters
 from actorq.maps.ledger import Ledger
-from actorq.maps.options import MapOptions
 from actorq.maps.pump import Pump
 from actorq.maps.segment import Segment
+from actorq.wire.lease import Counters
 
 R = TypeVar("R")
 

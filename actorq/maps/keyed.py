@@ -11,17 +11,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from actorq import codec
-from actorq.frames import Frame
-from actorq.inputkey import input_key
-from actorq.lease import NONE_RAN, Lease, tag
+from actorq.declare.affinity_key import input_key
+from actorq.declare.map_options import MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.affinity import ITEM_BYTES, Affinity
 from actorq.maps.ledger import LEASES_PER_REPLICA, Ledger
-from actorq.maps.options import MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.segment import Segment, damage
 from actorq.maps.sizing import TARGET_SECONDS
 from actorq.maps.sources import Source
 from actorq.maps.verdict import Final
+from actorq.wire import codec
+from actorq.wire.lease import NONE_RAN, Lease, tag
+from actorq.wire.messages import Frame
 
 #: inputs that wait for each replica: at least, and in leases. With random keys the shares of the replicas differ by the
 #: root of what was drawn, so a short queue runs dry now and then, and its replica borrows a key. 64 keys on 8 replicas

@@ -20,18 +20,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actorq import codec, failure
+from actorq.base.names import new_id
+from actorq.base.settings import settings
+from actorq.declare.map_options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.errors import MapFailedError
-from actorq.frames import Frame
-from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, ending
-from actorq.maps.options import BUFFERED_WINDOWS, MAX_BUFFERED_BYTES, MapOptions
 from actorq.maps.segment import Segment, damage, rest_of
 from actorq.maps.share import Share
 from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
 from actorq.maps.verdict import Final, Verdict, Verdicts
-from actorq.names import new_id
-from actorq.settings import settings
+from actorq.wire import codec, failure
+from actorq.wire.lease import NONE_RAN, Counters, GivenUp, Lease, ending
+from actorq.wire.messages import Frame
 
 #: a lease whose replica vanished without saying at which input is split into this many, again and again, until the
 #: input that kills is alone

@@ -17,11 +17,12 @@ import time
 from collections.abc import Callable
 
 from actorq.code.difference import tell
+from actorq.declare.environment import function_of
 from actorq.errors import ActorqError, MapTimeoutError, PoolError
-from actorq.lease import HandedBack, Lives, Lost, Report, Results
 from actorq.maps.ledger import Ledger
 from actorq.maps.segment import Segment
 from actorq.maps.transport import Transport
+from actorq.wire.lease import HandedBack, Lives, Lost, Report, Results
 
 #: pause between two heartbeats of a map, seconds; also bounds how late a lost replica is noticed beyond its lease
 BEAT_SECONDS = 1.0
@@ -118,6 +119,11 @@ class Pump:
         self._condition.notify_all()
         if self._listener is not None:
             self._listener()
+
+    def _tell_of_code(self, packed: bytes) -> None:
+        """A replica has other code of the task."""
+        task = self.ledger.options.head.task
+        tell(task, function_of(self.ledger.options.environment, task), packed)
 
     def close(self) -> None:
         """Ends the map now and waits until nothing of it is left, or the server has not answered for two seconds.
@@ -278,7 +284,7 @@ class Pump:
         match report:
             case Results():
                 if report.frame.other_code:
-                    tell(self.ledger.options.environment, self.ledger.options.head.task, report.frame.other_code)
+                    self._tell_of_code(report.frame.other_code)
                 self.ledger.results(report.lease, report.frame, now)
             case HandedBack():
                 self.ledger.handed_back(report.lease, report.end)

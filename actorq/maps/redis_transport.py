@@ -13,25 +13,23 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from actorq import codec, failure
+from actorq.base.waiting import Waker, ready
+from actorq.base.warned import warn
 from actorq.broker import blobs, keys, scripts
-from actorq.broker.blobs import Parts
 from actorq.broker.client import Client
-from actorq.broker.commands import Argument, Command
+from actorq.broker.commands import Argument, Command, iso_now
+from actorq.broker.link import Store
 from actorq.broker.refusals import ServerFullError
 from actorq.broker.stream import after, parse_reports, submit_keys
-from actorq.broker.wire import Store
-from actorq.bundle import Courier
-from actorq.clock import iso_now
+from actorq.code.bundle import Courier
+from actorq.declare.map_options import MapOptions
 from actorq.errors import BrokerError, DeclarationError
-from actorq.frames import Heads
-from actorq.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
-from actorq.maps.options import MapOptions
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.maps.share import Share
-from actorq.seal import seal
-from actorq.waiting import Waker, ready
-from actorq.warned import warn
+from actorq.wire import codec, failure
+from actorq.wire.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
+from actorq.wire.messages import Heads, Parts
+from actorq.wire.seal import seal
 
 #: one XREAD waits this long on the server; then it is asked again
 _BLOCK_SECONDS = 5.0

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from actorq import codec
+from actorq.base.record import record
 from actorq.errors import CodecError
-from actorq.frames import Frame
-from actorq.lease import Lease
-from actorq.record import record
+from actorq.wire import codec
+from actorq.wire.lease import Lease
+from actorq.wire.messages import Frame
 
 
 @record

@@ -78,6 +78,23 @@ def source_of(iterables: tuple[Iterable[Any], ...], on_input: Callable[[], None]
     return ThreadSource(iterator, total, on_input)
 
 
+def argument_lists(iterable: Iterable[Any]) -> Iterable[Any]:
+    """Argument tuples of `starmap` as lists, which travel as they are; keeps the length where there is one."""
+    if isinstance(iterable, AsyncInputs):
+        return iterable.changed(_arguments)
+    if not is_iterable(iterable):
+        raise DeclarationError(f"starmap() needs an iterable of argument tuples, not a {type(iterable).__name__}.")
+    if isinstance(iterable, (list, tuple)):
+        return [_arguments(item) for item in iterable]
+    return map(_arguments, iterable)
+
+
+def _arguments(item: Any) -> list[Any]:
+    if not isinstance(item, Iterable):
+        raise DeclarationError(f"starmap() needs argument tuples, and got {item!r}: for single arguments use map().")
+    return list(item)
+
+
 def is_iterable(value: object) -> bool:
     """Whether `iter` takes it: also what has `__getitem__` only, as a map-style dataset."""
     return isinstance(value, Iterable) or hasattr(type(value), "__getitem__")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from actorq.lease import Counters, GivenUp, Lease, Report
 from actorq.maps.share import Share
+from actorq.wire.lease import Counters, GivenUp, Lease, Report
 
 
 class Transport(Protocol):

@@ -8,25 +8,12 @@ process may be innocent: it runs again in a process of its own, and only what en
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from actorq import failure
-from actorq.lease import LAPSED
-from actorq.retry import Backoff
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What the task and its environment say of failures."""
-
-    retries: int = 0
-    retry_delay: Backoff = field(default_factory=Backoff)
-    max_crashes: int = 2
-    #: inputs share a process with others
-    shared: bool = False
-    #: seconds an input may take
-    timeout: float | None = None
+from actorq.declare.retry import Rules
+from actorq.wire import failure
+from actorq.wire.lease import LAPSED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,37 +10,16 @@ from __future__ import annotations
 import importlib.metadata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from actorq.cache.report import CacheReport
-    from actorq.monitor.view import EnvironmentView
+from actorq.replica.state import REPLICA_STATES
 
-#: states of a replica, as its own supervisor knows it
-REPLICA_STATES = ("busy", "idle", "starting", "failing", "quarantined", "draining")
+if TYPE_CHECKING:
+    from actorq.monitor.view import EnvironmentView
+    from actorq.replica.state import ReplicaState
+
 #: the same as the server is told; a replica that drains is not idle for anybody, one not heard for a lease is stale
 REGISTERED_STATES = ("busy", "idle", "suspended", "starting", "failing", "quarantined", "stale")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplicaState:
-    """One replica at this moment, from its supervisor's notes."""
-
-    #: its name as an RQ worker
-    worker: str
-    #: one of `REPLICA_STATES`
-    state: str
-    #: "<lease>:<attempt>" it holds, or ""
-    held: str
-    #: position of the running input in the lease, where it is published
-    position: int | None
-    inputs_succeeded: int
-    inputs_failed: int
-    leases: int
-    busy_seconds: float
-    restarts: int
-    caches: CacheReport
 
 
 def replica_families(

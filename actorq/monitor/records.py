@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from actorq.base.masking import masked, printable
 from actorq.broker.commands import Argument
+from actorq.broker.link import Link
 from actorq.broker.refusals import WrongTypeError
-from actorq.broker.wire import Link
-from actorq.masking import masked, printable
 
 #: characters of a value that are shown, and things wrong with one record that are told
 _SHOWN, _TOLD = 200, 5

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actorq.broker import keys
-from actorq.broker.wire import Link
+from actorq.broker.link import Link
 from actorq.cache.report import CacheReport
 from actorq.monitor.records import Asking, Fields, Problems, raw, text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from actorq import cache
+from actorq.cache.hooks import LOADS
 from actorq.cache.report import CacheReport, collect
 from actorq.replica.slots import REPORT_BYTES, Slot
 
@@ -28,9 +29,9 @@ class CacheTeller:
     def tell(self) -> None:
         """Writes a report when there is something new. Called after every lease: most calls only look at the time."""
         now = time.monotonic()
-        if cache.loads == self._loads and now - self._told_at < _PAUSE_SECONDS:
+        if LOADS.count == self._loads and now - self._told_at < _PAUSE_SECONDS:
             return
-        self._loads, self._told_at = cache.loads, now
+        self._loads, self._told_at = LOADS.count, now
         totals = cache.cache_totals()
         if totals != self._told and self._slot is not None:
             self._told = totals

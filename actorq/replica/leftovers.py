@@ -26,7 +26,7 @@ def forget_caches(scratch: str) -> None:
 
 def leave_failure(scratch: str, error: BaseException) -> None:
     """Leaves to the supervisor why the executor could not start."""
-    from actorq import failure
+    from actorq.wire import failure
 
     try:
         _failure(scratch).write_text(failure.describe(error)["traceback"][-_MOST_TEXT:], encoding="utf-8")

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any
 
-from actorq.replica.importing import Target
+from actorq.code.importing import Target
 
 #: the supervisor's signal; a real-time one where there are any, so that tasks keep SIGUSR1 and SIGUSR2
 WAKE_SIGNAL: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2

@@ -9,7 +9,7 @@ import tempfile
 from typing import Any
 
 from actorq import ActorEnvironment, TaskEnvironment, actor_cache
-from actorq.runtime import shutdown
+from actorq.runtime.program import shutdown
 from benchmarks.leaks import driving, probes
 
 #: single calls after which every other module has been compared once, with room to spare

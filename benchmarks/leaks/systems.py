@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actorq.broker.embedded import EmbeddedServer
+from actorq.runtime.embedded import EmbeddedServer
 from benchmarks.leaks import probes
 
 ROOT = Path(__file__).parents[2]

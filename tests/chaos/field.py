@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import redis
 
-from actorq.broker.embedded import server_binary
+from actorq.runtime.embedded import server_binary
 from tests.chaos.submitter import ACCOUNTS
 from tests.conftest import ROOT, eventually
 from tests.proxy import Proxy

@@ -15,7 +15,7 @@ import redis
 from redis.backoff import ConstantBackoff, NoBackoff
 from redis.retry import Retry
 
-from actorq.broker.embedded import server_binary
+from actorq.runtime.embedded import server_binary
 from tests.chart.rendering import (
     PASSWORD,
     Manifest,

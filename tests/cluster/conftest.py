@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 
-from actorq.settings import settings
+from actorq.base.settings import settings
 from tests.conftest import ROOT, eventually
 
 IMAGE = os.environ.get("ACTORQ_TEST_IMAGE", "actorq:0.1.0")
@@ -168,8 +168,8 @@ def redis_url(release: Release) -> str:
 @pytest.fixture
 def connected(release: Release, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
     """This program as one that uses the release's replicas."""
-    from actorq import runtime as runtime_module
-    from actorq.runtime import shutdown
+    from actorq.runtime import program as runtime_module
+    from actorq.runtime.program import shutdown
 
     aside, runtime_module._current = runtime_module._current, None
     monkeypatch.setenv("ACTORQ_REDIS_URL", redis_url)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from actorq import PoolError
+from actorq.base.settings import settings
 from actorq.kube import jobs
 from actorq.kube.address import PodAddress
 from actorq.kube.api import KubeApi
 from actorq.kube.pods import pod_template
-from actorq.settings import settings
 from tests.cluster import work
 from tests.cluster.conftest import Release
 from tests.conftest import eventually

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 import msgpack
 import numpy as np
 
-from actorq import codec
 from actorq.errors import Unsent
+from actorq.wire import codec
 from tests.fuzz.work import Access, Box, Colour, Model, OwnError, Page, Pair, Point
 
 #: bytes of a case, at most: what takes time or memory in proportion shows with few

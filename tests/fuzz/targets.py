@@ -25,27 +25,29 @@ from typing import Any
 
 import msgpack
 
-from actorq import CodecError, PoolError, bundle, codec, failure
+from actorq import CodecError, PoolError
+from actorq.base.masking import masked, printable, shown
 from actorq.broker.blobs import REFERENCE
+from actorq.broker.commands import iso_now
 from actorq.broker.refusals import WrongTypeError
 from actorq.broker.stream import parse_reports
-from actorq.clock import iso_now
+from actorq.code import bundle
+from actorq.declare.map_options import MapOptions
+from actorq.declare.retry import Rules
 from actorq.errors import TaskError
-from actorq.frames import CALL, ONE, STAR, Frame, Head, join, parse_frame
-from actorq.lease import HandedBack, Lives, Lost, Results
 from actorq.maps.ledger import Ledger
-from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource
-from actorq.maps.verdict import Rules
-from actorq.masking import masked, printable, shown
 from actorq.monitor.metrics import queue_families
 from actorq.monitor.view import environments
-from actorq.replica.exchange import Exchange
-from actorq.replica.executor import Executor
-from actorq.replica.inputs import Packed, decoded
-from actorq.replica.registrar import Registrar
+from actorq.replica.executor.exchange import Exchange
+from actorq.replica.executor.executor import Executor
+from actorq.replica.executor.inputs import Packed, decoded
 from actorq.replica.slots import SLOT_BYTES, Slot
 from actorq.replica.spec import ExecutorSpec
+from actorq.replica.supervisor.registrar import Registrar
+from actorq.wire import codec, failure
+from actorq.wire.lease import HandedBack, Lives, Lost, Results
+from actorq.wire.messages import CALL, ONE, STAR, Frame, Head, join, parse_frame
 from tests.fuzz import work
 from tests.fuzz.making import Maker
 

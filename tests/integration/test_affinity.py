@@ -136,10 +136,11 @@ def test_a_replica_that_dies_loses_no_input(tmp_path: Path) -> None:
 
 def test_replicas_that_join_get_keys(worker: Worker) -> None:
     names = shuffled("joins-", 16, 100)
-    outputs = tasks.uses_model.map(names, kwargs={"seconds": 0.01})
+    outputs = tasks.uses_model.map(names, kwargs={"seconds": 0.01}, max_outstanding=400)  # three quarters wait
     first = [next(outputs) for _ in range(50)]
     second = Worker(worker.url)
     try:
+        second.wait_ready(4)
         used = Counter(pid for _, pid, _ in [*first, *outputs])
         assert len(used) == 4
     finally:

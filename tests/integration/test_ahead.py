@@ -11,7 +11,7 @@ import redis
 
 from actorq import ActorEnvironment, ReplicaLostError
 from actorq.broker import keys
-from actorq.runtime import runtime
+from actorq.runtime.program import runtime
 from tests import tasks
 from tests.conftest import eventually
 

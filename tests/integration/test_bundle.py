@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from actorq import PoolError, bundle
+from actorq import PoolError
+from actorq.base.settings import settings
 from actorq.broker import keys
-from actorq.broker.wire import Link
-from actorq.settings import settings
+from actorq.broker.link import Link
+from actorq.code import bundle
 from tests import tasks
 from tests.conftest import ROOT, eventually
 
@@ -213,11 +214,12 @@ def test_what_an_input_imports_belongs_to_its_version(shipped: Shipped) -> None:
 MANY_VERSIONS = """
     import hashlib, json, sys
     from pathlib import Path
-    from actorq import ActorEnvironment, bundle
+    from actorq import ActorEnvironment
+    from actorq.code import bundle
     from actorq.broker import keys
-    from actorq.broker.wire import Link
-    from actorq.isolation import Isolation
-    from actorq.replica.versions import _KEPT_VERSIONS, Versions
+    from actorq.broker.link import Link
+    from actorq.isolation.reset.reset import Isolation
+    from actorq.replica.executor.versions import _KEPT_VERSIONS, Versions
 
     job = Path("edited.py")
     env = ActorEnvironment("edited-often")
@@ -265,10 +267,10 @@ def test_a_bundle_that_was_tampered_with_is_not_run(shipped: Shipped) -> None:
     text = textwrap.dedent(SCRIPT).format(factor=1, isolation="reset", first=0)
     (shipped.folder / "job.py").write_text(text)
     code = textwrap.dedent("""
-        import sys, redis, actorq.bundle as b
+        import sys, redis, actorq.code.bundle as b
         original = b.pack
-        def pack(environment):
-            made = original(environment)
+        def pack(*environment):
+            made = original(*environment)
             return b.Bundle(code=made.code, data=made.data[:-1] + bytes([made.data[-1] ^ 1]))
         b.pack = pack
         import runpy
@@ -297,7 +299,7 @@ def test_code_lies_there_with_the_signature_of_whoever_signs(server: str, monkey
             "ACTORQ_SIGNING_KEY", raising=False
         )
         settings.cache_clear()
-        packed = bundle.pack(tasks.plain)
+        packed = bundle.pack(tasks.plain.name, tasks.plain.modules)
         bundle.Courier(packed).bring(link)
         return bytes(link.command("GET", keys.code(packed.code)))
 

@@ -12,7 +12,7 @@ from rq import Queue
 from rq.job import Job
 
 from actorq import CodecError, NonRecoverableError, PoolError, ReplicaLostError, TaskError, TaskTimeoutError
-from actorq.runtime import runtime
+from actorq.runtime.program import runtime
 from tests import tasks
 from tests.conftest import eventually, pool_client
 

@@ -10,11 +10,10 @@ import redis
 
 from actorq import TaskTimeoutError
 from actorq.broker import keys, scripts
-from actorq.broker.commands import Argument
+from actorq.broker.commands import Argument, iso_now
+from actorq.broker.link import Link
 from actorq.broker.stream import submit_keys
-from actorq.broker.wire import Link
-from actorq.clock import iso_now
-from actorq.frames import Head, join, parse_frame
+from actorq.wire.messages import Head, join, parse_frame
 from tests import slow, tasks
 from tests.conftest import Worker, eventually
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actorq.replica.scratch import Scratch, remove_abandoned
+from actorq.replica.supervisor.scratch import Scratch, remove_abandoned
 from tests import isolated
 from tests.conftest import Worker, eventually, run_script
 

@@ -9,16 +9,18 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from actorq import CodecError, PoolError, bundle, codec
+from actorq import CodecError, PoolError
+from actorq.base.settings import settings
 from actorq.broker import blobs, keys
+from actorq.broker.link import MOST_REPLY_BYTES, Link
 from actorq.broker.refusals import ReplyTooLargeError, WrongTypeError
-from actorq.broker.wire import MOST_REPLY_BYTES, Link
+from actorq.code import bundle
+from actorq.declare.map_options import MapOptions
 from actorq.errors import BrokerError
-from actorq.frames import Frame, Head
 from actorq.maps.ledger import Ledger
-from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource
-from actorq.settings import settings
+from actorq.wire import codec
+from actorq.wire.messages import Frame, Head
 from tests import tasks
 from tests.conftest import Worker
 
@@ -99,7 +101,7 @@ def test_a_server_that_leaves_in_the_middle_of_a_word_is_noticed(said: bytes) ->
 
 
 def test_code_that_cannot_be_had_is_an_error_of_its_map(link: Link) -> None:
-    packed = bundle.pack(tasks.plain)
+    packed = bundle.pack(tasks.plain.name, tasks.plain.modules)
     key = keys.code(packed.code)
     with pytest.raises(PoolError, match="no longer on the server"):
         bundle.fetch(packed.code, link)

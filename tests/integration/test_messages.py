@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actorq.maps.pools import RemotePool
+from actorq.maps.remote import RemotePool
 from tests import tasks
 from tests.conftest import ROOT, run_script
 

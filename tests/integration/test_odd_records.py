@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from actorq import PoolError
 from actorq.broker import keys
+from actorq.broker.commands import iso_now
 from actorq.cli.main import main, run
-from actorq.clock import iso_now
 from actorq.monitor.metrics import queue_families
 from actorq.monitor.view import EnvironmentView, environments
 from tests.asked import Asked

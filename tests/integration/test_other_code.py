@@ -51,7 +51,7 @@ def job(*, factor: int = 1, replicas: int = 1, above: str = "") -> str:
 @pytest.fixture
 def module(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The project's module, whose environment no other test sees."""
-    from actorq.environment import Environment
+    from actorq.declare.environment import Environment
 
     monkeypatch.setattr(Environment, "_declared", dict(Environment._declared))
     module = project.load(aq_job=job(), aq_beside="FACTOR = 1\n")
@@ -100,7 +100,7 @@ def test_what_was_declared_before_a_reload_is_gone(project: Project, module: Any
 def test_tasks_and_hooks_of_a_reloaded_module_replace_those_that_it_had_declared_elsewhere(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from actorq.environment import Environment
+    from actorq.declare.environment import Environment
 
     monkeypatch.setattr(Environment, "_declared", dict(Environment._declared))
     declaring = "from actorq import ActorEnvironment\nenv = ActorEnvironment('apart')\n"
@@ -142,7 +142,7 @@ def test_files_that_changed_since_they_were_imported_are_told(project: Project, 
 
 
 def test_a_regular_task_whose_file_changed_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    from actorq.environment import Environment
+    from actorq.declare.environment import Environment
 
     monkeypatch.setattr(Environment, "_declared", dict(Environment._declared))
     text = "from actorq import TaskEnvironment\nenv = TaskEnvironment('rare')\n@env.task\ndef one(x): return EDIT\n"
@@ -271,7 +271,7 @@ def test_with_strict_other_code_does_not_run(server: str, tmp_path: Path) -> Non
 
 def test_with_strict_a_task_whose_code_is_not_known_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from actorq import ActorEnvironment
-    from actorq.environment import Environment
+    from actorq.declare.environment import Environment
 
     monkeypatch.setattr(Environment, "_declared", dict(Environment._declared))
     env = ActorEnvironment("strictest", code="strict")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from actorq.broker import keys
-from actorq.broker.embedded import EmbeddedServer
+from actorq.runtime.embedded import EmbeddedServer
 from tests.asked import Asked
 
 REPLICAS = st.sampled_from(["me", "you"])

@@ -143,8 +143,8 @@ def test_the_next_map_starts_a_new_pool_when_the_old_one_was_killed(tmp_path: Pa
         import contextlib, sys
         import psutil
         from tests import tasks
-        from actorq.runtime import runtime
-        for name in ("actorq.replica.host", "actorq-server", "valkey-server"):
+        from actorq.runtime.program import runtime
+        for name in ("actorq.replica.supervisor.local_pool", "actorq-server", "valkey-server"):
             assert tasks.double.map([1]).results() == [2]
             print(runtime().pools.client.url, file=sys.stderr)
             for process in psutil.Process().children(recursive=True):

@@ -234,7 +234,9 @@ def test_a_pool_that_was_killed_is_an_error_of_the_map(
     slow_script: tuple[subprocess.Popen[str], list[psutil.Process]],
 ) -> None:
     process, family = slow_script
-    supervisor = next(p for p in family if "actorq.replica.host" in " ".join(p.cmdline()) and p.children())
+    supervisor = next(
+        p for p in family if "actorq.replica.supervisor.local_pool" in " ".join(p.cmdline()) and p.children()
+    )
     supervisor.kill()
     started = time.monotonic()
     _, err = process.communicate(timeout=30)

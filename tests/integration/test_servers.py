@@ -18,14 +18,15 @@ import pytest
 import redis
 
 from actorq import BrokerError, DeclarationError
-from actorq.broker import embedded, keys, scripts
+from actorq.broker import keys, scripts
 from actorq.broker.commands import Argument
-from actorq.broker.embedded import EmbeddedServer, server_binary
+from actorq.broker.link import Link
 from actorq.broker.refusals import ServerFullError, explain
 from actorq.broker.serverinfo import check_server
 from actorq.broker.stream import call_keys, submit_keys
-from actorq.broker.wire import Link
-from actorq.runtime import runtime
+from actorq.runtime import embedded
+from actorq.runtime.embedded import EmbeddedServer, server_binary
+from actorq.runtime.program import runtime
 from tests import tasks
 from tests.conftest import Worker, eventually, pool_client
 
@@ -299,7 +300,7 @@ def test_a_full_server_refuses_a_lease_and_changes_nothing(tmp_path: Path) -> No
 
 def test_a_map_survives_a_server_that_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_server: str) -> None:
     """kill -9 of a server with AOF: what it acknowledged is back, what it lost is submitted again."""
-    from actorq.settings import settings
+    from actorq.base.settings import settings
 
     port = free_port()
     options = ("--appendonly", "yes", "--appendfsync", "always")
@@ -315,7 +316,7 @@ def test_a_map_survives_a_server_that_restarts(tmp_path: Path, monkeypatch: pyte
     with running(tmp_path, port, *options):
         assert len(list(outputs)) == 599
         assert tasks.double.remote(2) == 4
-        from actorq.runtime import shutdown
+        from actorq.runtime.program import shutdown
 
         shutdown()
         worker.stop()
@@ -324,7 +325,7 @@ def test_a_map_survives_a_server_that_restarts(tmp_path: Path, monkeypatch: pyte
 def test_a_program_and_a_worker_can_leave_when_their_server_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_server: str
 ) -> None:
-    from actorq.settings import settings
+    from actorq.base.settings import settings
 
     port = free_port()
     monkeypatch.setenv("ACTORQ_REDIS_URL", f"redis://127.0.0.1:{port}")

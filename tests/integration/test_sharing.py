@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actorq.replica import processors
+from actorq.replica.start import processors
 from tests.conftest import run_script
 
 _NAMES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "CUDA_VISIBLE_DEVICES")

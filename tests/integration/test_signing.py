@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import redis
 
-from actorq import CodecError, PoolError, codec
+from actorq import CodecError, PoolError
+from actorq.base.settings import settings
 from actorq.broker import keys
-from actorq.frames import Frame
-from actorq.seal import seal_results
-from actorq.settings import settings
+from actorq.wire import codec
+from actorq.wire.messages import Frame
+from actorq.wire.seal import seal_results
 from tests import tasks
 from tests.conftest import Worker, eventually
 

@@ -14,8 +14,8 @@ import pytest
 import redis
 from rq.command import send_shutdown_command
 
-from actorq.runtime import shutdown
-from actorq.settings import settings
+from actorq.base.settings import settings
+from actorq.runtime.program import shutdown
 from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
 from tests.proxy import Connection, Proxy, proxy_of

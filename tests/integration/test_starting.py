@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actorq.replica import processors
+from actorq.replica.start import processors
 from tests import starting
 from tests.conftest import Worker
 

@@ -164,7 +164,7 @@ def test_sigterm_finishes_the_input_and_hands_back_the_rest(on_server: str) -> N
 def test_a_drained_worker_leaves_no_key(worker: Worker) -> None:
     list(tasks.double.map(range(1000)))
     tasks.double.remote(1)
-    from actorq.runtime import shutdown
+    from actorq.runtime.program import shutdown
 
     shutdown()
     worker.stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from actorq.settings import settings
+from actorq.base.settings import settings
 from tests.kube.fake import FakeCluster, fake_cluster
 
 
@@ -35,7 +35,7 @@ def on_cluster(
     monkeypatch.setenv("ACTORQ_KUBERNETES_NAMESPACE", "test")
     settings.cache_clear()
     yield cluster
-    from actorq.runtime import shutdown
+    from actorq.runtime.program import shutdown
 
     shutdown()
 

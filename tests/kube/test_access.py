@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from actorq.broker import keys
-from actorq.broker.wire import Link
+from actorq.broker.link import Link
 from actorq.errors import BrokerError, DeclarationError
 from actorq.kube import access
 from actorq.kube.access import MapLogin
@@ -130,7 +130,7 @@ def test_users_are_made_with_a_login_of_its_own_and_the_programs_needs_no_right_
 
 
 def test_a_login_that_is_made_on_another_server_is_told_at_once(link: Link) -> None:
-    from actorq.broker.embedded import EmbeddedServer
+    from actorq.runtime.embedded import EmbeddedServer
 
     other = EmbeddedServer()
     other.wait_ready()

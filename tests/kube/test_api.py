@@ -165,7 +165,8 @@ def test_importing_actorq_does_not_import_the_client() -> None:
     import subprocess
     import sys
 
-    code = "import sys, actorq, actorq.replica.executor, actorq.replica.registrar; print('kubernetes' in sys.modules)"
+    ours = "actorq, actorq.replica.executor.executor, actorq.replica.supervisor.registrar"
+    code = f"import sys, {ours}; print('kubernetes' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -12,7 +12,7 @@ from actorq.kube import jobs
 from actorq.kube.address import PodAddress
 from actorq.kube.deadline import put_off
 from actorq.kube.keeping import keeper_name
-from actorq.runtime import runtime
+from actorq.runtime.program import runtime
 from tests import pods
 from tests.conftest import eventually, pool_client
 from tests.kube.apiserver import Fault, Manifest

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from actorq.base.settings import settings
 from actorq.broker import keys
-from actorq.broker.wire import Link
-from actorq.pool import pod
+from actorq.broker.link import Link
+from actorq.oneshot import pod
 from actorq.replica.spec import MAP_GONE
-from actorq.settings import settings
 from tests import pods
 from tests.conftest import eventually, pool_client
 from tests.kube.apiserver import Fault, Manifest

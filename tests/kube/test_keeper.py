@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from actorq import keeper
+from actorq.base.settings import settings
 from actorq.broker import keys
-from actorq.broker.wire import Link
+from actorq.broker.link import Link
 from actorq.cli.main import main
-from actorq.keeper import keep
+from actorq.kube import keeper
 from actorq.kube.address import with_login
-from actorq.settings import settings
+from actorq.kube.keeper import keep
 
 AWAY = "redis://127.0.0.1:1/0"
 
@@ -148,7 +148,7 @@ def test_the_command_reads_the_address_again_at_every_look(
         file.write_text("redis://second:1/0")
         seen.append(address())
 
-    monkeypatch.setattr("actorq.keeper.keep", look)
+    monkeypatch.setattr("actorq.kube.keeper.keep", look)
     settings.cache_clear()
     try:
         assert CliRunner().invoke(main, ["keep", "e", "--ttl", "30", "--away", "60"]).exit_code == 0

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from actorq import ActorEnvironment, DeclarationError, PoolError
+from actorq.base.settings import settings
 from actorq.kube.keeping import keeper_name
 from actorq.kube.pods import ENVIRONMENT_LABEL, GENERATION
 from actorq.kube.scaling import scale
-from actorq.runtime import runtime, shutdown
-from actorq.settings import settings
+from actorq.runtime.program import runtime, shutdown
 from tests import pods
 from tests.conftest import eventually
 from tests.kube.apiserver import Manifest
@@ -283,7 +283,7 @@ def test_scaling_what_is_not_there_says_so(cluster: FakeCluster) -> None:
 def test_pods_need_a_server_they_can_reach(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACTORQ_KUBERNETES_NAMESPACE", "test")
     monkeypatch.delenv("ACTORQ_REDIS_URL", raising=False)
-    from actorq import runtime as runtime_module
+    from actorq.runtime import program as runtime_module
 
     aside, runtime_module._current = runtime_module._current, None
     settings.cache_clear()

@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from actorq import DeclarationError, PoolError, ReplicaLostError, TaskError, TaskTimeoutError
+from actorq.base.settings import settings
 from actorq.kube.address import with_login
-from actorq.runtime import shutdown
-from actorq.settings import settings
+from actorq.runtime.program import shutdown
 from tests import pods
 from tests.conftest import eventually, pool_client
 from tests.kube.apiserver import Fault, Manifest

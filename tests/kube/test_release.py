@@ -9,8 +9,8 @@ import pytest
 
 from actorq import PoolError
 from actorq.kube.pods import ENVIRONMENT_LABEL
-from actorq.maps.pools import RemotePool
-from actorq.runtime import runtime
+from actorq.maps.remote import RemotePool
+from actorq.runtime.program import runtime
 from tests import pods
 from tests.conftest import eventually
 from tests.kube.apiserver import Fault, Manifest
@@ -36,7 +36,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr("actorq.kube.lookout._LOOK_AFTER", 0.2)
     monkeypatch.setattr("actorq.kube.lookout._LOOK_EVERY", 0.2)
     monkeypatch.setattr("actorq.kube.lookout._GIVE_UP_AFTER", 0.5)
-    monkeypatch.setattr("actorq.maps.pools._LONELY_SECONDS", 2)
+    monkeypatch.setattr("actorq.maps.remote._LONELY_SECONDS", 2)
     texts: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -90,7 +90,7 @@ def test_a_cluster_that_shows_nothing_to_this_program_is_asked_once(on_cluster: 
 
 
 def test_a_replica_has_no_token_to_ask_with(on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    from actorq.settings import settings
+    from actorq.base.settings import settings
 
     monkeypatch.setenv("ACTORQ_REPLICA_OF", "another")
     settings.cache_clear()

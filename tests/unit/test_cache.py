@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actorq import CodecError, actor_cache, cache
+from actorq import CodecError, actor_cache
+from actorq.cache.hooks import LOADS
 
 loads: list[Any] = []
 
@@ -172,7 +173,7 @@ def test_functions_made_by_one_factory_have_values_of_their_own() -> None:
 
 def test_what_follows_a_load_is_told_the_function_and_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
-    monkeypatch.setattr(cache, "after_load", lambda *what: told.append(what))
+    monkeypatch.setattr(LOADS, "_listeners", (lambda *what: told.append(what),))
 
     @actor_cache
     def load(a: int, b: int = 2) -> int:
@@ -195,7 +196,7 @@ def test_what_follows_a_load_is_told_the_function_and_its_arguments(monkeypatch:
 
 def test_a_value_that_is_too_large_to_keep_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
-    monkeypatch.setattr(cache, "after_load", lambda *what: told.append(what))
+    monkeypatch.setattr(LOADS, "_listeners", (lambda *what: told.append(what),))
 
     @actor_cache(max_bytes=100)
     def load(size: int) -> bytes:
@@ -217,7 +218,7 @@ def test_every_load_is_made_within_what_the_replica_keeps(monkeypatch: pytest.Mo
         yield
         events.append("out")
 
-    monkeypatch.setattr(cache, "during_load", keeping)
+    monkeypatch.setattr(LOADS, "_within", keeping)
 
     @actor_cache
     def load() -> None:
@@ -227,9 +228,9 @@ def test_every_load_is_made_within_what_the_replica_keeps(monkeypatch: pytest.Mo
     async def load_async() -> None:
         events.append("load")
 
-    before = cache.loads
+    before = LOADS.count
     load()
     load()
     asyncio.run(load_async())
     assert events == ["in", "load", "out"] * 2
-    assert cache.loads == before + 2
+    assert LOADS.count == before + 2

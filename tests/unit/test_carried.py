@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorq import CodecError
-from actorq.codec import pack, pack_list, unpack
+from actorq.wire.codec import pack, pack_list, unpack
 from tests.carrying import (
     Bits,
     Box,

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from actorq.isolation import child as module
-from actorq.isolation.child import Child, ChildDiedError, Reply, serve
+from actorq.isolation.fork import child as module
+from actorq.isolation.fork.child import Child, ChildDiedError, Reply, serve
 
 
 def forked(*, replies: bool) -> Child:

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorq import CodecError, PayloadTooLargeError
-from actorq.codec import join_list, pack, pack_list, split_list, unpack, unpack_list
+from actorq.wire.codec import join_list, pack, pack_list, split_list, unpack, unpack_list
 
 
 class Colour(enum.Enum):

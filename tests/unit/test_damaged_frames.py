@@ -11,17 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actorq import CodecError, PoolError, codec, failure
+from actorq import CodecError, PoolError
 from actorq.broker.stream import parse_reports
-from actorq.carried.exceptions import add_note
+from actorq.declare.map_options import MapOptions
+from actorq.declare.retry import Rules
 from actorq.errors import TaskError
-from actorq.frames import PROTOCOL, DamagedFrameError, Frame, Head, join, parse_frame
-from actorq.lease import Lost, Results
 from actorq.maps.ledger import Ledger
-from actorq.maps.options import MapOptions
 from actorq.maps.segment import Segment
 from actorq.maps.sources import MemorySource
-from actorq.maps.verdict import Rules
+from actorq.wire import codec, failure
+from actorq.wire.carried.exceptions import add_note
+from actorq.wire.lease import Lost, Results
+from actorq.wire.messages import PROTOCOL, DamagedFrameError, Frame, Head, join, parse_frame
 from tests.damaging import NOTED
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actorq.pool.ending import Stderr, oom_kills, reason, with_last_lines
+from actorq.oneshot.ending import Stderr, oom_kills, reason, with_last_lines
 
 SIGKILLED, SEGFAULTED = 9, 11
 

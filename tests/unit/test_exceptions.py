@@ -21,9 +21,10 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actorq import CodecError, TaskError, codec, failure
+from actorq import CodecError, TaskError
 from actorq.errors import Unsent
-from actorq.nameable import may_be_named
+from actorq.wire import codec, failure
+from actorq.wire.nameable import may_be_named
 
 LIBRARIES = ("requests", "httpx", "urllib3", "pydantic", "pydantic_core", "sqlalchemy")
 #: modules of the standard library that declare exceptions

@@ -10,9 +10,9 @@ import redis
 
 from actorq.broker.blobs import LARGE_BYTES
 from actorq.errors import BrokerError
-from actorq.frames import Frame
-from actorq.replica.exchange import Done, Exchange
+from actorq.replica.executor.exchange import Done, Exchange
 from actorq.replica.slots import SLOT_BYTES, Slot
+from actorq.wire.messages import Frame
 
 NOTHING = [b"ok", b"", b"", b"", b""]
 EMPTY_MAIL = [b"aq:mail:w", b""]

@@ -15,6 +15,7 @@ import pytest
 
 from actorq.code.difference import tell
 from actorq.code.fingerprint import FINGERPRINTS, Fingerprint, Fingerprints, is_comparable
+from tests import tasks
 from tests.project import Project
 
 ROOT = Path(__file__).parents[2]
@@ -237,19 +238,18 @@ def test_no_function_is_kept_alive(project: Project) -> None:
 
 @pytest.mark.parametrize("told", [b"", b"\xc1", b"\x90", b"\x81\x01\x02", b"\x81\xc4\x01a\x05", b"\x81\xa1a\xc0"])
 def test_what_a_replica_tells_may_be_anything(told: bytes) -> None:
-    tell("tasks", "tests.tasks.double", told)
-    tell("nowhere", "tests.tasks.double", msgpack.packb({"tests.tasks.double": b"other"}))
+    tell("tests.tasks.double", tasks.double.function, told)
+    tell("tests.tasks.double", None, msgpack.packb({"tests.tasks.double": b"other"}))
 
 
 def test_a_difference_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from actorq.code import difference
-    from tests import tasks
 
     monkeypatch.setattr(difference, "_told", set())
     function: FunctionType = tasks.double.function
-    environment = tasks.double.environment.name
+    name = "tests.tasks.double"
     own = FINGERPRINTS.of(function).parts
-    tell(environment, "tests.tasks.double", msgpack.packb({**own, "installed.there": b"1"}))
+    tell(name, function, msgpack.packb({**own, "installed.there": b"1"}))
     with pytest.warns(RuntimeWarning, match=r"other code of tests.tasks.double than .*: tests.tasks.double differs"):
-        tell(environment, "tests.tasks.double", msgpack.packb(dict.fromkeys(own, b"other")))
-    tell(environment, "tests.tasks.double", msgpack.packb(dict.fromkeys(own, b"and another")))
+        tell(name, function, msgpack.packb(dict.fromkeys(own, b"other")))
+    tell(name, function, msgpack.packb(dict.fromkeys(own, b"and another")))

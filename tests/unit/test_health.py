@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actorq.replica.health import Cause, Health
+from actorq.replica.supervisor.health import Cause, Health
 
 
 def given_up(health: Health) -> bool:

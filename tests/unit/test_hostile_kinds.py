@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from actorq import CodecError
-from actorq.codec import pack, unpack
+from actorq.wire.codec import pack, unpack
 from tests.carrying import (
     Box,
     Many,

@@ -15,13 +15,15 @@ from typing import Any
 import msgpack
 import pytest
 
-from actorq import PoolError, bundle, codec, failure
+from actorq import PoolError
+from actorq.code import bundle
 from actorq.errors import DeclarationError
-from actorq.frames import CALL, LENGTH, ONE, PROTOCOL, STAR, Frame, Head, join
-from actorq.replica.executor import Executor
-from actorq.replica.inputs import LARGE_BYTES, Packed, decoded
+from actorq.replica.executor.executor import Executor
+from actorq.replica.executor.inputs import LARGE_BYTES, Packed, decoded
 from actorq.replica.slots import CANCEL, NAME_BYTES, SLOT_BYTES, TIMEOUT, Slot
 from actorq.replica.spec import ExecutorSpec
+from actorq.wire import codec, failure
+from actorq.wire.messages import CALL, LENGTH, ONE, PROTOCOL, STAR, Frame, Head, join
 from tests import tasks
 
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorq import CodecError
-from actorq.codec import join_list, pack, unpack
+from actorq.wire.codec import join_list, pack, unpack
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorq.replica import inputs as module
-from actorq.replica.inputs import PART, Inputs
+from actorq.replica.executor import inputs as module
+from actorq.replica.executor.inputs import PART, Inputs
 
 MANY = 2 * PART + 7
 

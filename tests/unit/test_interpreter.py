@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import structlog
 
-from actorq.isolation import interpreter
-from actorq.isolation.interpreter import Interpreter
+from actorq.isolation.reset import interpreter
+from actorq.isolation.reset.interpreter import Interpreter
 
 
 def test_a_setting_that_cannot_be_put_back_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:

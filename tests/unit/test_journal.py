@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from actorq import actor_cache, cache, cache_loads, codec
-from actorq.cache_loads import Journal, Load, read
+from actorq import actor_cache
+from actorq.cache import loads as cache_loads
+from actorq.cache.hooks import LOADS
+from actorq.cache.loads import Journal, Load, read
+from actorq.wire import codec
 
 
 @actor_cache
@@ -20,7 +23,7 @@ def square(x: Any) -> int:
 
 @pytest.fixture(autouse=True)
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(cache, "after_load", None)
+    monkeypatch.setattr(LOADS, "_listeners", ())
     yield
     square.cache_clear()
 
@@ -83,7 +86,7 @@ def test_what_another_process_could_not_load_is_not_left(tmp_path: Path) -> None
 
 def test_another_listener_still_hears_of_every_load() -> None:
     heard: list[Any] = []
-    cache.after_load = lambda cached, args, kwargs: heard.append(args)
+    LOADS.listen(lambda cached, args, kwargs: heard.append(args))
     Journal(3, lambda: "")
     square(7)
     assert heard == [(7,)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from actorq.replica.lanes import _Turns
+from actorq.replica.executor.lanes import _Turns
 from tests.conftest import eventually
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actorq.isolation import leaks
-from actorq.isolation.leaks import Leaks
+from actorq.isolation.reset import leaks
+from actorq.isolation.reset.leaks import Leaks
 
 Report = tuple[str, str, Any]
 

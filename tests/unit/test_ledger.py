@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actorq import Backoff, MapFailedError, ReplicaLostError, TaskTimeoutError, codec, failure
-from actorq.frames import Frame, Head
-from actorq.lease import LAPSED, Lease
+from actorq import Backoff, MapFailedError, ReplicaLostError, TaskTimeoutError
+from actorq.declare.map_options import MapOptions
+from actorq.declare.retry import Rules
 from actorq.maps.ledger import Ledger
-from actorq.maps.options import MapOptions
 from actorq.maps.sources import MemorySource
-from actorq.maps.verdict import Rules
+from actorq.wire import codec, failure
+from actorq.wire.lease import LAPSED, Lease
+from actorq.wire.messages import Frame, Head
 
 
 def options(**changes: Any) -> MapOptions:

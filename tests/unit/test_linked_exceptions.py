@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from actorq import CodecError, codec, failure
-from actorq.carried.exceptions import build
-from actorq.isolation.kinds import Attributes
+from actorq import CodecError
+from actorq.isolation.reset.kinds import Attributes
+from actorq.wire import codec, failure
+from actorq.wire.carried.exceptions import build
 
 #: bytes of a failure, whatever it holds
 _LARGEST = 1_000_000

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorq.isolation import marks
-from actorq.isolation.globals import GlobalState
-from actorq.isolation.marks import Marks
+from actorq.isolation.reset import marks
+from actorq.isolation.reset.globals import GlobalState
+from actorq.isolation.reset.marks import Marks
 
 _KEYS = st.sampled_from(["a", "b", "c", 1, (2,)])
 _VALUES = st.sampled_from([0, 0.0, False, 1, 1.0, True, "x", None])

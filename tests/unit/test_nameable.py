@@ -24,7 +24,7 @@ def test_only_what_the_tasks_code_imports_may_be_named(tmp_path: Path) -> None:
 
         def look():
             import importlib
-            from actorq.nameable import may_be_named
+            from actorq.wire.nameable import may_be_named
 
             for module in ("script", "__main__", "helper", "numpy.linalg", "yaml", "json.decoder", "builtins"):
                 assert may_be_named(module), module
@@ -49,7 +49,7 @@ def test_a_worker_whose_script_is_the_command_may_not_be_told_names_of_actorq(tm
         import sys
         from types import SimpleNamespace
         sys.modules["__main__"].__spec__ = SimpleNamespace(name="actorq.cli.__main__")
-        from actorq.nameable import may_be_named
+        from actorq.wire.nameable import may_be_named
         print(may_be_named("actorq.broker.keys"), may_be_named("actorq.errors"))
         """,
     )

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from actorq.lease import tag
-from actorq.replica import notes
-from actorq.replica.notes import Lane, Replica
 from actorq.replica.slots import CANCEL, SERVING, Slot, Slots
+from actorq.replica.supervisor import replica as notes
+from actorq.replica.supervisor.replica import Lane, Replica
+from actorq.wire.lease import tag
 
 
 @pytest.fixture

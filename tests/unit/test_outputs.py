@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorq import codec
-from actorq.frames import Frame, Head
-from actorq.replica.inputs import PART
-from actorq.replica.outputs import Outputs
-from actorq.replica.runner import Prepared, Stop
+from actorq.replica.executor.inputs import PART
+from actorq.replica.executor.outputs import Outputs
+from actorq.replica.executor.run import Prepared, Stop
+from actorq.replica.executor.tight import TightRun
 from actorq.replica.slots import SLOT_BYTES, Slot
-from actorq.replica.tight import TightRun
+from actorq.wire import codec
+from actorq.wire.messages import Frame, Head
 
 MANY = 3 * PART + 7
 

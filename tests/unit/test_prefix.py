@@ -6,7 +6,7 @@ import io
 import threading
 from typing import Any
 
-from actorq.prefix import Prefixed, prefix
+from actorq.base.prefix import Prefixed, prefix
 
 
 def test_a_line_begins_with_what_ran() -> None:

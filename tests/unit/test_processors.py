@@ -9,7 +9,7 @@ import pytest
 
 from actorq import ActorEnvironment
 from actorq.errors import DeclarationError
-from actorq.replica import gpus, processors
+from actorq.replica.start import gpus, processors
 
 
 def _root(folder: Path, cgroup: str, **files: str) -> Path:

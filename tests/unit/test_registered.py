@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import actorq
-from actorq import CodecError, DeclarationError, codec
-from actorq.carried import registered
-from actorq.codec import pack, unpack
+from actorq import CodecError, DeclarationError
+from actorq.wire import codec
+from actorq.wire.carried import registered
+from actorq.wire.codec import pack, unpack
 
 
 class Estimator:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorq import CodecError, PoolError
-from actorq.frames import DamagedFrameError, Frame, parse_frame, split
-from actorq.seal import body, map_keys, seal, seal_results, unseal, unseal_results
-from actorq.settings import settings
+from actorq.base.settings import settings
+from actorq.wire.messages import DamagedFrameError, Frame, parse_frame, split
+from actorq.wire.seal import body, map_keys, seal, seal_results, unseal, unseal_results
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 LEASE = "m-owner-1"

@@ -16,12 +16,13 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorq import DeclarationError, log, masking
-from actorq.broker.connecting import connection_pool
+from actorq import DeclarationError
+from actorq.base import log, masking
+from actorq.base.masking import masked, printable
+from actorq.base.settings import Settings, settings
+from actorq.broker.connect import connection_pool
 from actorq.kube.address import PodAddress
-from actorq.masking import masked, printable
 from actorq.replica.spec import ExecutorSpec, SupervisorSpec, ZygoteSpec
-from actorq.settings import Settings, settings
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorq import CodecError, DeclarationError, PoolError, TaskError, failure
-from actorq.frames import PROTOCOL, Frame, Head, join, parse_frame, parse_head, split
-from actorq.isolation.forkable import held
-from actorq.lease import Counters
+from actorq import CodecError, DeclarationError, PoolError, TaskError
+from actorq.base.settings import settings
+from actorq.isolation.fork.forkable import held
+from actorq.maps.progress import _Line
 from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer
-from actorq.progress import _Line
-from actorq.replica import hugepages
-from actorq.settings import settings
+from actorq.replica.start import hugepages
+from actorq.wire import failure
+from actorq.wire.lease import Counters
+from actorq.wire.messages import PROTOCOL, Frame, Head, join, parse_frame, parse_head, split
 
 
 def rebuilt(error: BaseException) -> Exception:

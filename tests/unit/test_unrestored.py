@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actorq.isolation.globals import GlobalState
+from actorq.isolation.reset.globals import GlobalState
 from tests.conftest import ROOT
 
 _SMALL = "names, table, limit = ['a'], {'a': 1}, 10\n"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from actorq.replica import memory
-from actorq.replica.memory import Cgroup, Processes, Running, Watchdog, meter_of, stopped_for
+from actorq.replica.supervisor import memory
+from actorq.replica.supervisor.memory import Cgroup, Processes, Running, Watchdog, meter_of
+from actorq.wire.failure import stopped_for
 
 GIB = 1 << 30
 MIB = 1 << 20

@@ -1,0 +1,397 @@
+"""One connection to Redis, built on purpose.
+
+redis-py opens the socket (`connecting.py`): TLS, ACL login. This module owns what redis-py leaves to chance: a deadline
+for every reply, EVALSHA with a reload when the server forgot a script, and one policy for outages (`patience.py`). A
+`Link` belongs to one thread. All that is sent through it may safely be sent twice, so a broken connection is answered
+by sending the same again; one that goes silent, with no word of its end, breaks when a reply is over its deadline.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import hiredis
+import redis
+from redis.exceptions import RedisError
+
+from actorq.base.masking import masked
+from actorq.broker.commands import Argument, Command, packed
+from actorq.broker.connect import CONNECT_TIMEOUT, REPLY_TIMEOUT, connection_pool
+from actorq.broker.patience import Patience, is_lost, never
+from actorq.broker.refusals import ReplyTooLargeError, explain, forgot_script, typed
+from actorq.broker.scripts import Script
+
+#: the largest reply there is but for blobs, which are fetched: 64 frames of 32 KiB, or what `actorq status` asks for
+MOST_REPLY_BYTES = 16 << 20
+#: read at once; a lease or a frame is up to 1 MiB
+_READ_BYTES = 1 << 18
+_NOTHING = object()
+#: how a socket says that it has waited long enough
+_NO_REPLY_YET = (TimeoutError, BlockingIOError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A large value to write in front of a script's call."""
+
+    key: str
+    parts: tuple[bytes | bytearray | memoryview, ...]
+    seconds: int
+
+
+class Link:
+    """A connection of one thread, with retries.
+
+    redis-py connects and logs in; from then on commands are packed and replies parsed by hiredis directly, which takes
+    a quarter of the time of redis-py's general path: a remote call makes eight of these steps.
+
+    Args:
+        url: server address.
+        patience: seconds to keep trying through an outage: the server cannot be reached, is silent, or refuses with
+            what passes; 0 fails at once.
+        reply_timeout: seconds to wait for a reply; longer than any command may block.
+        stubborn, at_once, is_gone: see `Patience`.
+        most: bytes of a reply, which is refused when it has more; `fetch` has a limit of its own.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: float,
+        reply_timeout: float = REPLY_TIMEOUT,
+        stubborn: bool = False,
+        at_once: bool = False,
+        is_gone: Callable[[], bool] = never,
+        most: int = MOST_REPLY_BYTES,
+    ) -> None:
+        self.url = url
+        self._most = most
+        self._patience = Patience(url, patience, stubborn=stubborn, at_once=at_once, is_gone=is_gone)
+        self._reply_timeout = reply_timeout
+        self._connection: Any = connection_pool(url, reply_timeout).make_connection()
+        self._sock: Any = None
+        self._reader: Any = hiredis.Reader()  # its stubs refuse what it takes
+        self._buffer = bytearray(_READ_BYTES)
+        self._early: Any = _NOTHING
+
+    def fileno(self) -> int:
+        """The socket, for `select`."""
+        return int(self._sock.fileno())
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open, as far as this side knows."""
+        return self._sock is not None
+
+    @property
+    def calm(self) -> bool:
+        """Whether what was sent last was answered: there is no outage. Any thread may ask."""
+        return self._patience.calm
+
+    def take_time(self, patience: float) -> None:
+        """From now on an outage is borne for `patience` seconds, also after `hurry`."""
+        if self._patience.renew(patience) and self._sock is not None:
+            self._limit(self._reply_timeout)
+
+    def hurry(self, seconds: float) -> None:
+        """From now on nothing takes longer than `seconds` in all. Any thread may call it, and a signal handler.
+
+        What is waited for just now keeps its deadline, unless the signal has interrupted the wait.
+        """
+        if self._patience.hurry(seconds) and (sock := self._sock) is not None:
+            with suppress(OSError):  # closed meanwhile
+                self._limit(min(seconds, self._reply_timeout), sock)
+
+    def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store] = ()) -> Any:
+        """Runs `script` and returns its reply, sending it again over a new connection until it is answered.
+
+        `stores` are written first, in the same go.
+
+        Raises `BrokerError` when the patience is spent or trying again cannot help.
+        """
+        return self.call_packed(script, Command.of(script, keys, *args).packed(), stores)
+
+    def call_packed(self, script: Script, command: bytes, stores: Sequence[Store] = (), *, full: bool = True) -> Any:
+        """The same for a command that is packed already. `full`: whether a full server is borne."""
+        return self._patiently(lambda: self.call_once(script, command, stores), full=full)
+
+    def call_once(self, script: Script, command: bytes, stores: Sequence[Store]) -> Any:
+        """The same, once: `drop` the connection after an error. Raises redis-py's errors."""
+        self._open()
+        for store in stores:
+            self._write_store(store)
+        self._write(command)
+        refused: RedisError | None = None
+        for _ in stores:
+            try:
+                self.read()
+            except redis.ResponseError as error:
+                refused = error
+        if refused is not None:
+            self.drop()  # the script refers to what was not stored: its reply does not matter
+            raise refused
+        try:
+            return self.read()
+        except redis.ResponseError as error:
+            if not forgot_script(error):
+                raise
+            self.load(script)
+            self._write(command)
+            return self.read()
+
+    def call_quickly(
+        self, script: Script, keys: Sequence[str], args: Sequence[Argument], stores: Sequence[Store], seconds: float
+    ) -> Any:
+        """`call`, once, and within `seconds`."""
+        try:
+            self._open(seconds)
+            with self._within(seconds):
+                return self.call_once(script, Command.of(script, keys, *args).packed(), stores)
+        except RedisError as error:
+            self.drop()
+            raise explain(error, self.url) from error
+        except BaseException:
+            self.drop()
+            raise
+
+    @contextmanager
+    def _within(self, seconds: float) -> Iterator[None]:
+        """Replies are waited for so long meanwhile."""
+        self._limit(seconds)
+        try:
+            yield
+        finally:
+            if self._sock is not None:
+                self._limit(self._patience.time_for(self._reply_timeout))
+
+    def command(self, *args: Argument) -> Any:
+        """Runs one plain command, safe to repeat, and returns its reply."""
+
+        def once() -> Any:
+            self._open()
+            self._write(packed(*args))
+            return self.read()
+
+        return self._patiently(once)
+
+    def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Runs plain commands, safe to repeat, in one go; returns their replies."""
+
+        def once() -> list[Any]:
+            self._open()
+            self._write(b"".join([packed(*command) for command in commands]))
+            replies: list[Any] = []
+            refused: redis.ResponseError | None = None
+            for _ in commands:  # to the last one: the next command must not be given a reply of these
+                try:
+                    replies.append(self.read())
+                except redis.ResponseError as error:
+                    refused = refused or error
+            if refused is not None:
+                raise refused
+            return replies
+
+        return list(self._patiently(once))
+
+    def send(self, *commands: bytes) -> None:
+        """Writes several packed commands at once; `read` their replies in order. Does not retry."""
+        try:
+            self._open()
+            self._write(b"".join(commands))
+        except RedisError as error:
+            self.drop()
+            raise explain(error, self.url) from error
+
+    def ask(self, command: bytes) -> None:
+        """Writes a packed command whose reply is waited for later. Tries again, as the server may have closed a
+        connection that was not used for a while.
+
+        The outage, if there is one, is over when that reply is there: then call `answered`, or `bear` what went wrong.
+        """
+
+        def once() -> None:
+            self._open()
+            self._write(command)
+
+        self._patiently(once, answers=False)
+
+    def answered(self) -> None:
+        """The reply to what was asked for has come."""
+        if not self.calm:
+            self._patience.answered()
+
+    def bear(self, error: RedisError) -> None:
+        """What was asked for has failed: returns, after a pause, when it should be asked for again.
+
+        Raises `BrokerError` when the patience is spent or trying again cannot help.
+        """
+        if is_lost(error):
+            self.drop()
+        self._patience.bear(error, time.monotonic(), full=True)
+
+    def read(self) -> Any:
+        """The next reply, within the reply timeout. Raises redis-py's errors, and `ReplyTooLargeError`."""
+        size = 0
+        if self._early is not _NOTHING:
+            reply, self._early = self._early, _NOTHING
+        else:
+            reply = self._reader.gets()
+        try:
+            while reply is False:
+                count = self._sock.recv_into(self._buffer)
+                if not count:
+                    raise redis.ConnectionError("the server closed the connection")
+                self._reader.feed(self._buffer, 0, count)
+                reply = self._reader.gets()
+                size += count
+                if size > self._most and reply is False:
+                    self.drop()
+                    raise ReplyTooLargeError(f"{masked(self.url)} sent more than {self._most:,} bytes in one reply.")
+        except ReplyTooLargeError:
+            raise
+        except _NO_REPLY_YET as error:
+            raise redis.TimeoutError("no reply in time") from error
+        except (OSError, AttributeError, hiredis.ProtocolError) as error:  # AttributeError: the connection was dropped
+            raise redis.ConnectionError(str(error)) from error
+        if isinstance(reply, hiredis.ReplyError):
+            raise typed(str(reply))
+        return reply
+
+    def read_within(self, seconds: float) -> Any:
+        """The next reply, which should be here. Raises redis-py's errors."""
+        if self._sock is None:
+            raise redis.ConnectionError("the connection was dropped")
+        with self._within(seconds):
+            return self.read()
+
+    def has_reply(self) -> bool:
+        """Whether a reply is already here, without waiting."""
+        if self._early is _NOTHING:
+            reply = self._reader.gets()
+            if reply is not False:
+                self._early = reply
+        return self._early is not _NOTHING or bool(getattr(self._sock, "pending", int)())
+
+    def drop(self) -> None:
+        """Closes the connection; the next use opens a new one. Replies not yet read are forgotten."""
+        self._sock, self._early = None, _NOTHING
+        self._reader = hiredis.Reader()
+        self._connection.disconnect()
+
+    close = drop
+
+    def load(self, script: Script) -> None:
+        self._write(packed("SCRIPT", "LOAD", script.text))
+        self.read()
+
+    def _open(self, seconds: float | None = None) -> None:
+        """Opens the connection if it is closed. `seconds`: for each step of that, where it is not the reply timeout."""
+        if self._sock is None:
+            limit = self._patience.time_for(seconds or self._reply_timeout)
+            self._connection.socket_timeout, self._connection.socket_connect_timeout = (
+                limit,
+                min(limit, CONNECT_TIMEOUT),
+            )
+            self._connection.connect()
+            self._sock = self._connection._sock  # redis-py has no public name for it
+            self._limit(limit)
+
+    def _limit(self, seconds: float, sock: Any = None) -> None:
+        """How long the socket may wait. The kernel sees to that where it can; Python would `poll` before each use."""
+        sock = sock or self._sock
+        if isinstance(sock, ssl.SSLSocket):
+            sock.settimeout(seconds)
+            return
+        whole = int(seconds)
+        limit = struct.pack("ll", whole, int((seconds - whole) * 1e6) or 1)  # a timeval; all zeros would be for ever
+        sock.settimeout(None)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, option, limit)
+
+    def fetch(self, key: str, most: int) -> bytearray | None:
+        """The value at `key`, read straight into place; None when there is none. Nothing else may be on its way.
+
+        Raises `ReplyTooLargeError` for one of more than `most` bytes, and `WrongTypeError` for what is no string.
+        """
+        return cast("bytearray | None", self._patiently(lambda: self._fetch_once(key, most)))
+
+    def _fetch_once(self, key: str, most: int) -> bytearray | None:
+        self._open()
+        self._write(packed("GET", key))
+        try:
+            size, begun = self._size_of_value()
+            if size < 0:
+                return None
+            if size > most:
+                raise ReplyTooLargeError(f"{masked(self.url)} has {size:,} bytes at {key}; there may be {most:,}.")
+            value = bytearray(size + 2)
+            have = len(begun)
+            value[:have] = begun
+            view = memoryview(value)
+            while have < len(value):
+                have += self._receive(view[have:])
+        except ReplyTooLargeError:
+            raise
+        except _NO_REPLY_YET as error:
+            raise redis.TimeoutError("no reply in time") from error
+        except (OSError, ValueError) as error:
+            raise redis.ConnectionError(str(error)) from error
+        view.release()
+        del value[-2:]
+        return value
+
+    def _size_of_value(self) -> tuple[int, memoryview]:
+        """The size of the value that comes, -1 where there is none, and as much of it as has come with that."""
+        count, end, buffer = 0, -1, memoryview(self._buffer)
+        while end < 0:
+            count += self._receive(buffer[count:])
+            end = self._buffer.find(b"\r\n", 0, count)
+        if self._buffer[0] != ord("$"):
+            raise typed(self._buffer[1:end].decode(errors="replace"))
+        return int(self._buffer[1:end]), buffer[end + 2 : count]
+
+    def _receive(self, into: memoryview) -> int:
+        received = int(self._sock.recv_into(into))
+        if not received:
+            raise redis.ConnectionError("the server closed the connection")
+        return received
+
+    def _write_store(self, store: Store) -> None:
+        """SET, without copying the value into one piece first: packing a MiB takes longer than sending it."""
+        key, seconds = store.key.encode(), str(store.seconds).encode()
+        size = sum(map(len, store.parts))
+        self._write(b"*5\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n" % (len(key), key, size))
+        for part in store.parts:
+            self._write(part)
+        self._write(b"\r\n$2\r\nEX\r\n$%d\r\n%s\r\n" % (len(seconds), seconds))
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            raise redis.ConnectionError(str(error)) from error
+
+    def _patiently(self, attempt: Callable[[], Any], *, full: bool = True, answers: bool = True) -> Any:
+        while True:
+            begun = time.monotonic()
+            try:
+                reply = attempt()
+            except RedisError as error:
+                if is_lost(error):
+                    self.drop()  # a reply may still come: it must not be taken for that of the next command
+                self._patience.bear(error, begun, full=full)
+            except BaseException:
+                self.drop()  # interrupted between a command and its reply
+                raise
+            else:
+                if answers and not self.calm:
+                    self._patience.answered()
+                return reply

@@ -1,0 +1,1 @@
+"""What a user writes down: environments, tasks, and the options of both. Running them is the engine's."""

@@ -1,0 +1,49 @@
+"""What runs tasks, as those see it who declare them.
+
+The one idea: *declaring needs nothing of running*. A task or an environment asks `engine()`, and the package says at
+its import which one that is (`actorq.runtime.program`, which is loaded when it is first asked for). So imports point
+one way: the runtime knows tasks and environments, and these know a few calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+class PoolControl(Protocol):
+    """The replicas of environments."""
+
+    def up(self, environment: Any) -> None: ...
+    def down(self, environment: Any) -> None: ...
+    def scale(self, environment: Any, replicas: int) -> None: ...
+    def status(self, environment: Any) -> Any: ...
+
+
+class Engine(Protocol):
+    """Runs tasks."""
+
+    @property
+    def control(self) -> PoolControl: ...
+    def map(self, task: Any, iterables: Any, options: Any, map_id: str, progress: bool | None) -> Any: ...
+    def outputs_async(self, start: Callable[[Any], Any], iterables: Any) -> AsyncIterator[Any]: ...
+    def call(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+    def submit(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]: ...
+
+
+_provide: Callable[[], Engine] | None = None
+
+
+def install(provide: Callable[[], Engine]) -> None:
+    """Says what `engine()` is."""
+    global _provide
+    _provide = provide
+
+
+def engine() -> Engine:
+    """What runs the tasks of this process."""
+    assert _provide is not None  # `import actorq` has installed one
+    return _provide()

@@ -1,0 +1,415 @@
+"""A task: a function that can also run on a replica, once or over a stream of inputs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+
+from actorq.base.misspelt import unknown_option
+from actorq.base.names import check_map_id, declares, new_id, public_module
+from actorq.base.settings import settings
+from actorq.declare.affinity_key import Affinity, check_affinity, key_reader
+from actorq.declare.engine import engine
+from actorq.declare.map_options import MapOptions
+from actorq.declare.retry import Backoff, Rules
+from actorq.errors import CodecError, DeclarationError
+from actorq.wire import codec
+from actorq.wire.carried.arrays import WRITING
+from actorq.wire.messages import CALL, ONE, STAR, Head
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from actorq.declare.environment import Environment
+    from actorq.maps.handle import MapHandle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+#: what a plain call returns: R, or a coroutine of R
+C = TypeVar("C")
+
+#: retries beyond this are a loop, not a retry
+_MOST_RETRIES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What `@env.task(...)` was given."""
+
+    retries: int = 0
+    retry_delay: Backoff = field(default_factory=Backoff)
+    timeout: float | None = None
+    affinity: Affinity | None = None
+    writable: bool = False
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        retries: int,
+        retry_delay: Backoff | float,
+        timeout: float | None,
+        affinity: Affinity | None,
+        writable: bool,
+    ) -> TaskOptions:
+        if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
+            raise DeclarationError(f"retries={retries!r}: give a whole number from 0 to {_MOST_RETRIES}.")
+        if not isinstance(retry_delay, Backoff):
+            if isinstance(retry_delay, bool) or not isinstance(retry_delay, (int, float)) or retry_delay < 0:
+                raise DeclarationError(f"retry_delay={retry_delay!r}: give seconds from 0 up, or a Backoff.")
+            retry_delay = Backoff(base=float(retry_delay), factor=1.0)
+        if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout <= 0):
+            raise DeclarationError(f"timeout={timeout!r}: give seconds above 0, or None.")
+        if not isinstance(writable, bool):
+            raise DeclarationError(f"writable={writable!r}: True gives the task arrays that it may write to.")
+        return cls(retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity, writable=writable)
+
+
+class MapArguments(TypedDict, total=False):
+    """Options of `Task.map`, which says what they mean."""
+
+    kwargs: Mapping[str, Any] | None
+    concurrency: int | None
+    order_outputs: bool
+    min_success_ratio: float
+    min_successes: int | None
+    max_failures: int | None
+    max_outstanding: int | None
+    timeout: float | None
+    priority: int
+    map_id: str | None
+    progress: bool | None
+
+
+class Task(Generic[P, R, C]):
+    """A function declared on an environment. `Task[parameters, output, what a plain call returns]`.
+
+    `task(x)` runs it here. `task.remote(x)` runs it on a replica, `task.submit(x)` returns a
+    `concurrent.futures.Future`, `task.map(xs)` an iterator over ordered outputs.
+    """
+
+    def __init__(self, environment: Environment, function: Callable[P, C], options: TaskOptions) -> None:
+        if not inspect.isfunction(function):
+            raise DeclarationError(f"@task needs a function, not a {type(function).__name__}.")
+        if "<locals>" in function.__qualname__:
+            raise DeclarationError(
+                f"Task {function.__qualname__!r} is defined inside a function, where a replica cannot find it: "
+                "move it to the top of its module."
+            )
+        if function.__name__ == "<lambda>":
+            raise DeclarationError("A lambda has no name a replica could find: use def.")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise DeclarationError(f"Task {function.__qualname__!r} is a generator: return a list instead.")
+        declares(function.__globals__)
+        functools.update_wrapper(self, function)
+        self.environment = environment
+        self.function = function
+        self._signature = inspect.signature(function)
+        #: positional arguments of a call that needs no look at the signature, None where there is no such call
+        self._positional = _required(self._signature)
+        self.options = options
+        if options.writable:
+            WRITING.add(function)
+        self.name = f"{_module_name(function)}.{function.__qualname__}"
+        if options.affinity is not None:
+            if not environment.warm:
+                raise DeclarationError(
+                    f"affinity= of {self.name}: the fresh process of a regular task's input holds nothing. "
+                    "Declare it on an ActorEnvironment."
+                )
+            check_affinity(options.affinity, self.name, self._signature)
+        self.remote: RemoteMethod[P, R] = RemoteMethod(self)
+        self.map: MapMethod[R] = MapMethod(self, ONE)
+        self.starmap: MapMethod[R] = MapMethod(self, STAR)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        return cast("C", self.function(*args, **kwargs))
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Runs the task on a replica; returns a future at once."""
+        return cast("Future[R]", engine().submit(self, args, kwargs))
+
+    def unknown_option(self, name: str) -> str:
+        """What is wrong with an option of `map` that there is not, and what to do."""
+        if name in self._signature.parameters:
+            return f"map() has no option {name!r}; as an argument of every call, give kwargs={{{name!r}: ...}}."
+        known = [*MapArguments.__annotations__, "return_exceptions"]
+        return unknown_option("map", name, known)
+
+    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """One call as the inputs of a lease. Raises `TypeError` for a call the function cannot take, and `CodecError`
+        naming the argument that cannot be carried.
+        """
+        self.check_call(args, kwargs)
+        limit = settings().max_payload_bytes
+        try:
+            return codec.pack_list([[list(args), kwargs]], limit, lambda i: f"The arguments of {self.name}")
+        except CodecError:
+            named = [(str(i + 1), value) for i, value in enumerate(args)] + [(f"{k}=", v) for k, v in kwargs.items()]
+            for name, value in named:
+                shown = f"Argument {name} of {self.name}"
+                codec.pack_list([value], limit, functools.partial(_constant, shown))
+            raise
+
+    def check_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Raises `TypeError` now, and not on a replica, for arguments the function does not take."""
+        if self._positional is None or len(args) != self._positional or kwargs:
+            try:
+                self._signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self.name}(): {error}") from None
+
+    def check_arity(self, iterables: int, kwargs: Mapping[str, Any]) -> None:
+        """Raises `TypeError` now for a map whose every call would lack an argument, or have one too many."""
+        try:
+            self._signature.bind(*(None,) * iterables, **kwargs)
+        except TypeError as error:
+            hint = " Argument tuples are for starmap()." if iterables == 1 else ""
+            given = "1 iterable" if iterables == 1 else f"{iterables} iterables"
+            raise TypeError(f"{self.name}(), mapped over {given}: {error}.{hint}") from None
+
+    def head(self, mode: int, kwargs: Mapping[str, Any]) -> Head:
+        """What a replica needs to know of a map of this task. Raises `CodecError` naming an argument."""
+        try:
+            self._signature.bind_partial(**kwargs)
+        except TypeError as error:
+            raise DeclarationError(f"kwargs= of a map over {self.name}: {error}.") from None
+        for name, value in kwargs.items():
+            try:
+                codec.pack(value)
+            except CodecError as error:
+                at = codec.where(value)
+                raise CodecError(f"Argument {name}= of {self.name}{at} cannot be carried: {error}") from error
+        packed = codec.pack(dict(kwargs)) if kwargs else b""
+        strict = self.environment.code == "strict"
+        return Head(
+            task=self.name,
+            mode=mode,
+            kwargs=packed,
+            timeout=self.options.timeout,
+            fingerprint=self._fingerprint(strict),
+            strict=strict,
+        )
+
+    def _fingerprint(self, strict: bool) -> str:
+        """Which code this is. Raises `DeclarationError` where that must be known and cannot be."""
+        from actorq.code.fingerprint import FINGERPRINTS  # not before the first map: import actorq stays light
+
+        found = FINGERPRINTS.of(self.function)
+        if strict and not found.text:
+            raise DeclarationError(
+                f"{self.environment.name!r} is declared with code='strict', and which code {self.name} is cannot be "
+                f"told: {found.unknown}, which may have changed it. Declare it in a module that is imported as it is."
+            )
+        return found.text
+
+    @property
+    def rules(self) -> Rules:
+        """What becomes of inputs that fail."""
+        return Rules(
+            retries=self.options.retries,
+            retry_delay=self.options.retry_delay,
+            max_crashes=self.environment.max_crashes,
+            shared=self.environment.shared,
+            timeout=self.options.timeout,
+        )
+
+    def key_reader(self, mode: int, constants: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+        """What makes the affinity key of an input as a map draws it; None for a task without affinity."""
+        if self.options.affinity is None:
+            return None
+        return key_reader(self.options.affinity, self._signature, mode, constants)
+
+    def __repr__(self) -> str:
+        return f"<task {self.name} of {self.environment.name!r}>"
+
+    def __reduce__(self) -> str:
+        return self.function.__qualname__  # a module-level name, as for functions
+
+
+class RemoteMethod(Generic[P, R]):
+    """`task.remote`: call it, or its `aio`."""
+
+    def __init__(self, task: Task[P, R, Any]) -> None:
+        self._task = task
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the task on a replica and returns its output. Raises what the task raised."""
+        return cast("R", engine().call(self._task, args, kwargs))
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same, without blocking the event loop. Cancelled while it waits for a replica, it is not run."""
+        import asyncio  # takes 30 ms to import, which only those pay who await
+
+        submit = functools.partial(self._task.submit, *args, **kwargs)
+        future = await asyncio.get_running_loop().run_in_executor(None, submit)  # may start a server and replicas
+        return await asyncio.wrap_future(future)
+
+
+class MapMethod(Generic[R]):
+    """`task.map` and `task.starmap`: call it, or its `aio`."""
+
+    def __init__(self, task: Task[Any, R, Any], mode: int) -> None:
+        self._task = task
+        self._mode = mode
+
+    @overload
+    def __call__(
+        self, *iterables: Iterable[Any], return_exceptions: Literal[False] = ..., **options: Unpack[MapArguments]
+    ) -> MapHandle[R]: ...
+
+    @overload
+    def __call__(
+        self, *iterables: Iterable[Any], return_exceptions: Literal[True], **options: Unpack[MapArguments]
+    ) -> MapHandle[R | Exception]: ...
+
+    def __call__(
+        self,
+        *iterables: Iterable[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        min_success_ratio: float = 1.0,
+        min_successes: int | None = None,
+        max_failures: int | None = None,
+        max_outstanding: int | None = None,
+        timeout: float | None = None,
+        priority: int = 0,
+        map_id: str | None = None,
+        progress: bool | None = None,
+        **unknown: Any,
+    ) -> MapHandle[Any]:
+        """Runs the task over inputs on the replicas, lazily on both sides, and yields the outputs in order.
+
+        Work starts at once. Inputs are drawn in a thread of their own, as far ahead as the replicas and the bound on
+        finished outputs need. By default the first input that fails for good stops the map, and its exception is
+        raised at its place in the order. With any of the options that tolerate failures the map goes on, and a failed
+        input yields None.
+
+        Args:
+            iterables: the inputs; several advance together (`f(a, b)`) and must be of equal length.
+            kwargs: constant keyword arguments of every call.
+            concurrency: replicas to use at most.
+            order_outputs: False yields outputs as they come.
+            return_exceptions: a failed input yields its exception.
+            min_success_ratio: fail with `MapFailedError` when fewer succeed; below 1.0 failures are tolerated.
+            min_successes: the same as a number.
+            max_failures: fail with `MapFailedError` when more inputs fail.
+            max_outstanding: inputs drawn and not yet yielded, at most. Default: 24 windows of leases, and 32 MiB; with
+                affinity 96 windows, of which at least 256 inputs wait for each replica.
+            timeout: seconds the whole map may take; then `MapTimeoutError`.
+            priority: -9 to 9. While maps wait for the same replicas, one has ten times the time of another whose
+                priority is one lower; at the same priority, the one that had least of it lately is next.
+            map_id: name of the map; random by default.
+            progress: True shows a line on stderr, None does where stderr is a terminal and
+                ACTORQ_PROGRESS is set.
+        """
+        task = self._task
+        if unknown:
+            raise TypeError(task.unknown_option(next(iter(unknown))))
+        mode = self._mode
+        if mode == ONE and len(iterables) > 1:
+            mode = STAR
+        if self._mode == STAR and len(iterables) != 1:
+            raise DeclarationError("starmap() takes one iterable of argument tuples.")
+        head = task.head(mode, kwargs or {})
+        if self._mode == ONE and iterables:
+            task.check_arity(len(iterables), kwargs or {})
+        options = MapOptions(
+            environment=task.environment.name,
+            head=head,
+            rules=task.rules,
+            ordered=order_outputs,
+            return_exceptions=return_exceptions,
+            min_success_ratio=min_success_ratio,
+            min_successes=min_successes,
+            max_failures=max_failures,
+            single=not task.environment.warm,
+            concurrency=task.environment.concurrency_of(concurrency),
+            max_outstanding=max_outstanding,
+            timeout=timeout,
+            priority=priority,
+            affinity=task.key_reader(mode, kwargs or {}),
+        )
+        map_id = new_id() if map_id is None else check_map_id(map_id)
+        return cast("MapHandle[Any]", engine().map(task, iterables, options, map_id, progress))
+
+    @overload
+    def aio(
+        self,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        return_exceptions: Literal[False] = ...,
+        **options: Unpack[MapArguments],
+    ) -> AsyncIterator[R]: ...
+
+    @overload
+    def aio(
+        self,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        return_exceptions: Literal[True],
+        **options: Unpack[MapArguments],
+    ) -> AsyncIterator[R | Exception]: ...
+
+    def aio(self, *iterables: Iterable[Any] | AsyncIterable[Any], **options: Any) -> AsyncIterator[Any]:
+        """The same, for `async for`. Takes the options of `map`, and async iterables beside plain ones."""
+        return engine().outputs_async(lambda inputs: self(*inputs, **options), iterables)
+
+
+def _constant(text: str, _position: int) -> str:
+    return text
+
+
+def _required(signature: inspect.Signature) -> int | None:
+    """How many arguments every call has, if all are positional and none has a default."""
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = signature.parameters.values()
+    if all(p.kind in plain and p.default is p.empty for p in parameters):
+        return len(parameters)
+    return None
+
+
+@overload
+def map_(
+    target: Task[..., R, Any] | functools.partial[R],
+    *iterables: Iterable[Any],
+    return_exceptions: Literal[False] = ...,
+    **options: Unpack[MapArguments],
+) -> MapHandle[R]: ...
+
+
+@overload
+def map_(
+    target: Task[..., R, Any] | functools.partial[R],
+    *iterables: Iterable[Any],
+    return_exceptions: Literal[True],
+    **options: Unpack[MapArguments],
+) -> MapHandle[R | Exception]: ...
+
+
+def map_(target: Any, *iterables: Iterable[Any], **options: Any) -> MapHandle[Any]:
+    """`target.map(*iterables, **options)`, where `target` may be a `functools.partial` of a task with keywords bound.
+
+    Raises `DeclarationError` for anything else.
+    """
+    if isinstance(target, functools.partial):
+        if target.args:
+            raise DeclarationError("map() takes a partial with keyword arguments only: bind positions by name.")
+        options["kwargs"] = {**target.keywords, **(options.get("kwargs") or {})}
+        target = target.func
+    if not isinstance(target, Task):
+        raise DeclarationError(f"map() needs a task (@env.task), not a {type(target).__name__}.")
+    return target.map(*iterables, **options)
+
+
+def _module_name(function: Callable[..., Any]) -> str:
+    try:
+        return public_module(function.__module__)
+    except DeclarationError:
+        return function.__module__  # interactive: told when it is sent, a plain call works
+
+
+__all__ = ["CALL", "MapMethod", "Task", "TaskOptions", "map_"]

@@ -1,0 +1,1 @@
+"""`isolation="reset"`: after every input the process is what it was after import."""

@@ -1,1 +1,0 @@
-"""Replicas that a program starts for itself on its own machine."""

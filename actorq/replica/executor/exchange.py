@@ -1,0 +1,313 @@
+"""What an executor says to the server: it commits what is done and takes the next lease.
+
+    ── commit + next ──▶  lease, or nothing: then wait on the mailbox, where a submitter puts a lease it claimed for us
+    ── commit + ahead ─▶  go on at once with the lease in hand; the answer, read after it, holds the one behind it
+
+The second way is taken while enough waits for the other replicas: there is no pause between two leases then. A lease
+that is claimed ahead waits for the one before it, and not for long: a supervisor that sees that one take its time has
+the server give the other back (`unclaim.lua`), and tells so in the slot. What is committed is not known to be until
+that answer is read: so long the supervisor renews it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from actorq.base.log import logger
+from actorq.broker import blobs, keys, scripts
+from actorq.broker.commands import Argument, Command, iso_now, packed
+from actorq.broker.link import Link, Store
+from actorq.broker.stream import next_keys
+from actorq.errors import ActorqError, BrokerError, CodecError
+from actorq.replica import deadlines
+from actorq.replica.slots import Slot
+from actorq.wire import codec, failure
+from actorq.wire.messages import Frame, parse_head
+from actorq.wire.seal import seal, seal_results, unseal
+
+#: how long an answer that is needed before its time, and should be here, is waited for, seconds
+_EARLY_SECONDS = 0.3
+#: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
+_RECORDED_FAILURES = 50
+# Arguments of next.lua, counted from the first that is not the same every time:
+#: those that the state of the connection decides
+_WANT, _AGAIN = 1, 2
+#: the lease that it commits, "" for none
+_COMMITS = 3
+
+#: "<lease>:<attempt>", its results, its payload
+Done = tuple[bytes, Frame, bytes | bytearray]
+#: "<lease>:<attempt>", its payload
+Taken = tuple[bytes, bytes | bytearray]
+
+
+@dataclass(kw_only=True)
+class _Sent:
+    """A call that is not waited for."""
+
+    args: list[bytes]
+    #: the number of the lease that had run
+    after: int
+    #: if it was read before its time
+    answer: Any = None
+    #: there will be no answer
+    lost: bool = False
+    #: what was claimed was given back, or may have been
+    forgone: bool = False
+
+
+class Exchange:
+    """One executor's, or one lane's.
+
+    Args:
+        link: its connection.
+        environment: name of what it serves.
+        worker: its name as an RQ worker.
+        lease_seconds: how long a lease lives unless it is renewed.
+        slot: its page.
+        tidy: called after every lease, while its results are on their way.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        environment: str,
+        worker: str,
+        lease_seconds: float,
+        slot: Slot,
+        tidy: Callable[[], None],
+    ) -> None:
+        self._link = link
+        self._environment = environment
+        self._slot = slot
+        self._tidy = tidy
+        # after it the executor registers as idle again, which also heals a server that was flushed or restarted
+        self._wait = packed("BLPOP", keys.mail(worker), deadlines.mailbox(lease_seconds))
+        self._who = (*keys.prefix(environment), worker)
+        self._command = Command.of(scripts.NEXT, next_keys(environment, worker), *self._who, lease_seconds)
+        self._uncounted: Frame | None = None  # its results are committed, and not in the totals
+        self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
+        self._waits = False  # a BLPOP is sent whose answer has not been read
+        self._unsure = False  # it may hold what it does not know of
+        #: enough leases wait for the other replicas
+        self.plenty = False
+        self._sent: _Sent | None = None  # by `go_on`, and not settled
+
+    def next(self, done: Done | None, *, want: bool, again: bool = False) -> Taken | None:
+        """Commits what is done and takes the next lease, if one is wanted. None when there is none.
+
+        If there was none the last time, the wait on the mailbox is sent behind it in the same write; `_waits` says that
+        its answer is still to come.
+
+        Args:
+            again: it holds leases that it does not know of, or will not run.
+        """
+        # with nothing done: a connection that broke long ago may have taken a mail since, as its wait is the older one
+        again = again or self._unsure or done is None
+        reply = self._call(*self._arguments(done, b"1" if want else b"", b"1" if again else b""))
+        self._unsure = False
+        self._slot.release()
+        self._busy, self.plenty = bool(reply[1]), bool(reply[4])
+        if not self._busy:
+            return None
+        if self._waits:
+            self._waits = False
+            try:
+                self._link.read()  # the empty mail that answers the wait
+            except RedisError:
+                self._link.drop()
+        return self._taken(*reply[1:4])
+
+    def mail(self, read: Callable[[], Any]) -> Taken | None:
+        """A lease from the mailbox, or None when it is time to ask. `read` gives the answer to the wait."""
+        try:
+            if not self._waits:
+                self._link.send(self._wait)
+            reply = read()
+            self._waits = False
+        except (RedisError, BrokerError):
+            self.drop()
+            return None
+        if not reply or not reply[1]:
+            return None
+        try:
+            lease, attempt, plenty, payload = reply[1].split(b"\0", 3)
+            self.plenty = bool(plenty)
+            return self._taken(lease, attempt, payload)
+        except ValueError:  # not one of ours
+            logger().warning("mail_unreadable")
+            return None
+
+    def drop(self) -> None:
+        """Closes the connection. What its answers would have brought is asked for again."""
+        self._waits = False
+        self._link.drop()
+
+    def leave(self) -> None:
+        """Gives back whatever it holds: none of it has begun, and none may run here."""
+        self.settle()
+        if self._waits:
+            self.drop()  # the wait's answer would be taken for that of the next call
+        self.next(None, want=False)
+
+    # -- ahead ---------------------------------------------------------------------------------------------------------
+
+    def go_on(self, done: Done | None, member: bytes, patience: float) -> None:
+        """Commits what is done, and does not wait: `member` runs now. Claims a lease behind it, if that can be patient.
+
+        Args:
+            patience: how long it may wait, seconds; 0 claims none.
+        """
+        if done is None and not patience:
+            return
+        args, stores = self._arguments(done, b"a" if patience else b"-", member)
+        if stores or not self._link.connected:
+            self._unsure = self._unsure or not self._link.connected
+            args[_WANT] = b"-"
+            self._call_patiently(args, stores)
+        else:
+            self._sent = _Sent(args=args, after=self._slot.lease)
+            self._slot.sent(b"" if done is None else done[0], int(patience * 1e9))
+            try:
+                self._link.send(self._command.packed(*args))
+            except BrokerError:
+                self._sent.lost = True
+        self._meanwhile()
+
+    def settle(self) -> Taken | None:
+        """The lease that `go_on` has claimed; None when there was none, or it may have been taken back."""
+        sent, self._sent = self._sent, None
+        if sent is None:
+            return None
+        self._read_answer(sent, self._link.read)
+        if sent.lost and sent.args[_COMMITS]:  # once more
+            sent.args[_WANT] = b"-"
+            self._call_patiently(sent.args, [])
+        self._slot.settled()
+        if sent.lost:
+            self._unsure = True
+            return None
+        self.plenty = bool(sent.answer[4])
+        if not sent.answer[1]:
+            return None
+        if sent.forgone or self._slot.unclaimed > sent.after:
+            self._unsure = True
+            return None
+        return self._taken(*sent.answer[1:4])
+
+    def forgo(self, running: bytes) -> None:
+        """Gives back what was claimed behind `running`, if there is another replica. Called while it runs."""
+        link, sent = self.free_link(), self._sent
+        if sent is None or sent.answer is None or not sent.answer[1] or sent.forgone:
+            return
+        args: list[Argument] = [*self._who, running]
+        try:
+            sent.forgone = bool(link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS))
+        except BrokerError:
+            sent.forgone = True  # perhaps
+
+    def free_link(self) -> Link:
+        """The connection, which waits for no answer. May be called while a lease runs."""
+        if self._sent is not None:
+            self._read_answer(self._sent, lambda: self._link.read_within(_EARLY_SECONDS))
+        return self._link
+
+    def _read_answer(self, sent: _Sent, read: Callable[[], Any]) -> None:
+        if sent.answer is not None or sent.lost:
+            return
+        try:
+            sent.answer = read()
+        except RedisError:
+            sent.lost = True
+            self._link.drop()
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _arguments(self, done: Done | None, want: bytes, again: bytes) -> tuple[list[bytes], list[Store]]:
+        """The arguments of next.lua, and what is to be stored in front of it."""
+        if done is None:
+            return [iso_now(), want, again, b"", b"", b"", b"0"], []
+        member, frame, payload = done
+        self._uncounted = frame
+        lease, _, attempt = member.rpartition(b":")
+        parts = seal_results(self._environment, lease.decode(errors="replace"), frame.parts())
+        message, stores = blobs.send(parts, member, frame.start)
+        args = [iso_now(), want, again, lease, attempt, message, b"0"]
+        if frame.errors:
+            args[-1:] = _failures(self._environment, lease.decode(errors="replace"), frame, payload)
+        return args, stores
+
+    def _call(self, args: list[bytes], stores: list[Store]) -> Any:
+        """The reply of next.lua. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
+        reply = None
+        if self._link.connected:
+            try:
+                if stores:
+                    reply = self._link.call_once(scripts.NEXT, self._command.packed(*args), stores)
+                else:
+                    reply = self._send(args)
+            except (RedisError, BrokerError):
+                self._link.drop()
+        if reply is None:
+            # without the wait behind it: the server may still serve a wait of the old connection first
+            args[_WANT], args[_AGAIN] = b"1" if args[_WANT] else b"", b"1"
+            reply = self._call_patiently(args, stores)
+        if self._uncounted is not None:
+            self._meanwhile()
+        return reply
+
+    def _call_patiently(self, args: list[bytes], stores: list[Store]) -> Any:
+        return self._link.call_packed(scripts.NEXT, self._command.packed(*args), stores)
+
+    def _send(self, args: list[bytes]) -> Any:
+        """The reply of next.lua; while it is on its way, the process is tidied up."""
+        if waits := args[_WANT] == b"1" and not self._busy:
+            args[_WANT] = b"+"
+            self._link.send(self._command.packed(*args), self._wait)
+        else:
+            self._link.send(self._command.packed(*args))
+        self._meanwhile()
+        reply = self._link.read()
+        self._waits = waits
+        return reply
+
+    def _meanwhile(self) -> None:
+        """What can be done while the results are on their way."""
+        frame, self._uncounted = self._uncounted, None
+        if frame is not None:
+            self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=True)
+        self._tidy()
+
+    def _taken(self, lease: bytes, attempt: bytes, message: bytes) -> Taken:
+        """A lease with its payload, fetched if it is large."""
+        payload: bytes | bytearray = message
+        if message.startswith(blobs.REFERENCE):
+            with suppress(CodecError):  # it is gone: running the reference tells its submitter
+                payload = blobs.receive(self._link, message, keep=True)  # another attempt may need it
+        return b"%b:%b" % (lease, attempt), payload
+
+
+def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[bytes]:
+    """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
+    try:
+        head, items = unseal(environment, lease, payload)  # what is not signed must not be signed here
+        parsed, inputs = parse_head(head), codec.split_list(bytes(items))
+    except ActorqError:  # the payload itself is what failed
+        return [b"0"]
+    fields: list[bytes] = []
+    final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
+    chosen = final[:_RECORDED_FAILURES]
+    for at in chosen:
+        error, position = frame.errors[at], frame.start + at
+        text = error.get("traceback") or f"{error['kind']}: {error['message']}"
+        description = f"{parsed.task}: {error.get('type', error['kind'])}: {error['message'][:100]}"
+        again = b"".join(seal(environment, f"{lease}-{position}", head, codec.join_list([inputs[position]])))
+        kept = again if len(again) < blobs.LARGE_BYTES else b""
+        told = failure.registered(text)
+        fields += (f"{lease}-{position}".encode(), description.encode(errors="replace"), told, kept)
+    return [b"%d" % len(chosen), *fields]

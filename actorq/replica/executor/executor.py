@@ -1,0 +1,440 @@
+"""The executor: one thread that takes leases, runs their inputs and commits the results.
+
+    exchange ──lease──▶ run ──frame──▶ exchange (commit + next lease) ──▶ …
+
+The supervisor speaks to it through one signal and its slot. The handler runs between two bytecodes of the task, when
+nothing else uses our connection, so it can send what is finished and hand back what has not begun while the task runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from actorq.base.log import logger
+from actorq.broker import blobs, keys, scripts
+from actorq.broker.commands import Argument
+from actorq.broker.linger import Linger
+from actorq.broker.link import Link, Store
+from actorq.declare.environment import ActorEnvironment
+from actorq.errors import ActorqError, PoolError
+from actorq.isolation.reset.reset import Isolation
+from actorq.replica import deadlines
+from actorq.replica.caches import CacheTeller
+from actorq.replica.executor.exchange import Done, Exchange, Taken
+from actorq.replica.executor.inputs import LARGE_BYTES, decoded, each_packed, is_single
+from actorq.replica.executor.lifecycle import Lifecycle
+from actorq.replica.executor.preparing import PreparedMaps, refused
+from actorq.replica.executor.run import Prepared, Run, Stop
+from actorq.replica.executor.tight import TightRun
+from actorq.replica.executor.versions import Versions
+from actorq.replica.executor.wear import Wear
+from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, UNKNOWN, Slot
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
+from actorq.wire import codec, failure
+from actorq.wire.messages import Frame
+from actorq.wire.seal import seal_results, unseal
+
+#: how long a flush in the middle of a task may hold up the task, seconds
+_FLUSH_PATIENCE = 1.0
+#: seconds a draining replica tries a server that does not answer
+_LAST_PATIENCE = 1.5
+#: nothing is claimed ahead where leases take longer than this, seconds: there the pause between two is no matter
+_QUICK_SECONDS = 0.06
+#: what was claimed ahead waits for twice as long as leases took, and this, seconds; then it is given back
+_PATIENCE_SECONDS = 0.01
+#: answers of sync.lua
+_NOT_OURS, _OURS, _KEEP = range(3)
+
+
+class _Leave(BaseException):
+    """Raised by the handler out of the wait on the mailbox: the replica drains."""
+
+
+class Executor:
+    """Serves one environment until it is drained.
+
+    Args:
+        spec: what it is told by its supervisor.
+        worker: its name as an RQ worker.
+        slot: its page.
+    """
+
+    #: it may hold a lease while it runs another one
+    _looks_ahead = True
+
+    def __init__(self, spec: ExecutorSpec, worker: str, slot: Slot) -> None:
+        environment = ActorEnvironment.declared(spec.environment)
+        self._spec = spec
+        self._worker = worker
+        self._slot = slot
+        self._caches = self._make_teller(slot)
+        self._environment = environment
+        self._inputs_done = 0
+        self._usual_seconds = 1.0  # what leases took, exponential mean
+        self._syncing = False
+        self._missed_wake = False
+        self._link = self._make_link()
+        self._linger = Linger(self._link)
+        self._exchange = Exchange(self._link, spec.environment, worker, spec.lease_seconds, slot, tidy=self._tidy_up)
+        self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
+        self._lifecycle = self._make_lifecycle()
+        self._versions = self._make_versions()
+        self._maps = PreparedMaps(self._versions, self._as_input, self._isolation)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._run: Run | None = None
+        self._lease = b""
+        self._stopped_early = False  # the lease was cancelled while its code was loaded
+        self._decoding = False  # the inputs of a lease: the handler may raise
+        self._untidy = False  # a lease has run, and `_tidy_up` has not
+        self._waiting = False  # inside the wait on the mailbox, where the handler may raise
+        self._draining = False
+        #: inputs have left so much behind that the process should be replaced
+        self.worn_out = False
+
+    def serve(self) -> None:
+        """Takes leases until drained or worn out."""
+        self._draining = self._slot.draining  # asked while this process started
+        self.start()
+        taken = self._take(None)
+        while taken is not None:
+            done = self._work(*taken)
+            if self._wear.possible or self._isolation.after_input is not None:
+                self._look_at_wear()
+            taken = self._follow(done)
+
+    def start(self) -> None:
+        """What comes before the first lease. An exception is a start that failed, and no input's."""
+        self._lifecycle.start(self._environment)
+        self._isolation.begin()
+        if self._lifecycle.warm(self._versions.activate, "") and self._isolation.after_input is not None:
+            self._isolation.after_input()
+        self._settle_in()
+        self._wear = Wear(self._environment, self._spec.memory_share)
+        self._caches.tell()
+        self._slot.enter(SERVING, time.monotonic_ns())
+
+    def end(self) -> None:
+        """Runs the exit hooks, and removes what the executor keeps on disk."""
+        self._slot.enter(ENDING, time.monotonic_ns())
+        self._lifecycle.end(recycled=self.worn_out)
+        self._isolation.end()
+
+    def on_wake(self, signum: int = WAKE_SIGNAL, frame: object = None) -> None:
+        """The handler of the supervisor's signal. Runs between two bytecodes of whatever this thread does."""
+        if self._syncing:  # a second wake while the first one talks to the server
+            self._missed_wake = True
+            return
+        request, run = self._slot.request, self._run
+        draining = self._slot.draining and not self._draining
+        if draining:
+            self._draining = True
+            self._link.hurry(_LAST_PATIENCE)  # a server that is gone must not keep the replica from leaving
+            if self._waiting:
+                self._waiting = False
+                raise _Leave
+        if run is None:
+            self._stop_decoding(request)
+            return
+        if draining or request == LATE:
+            self._sync(run)
+        elif request == TIMEOUT and run.armed and self._slot.request_of == self._slot.input:
+            run.armed = False
+            raise Stop(failure.TIMEOUT)
+        elif request == MEMORY and run.armed and self._slot.request_of == self._slot.input:
+            run.armed = False
+            self._wear.stop_for_memory()
+            self._slot.stopping()
+            raise Stop(failure.LOST)
+        elif request == CANCEL and self._slot.request_of == self._slot.lease:
+            run.stopped = True
+            if run.armed:
+                run.armed = False
+                raise Stop(failure.CANCELLED)
+
+    def _stop_decoding(self, request: int) -> None:
+        """Raises `Stop` out of the decoding of inputs that takes too long."""
+        if self._decoding and request in (TIMEOUT, MEMORY) and self._slot.request_of == self._slot.input:
+            self._decoding = False
+            raise Stop(failure.TIMEOUT)
+
+    # -- what kinds of executors do in their own ways ------------------------------------------------------------------
+
+    def _make_teller(self, slot: Slot) -> CacheTeller:
+        return CacheTeller(slot)
+
+    def _make_lifecycle(self) -> Lifecycle:
+        return Lifecycle(self._spec, self._event_loop, lambda: self._versions.active)
+
+    def _make_link(self) -> Link:
+        deadline = deadlines.result(self._spec.lease_seconds)
+        return Link(self._spec.url, patience=float("inf"), reply_timeout=deadline, stubborn=True)
+
+    def _make_versions(self) -> Versions:
+        return self._versions_by(self._exchange.free_link)
+
+    def _versions_by(self, link: Callable[[], Link]) -> Versions:
+        bundles = Path(f"{self._spec.scratch}-code") if self._spec.bundles else None
+        return Versions(self._environment, self._isolation, link, bundles, self._lifecycle.start, self._forget)
+
+    def _forget(self, environment: ActorEnvironment) -> None:
+        """A version of the code will not run any more."""
+        self._lifecycle.stop(environment)
+        self._maps.forget(environment)
+
+    def _settle_in(self) -> None:
+        """All that the replica holds is loaded; leases may come."""
+
+    def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
+        """A lease, ready to run."""
+        with prepared.decoding():
+            inputs, whole = self._decoded(prepared, packed)
+        reset = self._isolation.after_input
+        if whole and reset is None and TightRun.suits(prepared, inputs):
+            return TightRun(prepared, inputs, self._slot)
+        return Run(prepared, inputs, self._slot, reset)
+
+    def _decoded(self, prepared: Prepared, packed: memoryview) -> tuple[Sequence[Any], bool]:
+        """The inputs of a lease, as `inputs.decoded` gives them; where that takes too long, each decodes itself."""
+        if (prepared.head.timeout is None and len(packed) <= LARGE_BYTES) or is_single(packed):
+            return decoded(packed)
+        with self._as_input(prepared.head.timeout):
+            try:
+                self._decoding = True
+                return decoded(packed)
+            except Stop:
+                return each_packed(packed), False
+            finally:
+                self._decoding = False
+
+    @contextmanager
+    def _as_input(self, timeout: float | None) -> Iterator[None]:
+        """To the supervisor an input runs, nobody knows which: what takes too long is ended, with its process."""
+        slot, now = self._slot, time.monotonic_ns()
+        slot.begin_lease(1, now, timeout)
+        slot.begin_input(UNKNOWN, now)
+        try:
+            yield
+        finally:
+            self._stopped_early |= slot.request == CANCEL and slot.request_of == slot.lease
+            slot.end_lease()
+
+    def _rest(self) -> bool:
+        """There is nothing to run now. Returns whether the replica has to say that it is idle, since it was not."""
+        return False
+
+    @property
+    def _wants_rest(self) -> bool:
+        """It has something to do before it may be handed a lease."""
+        return False
+
+    def _read_mail(self) -> Any:
+        """The answer to the wait on the mailbox. `on_wake` raises out of it when the replica drains."""
+        return self._linger.read()
+
+    def _look_at_wear(self) -> None:
+        """Leaves for a new process where this one has lived long enough."""
+        if self._isolation.worn_out or self._wear.used_up(self._inputs_done):
+            self._draining = self.worn_out = True
+
+    # -- taking --------------------------------------------------------------------------------------------------------
+
+    def _take(self, done: Done | None, *, again: bool = False) -> Taken | None:
+        """Commits what is done, and waits for a lease. None when this process is to end."""
+        leaving = self.worn_out
+        taken = self._next(done, again=again)
+        while taken is None and not self._draining:
+            taken = None if self._rest() else self._wait_for_mail()
+            if taken is None:
+                self._caches.tell()
+                self._look_at_wear()
+                taken = self._next(None)
+        if self.worn_out and not leaving:  # seen when the next lease was on its way: it must not run here
+            self._exchange.leave()
+            return None
+        return taken
+
+    def _follow(self, done: Done) -> Taken | None:
+        """Commits what is done; returns what runs next, which may be here already."""
+        taken = self._exchange.settle()
+        self._usual_seconds = (self._usual_seconds + (time.monotonic_ns() - self._slot.lease_since) / 1e9) / 2
+        left: Done | None = done
+        if taken is None or self._draining:
+            taken, left = self._take(done, again=taken is not None), None
+        if taken is not None:
+            ahead = self._exchange.plenty and self._looks_ahead and self._usual_seconds < _QUICK_SECONDS
+            patience = 2 * self._usual_seconds + _PATIENCE_SECONDS if ahead else 0.0
+            self._exchange.go_on(left, taken[0], patience)
+            if self.worn_out:  # seen just now
+                self._exchange.leave()
+                return None
+        return taken
+
+    def _next(self, done: Done | None, *, again: bool = False) -> Taken | None:
+        want = not (self._draining or (done is not None and self._wants_rest))
+        return self._exchange.next(done, want=want, again=again)
+
+    def _wait_for_mail(self) -> Taken | None:
+        """A lease from the mailbox, or None when it is time to ask."""
+        try:
+            self._waiting = True
+            if self._draining:
+                raise _Leave
+            taken = self._exchange.mail(self._read_mail)
+            self._waiting = False
+        except _Leave:
+            self._exchange.drop()  # a mail may be on its way: the server finds that lease among our own
+            return None
+        return taken
+
+    # -- working -------------------------------------------------------------------------------------------------------
+
+    def _work(self, member: bytes, payload: bytes | bytearray) -> Done:
+        """Runs one lease and returns what to commit."""
+        self._slot.hold(member)
+        self._untidy = True
+        self._stopped_early = False
+        try:
+            if len(member) > NAME_BYTES:
+                raise PoolError(f"The id of a lease has {len(member)} characters, and may have {NAME_BYTES}.")
+            prepared, packed = self._open(member, payload)
+            run = self._run_of(prepared, packed)
+        except Exception as error:  # whatever bytes of anybody's make fail here, the replica lives on
+            return member, self._maps.told(refused(payload, error, self._worker)), payload
+        self._lease = member
+        if self._maps.other_code:
+            self._tell()
+        self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
+        self._run = run
+        self._isolation.task = prepared.head.task
+        run.stopped = self._stopped_early
+        try:
+            if not run.stopped:
+                run.run(self._event_loop)
+        except Stop as stop:  # arrived in our own loop, between two inputs
+            run.stopped = stop.kind == failure.CANCELLED
+        if run.stopped and self._isolation.after_input is not None:
+            run.restore()
+        if run.spoilt is not None:
+            self._spoilt(run)
+        self._run = None
+        self._slot.end_lease()
+        self._inputs_done += run.count
+        flush_streams()  # before the results are sent: whoever has them may end this process
+        if run.stopped:
+            run.abandon("stopped: its map was cancelled, or an operator stopped the job")
+        return member, self._maps.told(run.take(self._worker)), payload
+
+    def _tell(self) -> None:
+        """Tells the submitter what is different about the code, before the first input of its runs."""
+        self._syncing = True
+        nothing = Frame(start=0, count=0, busy=0.0, replica=self._worker, errors={}, outputs=codec.pack([]))
+        told = self._maps.told(nothing)
+        try:
+            self._send_sync(told, None)
+        except ActorqError as error:  # it goes with the results
+            self._maps.other_code = told.other_code
+            logger().warning("flush_failed", error=str(error))
+        finally:
+            self._syncing = False
+        if self._missed_wake:
+            self._missed_wake = False
+            self.on_wake()
+
+    def _tidy_up(self) -> None:
+        """What is too slow for every input, and must not keep the results from being sent: once after every lease."""
+        if not self._untidy:
+            return
+        self._untidy = False
+        self._caches.tell()
+        if self.worn_out or self._isolation.after_input is None:
+            return
+        try:
+            self._isolation.after_lease()
+        except Exception as error:  # an object of the task's that refuses to be put back
+            logger().error("reset_failed", task=self._isolation.task, error=f"{type(error).__name__}: {error}")
+            self._draining = self.worn_out = True
+
+    def _spoilt(self, run: Run) -> None:
+        """The state could not be restored after an input: nothing more may run in this process."""
+        logger().error("reset_failed", task=run.prepared.head.task, error=run.spoilt)
+        self._draining = self.worn_out = True
+        self._sync(run)
+
+    def _open(self, member: bytes, payload: bytes | bytearray) -> tuple[Prepared, memoryview]:
+        """What runs a lease, and its inputs, packed."""
+        if (last := self._maps.again(payload)) is not None:
+            return last, memoryview(payload)[len(last.prefix) :]
+        lease = member.rpartition(b":")[0].decode(errors="replace")
+        head, packed = unseal(self._spec.environment, lease, payload)
+        prepared = self._prepare(head)
+        self._maps.remember(prepared)
+        return prepared, packed
+
+    def _prepare(self, head: bytes) -> Prepared:
+        return self._maps.of(head)
+
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        return self._loop
+
+    def _sync(self, run: Run) -> None:
+        """In the middle of a lease: sends what is finished, hands back what has not begun."""
+        self._syncing = True
+        frame, mine = None, True
+        try:
+            end = run.cut()
+            if end is not None or self._draining:
+                self._exchange.forgo(self._lease)  # first: what this lease gives back is to run before that
+            frame = run.take(self._worker) if run.pending_results else None
+            answer = self._send_sync(frame, end)
+            frame, mine = None, answer != _NOT_OURS
+            if answer == _KEEP:
+                run.uncut()
+        except ActorqError as error:
+            logger().warning("flush_failed", error=str(error))
+        finally:
+            if frame is not None:
+                run.untake(frame)  # goes with the next one; the ledger knows what it has seen
+            self._syncing = False
+        if self._missed_wake:
+            self._missed_wake = False
+            self.on_wake()
+        if not mine and run.armed:
+            run.stopped = True
+            run.armed = False
+            raise Stop(failure.CANCELLED)
+
+    def _send_sync(self, frame: Frame | None, end: int | None) -> int:
+        """What sync.lua says."""
+        if frame is None and end is None:
+            return _OURS
+        args: list[Argument] = [*keys.prefix(self._spec.environment), self._lease]
+        stores: list[Store] = []
+        if frame is None:
+            args += (0, 0, b"")
+        else:
+            lease = self._lease.rpartition(b":")[0].decode(errors="replace")
+            parts = seal_results(self._spec.environment, lease, frame.parts())
+            message, stores = blobs.send(parts, self._lease, frame.start)
+            args += (frame.start, frame.start + frame.count, message)
+        must = self._draining or self.worn_out or self._wear.stopped_for_memory
+        args += ("" if end is None else end, "1" if must else "")
+        answer = int(self._exchange.free_link().call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
+        if frame is not None:
+            self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=False)
+        return answer
+
+
+def flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: S112 - the reader is gone; the task closed it, or put something else there
+            continue

@@ -1,0 +1,87 @@
+"""The loop for thousands of tiny inputs in a row: a C-level `extend(map(f, inputs))`.
+
+For inputs that take microseconds telling the supervisor of each would cost more than the task. So it is told of none,
+and where one kills the process nobody knows which: its submitter finds that out. Outputs are packed by the thousand,
+see `outputs.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from itertools import starmap
+from typing import Any
+
+from actorq.replica import context
+from actorq.replica.executor.inputs import PART
+from actorq.replica.executor.outputs import Outputs
+from actorq.replica.executor.run import Prepared, Run, Stop
+from actorq.replica.slots import Slot
+from actorq.wire import failure
+from actorq.wire.messages import CALL, STAR
+
+
+class TightRun(Run):
+    """One lease of tiny inputs, while it runs."""
+
+    def __init__(self, prepared: Prepared, inputs: Sequence[Any], slot: Slot) -> None:
+        super().__init__(prepared, inputs, slot, None)
+        self._results = Outputs()
+
+    @staticmethod
+    def suits(prepared: Prepared, inputs: Sequence[Any]) -> bool:
+        """Whether it can run a task whose inputs are tiny."""
+        head = prepared.head
+        if not prepared.tight or head.timeout is not None or head.mode == CALL or prepared.is_async:
+            return False
+        return head.mode != STAR or range not in set(map(type, inputs))  # which may be very many arguments
+
+    @property
+    def done(self) -> int:
+        """Inputs that have their result."""
+        return len(self._results)
+
+    def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        """Runs what is left. Returns early only after `Stop("cancelled")`."""
+        context.unpublished = self
+        try:
+            self._run()
+        finally:
+            context.unpublished = None
+        self._observe()
+
+    def _run(self) -> None:
+        outputs, inputs, function = self._results.last, self._inputs, self.prepared.function
+        star = self.prepared.head.mode == STAR
+        pid = os.getpid()
+        while not self.stopped:
+            some = inputs.part()
+            try:
+                self.armed = True
+                # keeps the outputs before an exception, so their number is the position of the input that raised
+                outputs.extend(starmap(function, some) if star else map(function, some))
+                self.armed = False
+            except BaseException as error:
+                self.armed = False
+                if os.getpid() != pid:
+                    os._exit(1)
+                if isinstance(error, Stop) and self.done == inputs.begun:  # it came when no input was running
+                    self.stopped = error.kind == failure.CANCELLED
+                else:
+                    self._caught(error)
+                continue
+            if os.getpid() != pid:  # the task forked and came back in the child: only the parent is a replica
+                os._exit(0)
+            if self.done < inputs.begun:  # `extend` took it for the end of the map
+                self._caught(StopIteration("the task raised StopIteration"))
+            elif inputs.begun == inputs.count:
+                return
+            if len(outputs) >= PART:
+                outputs = self._results.seal(self._pack)
+
+    def _append(self, output: Any) -> None:
+        self._results.last.append(output)
+
+    def _packed_from(self, start: int) -> bytes:
+        return self._results.packed(start, self._pack)

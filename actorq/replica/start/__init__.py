@@ -1,0 +1,1 @@
+"""How the processes of a replica begin: the zygote, what it forks, and the local pool's program."""

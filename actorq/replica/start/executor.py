@@ -1,0 +1,99 @@
+"""Where an executor process begins and ends, and which kind of executor it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from actorq.base import log
+from actorq.broker.link import Link
+from actorq.code.modules import own_modules
+from actorq.declare.environment import ActorEnvironment
+from actorq.isolation import handlers
+from actorq.isolation.fork.randomness import generators_of, reseed
+from actorq.replica import context
+from actorq.replica.executor.executor import Executor, flush_streams
+from actorq.replica.leftovers import leave_failure
+from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
+from actorq.replica.spec import SERVE_FAILED, START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
+from actorq.replica.start import processors
+
+if TYPE_CHECKING:
+    from actorq.replica.executor.lanes import Lanes
+
+
+#: the random generators of the environment's modules, looked up by the zygote
+_generators: list[Any] | None = None
+
+
+def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
+    """Runs executor `index` in this process and ends the process, without the exit handlers of its parent."""
+    status = 1
+    mine = [slots[index * MAX_LANES + lane] for lane in range(len(spec.workers))]
+    try:
+        handlers.install(WAKE_SIGNAL)
+        processors.limit_torch()
+        reseed(_generators if _generators is not None else _generators_of(ActorEnvironment.declared(spec.environment)))
+        executor = _make(spec, mine)
+        try:
+            executor.serve()
+            status = WORN_OUT if executor.worn_out else 0
+        except BaseException as error:  # the process boundary
+            status = _failed(spec, mine[0], error)
+        finally:
+            executor.end()
+    except BaseException as error:  # the same
+        status = _failed(spec, mine[0], error)
+    finally:
+        flush_streams()
+        os._exit(status)
+
+
+def _make(spec: ExecutorSpec, slots: list[Slot]) -> Executor | Lanes:
+    kind = kind_of(spec.isolation, len(slots))
+    if not issubclass(kind, Executor):
+        log.hear_tasks(kind.context(spec.workers, slots))
+        return kind(spec, slots)
+    log.hear_tasks(partial(context.now, spec.workers[0], slots[0]))
+    executor = kind(spec, spec.workers[0], slots[0])
+    signal.signal(WAKE_SIGNAL, executor.on_wake)
+    return executor
+
+
+def prepare(environment: ActorEnvironment) -> None:
+    """In the zygote, before it forks: imports and looks up what every executor would, for 10 ms each."""
+    global _generators
+    kind_of(environment.isolation, environment.concurrency)
+    if environment.isolation == "fork":
+        log.prepare()
+    _generators = _generators_of(environment)
+    Link("unix:///", patience=0.0)  # is never opened
+
+
+def _generators_of(environment: ActorEnvironment) -> list[Any]:
+    return generators_of(own_modules(environment.modules))
+
+
+def kind_of(isolation: str, concurrency: int) -> type[Executor | Lanes]:
+    """The class of an environment's executors. No other is imported."""
+    if concurrency > 1:
+        from actorq.replica.executor.lanes import Lanes
+
+        return Lanes
+    if isolation == "fork":
+        from actorq.replica.executor.forked import ForkingExecutor
+
+        return ForkingExecutor
+    return Executor
+
+
+def _failed(spec: ExecutorSpec, slot: Slot, error: BaseException) -> int:
+    """Says why the executor ends; returns its exit status."""
+    if slot.phase == STARTING:
+        leave_failure(spec.scratch, error)
+        return START_FAILED
+    traceback.print_exception(error)
+    return SERVE_FAILED

@@ -1,0 +1,45 @@
+"""Entry of a process of a pool that is a new interpreter, not a fork: an executor (`start_method="spawn"`), or a zygote
+that needed other settings than those its supervisor was started with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+from actorq.base.log import configure_later, run_tasks
+from actorq.code.importing import Target, import_target
+from actorq.isolation import handlers
+from actorq.replica.slots import Slots
+from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, ZygoteSpec
+from actorq.replica.start.zygote import Channel, declare, die_with_parent, prepare_process, run_zygote
+
+
+def _main() -> None:
+    handlers.install(WAKE_SIGNAL)
+    job = json.loads(os.environ.pop("ACTORQ_SPAWN_JOB"))
+    targets = [Target(**target) for target in job["zygote"].pop("targets")]
+    spec = ZygoteSpec(targets=targets, **job["zygote"])
+    configure_later(*spec.log)
+    if "channel" not in job:
+        run_tasks(prefix=spec.prefix)
+    count, fileno = job["slots"]
+    slots = Slots(count, fileno)
+    if "channel" in job:
+        run_zygote(spec, slots, Channel(socket.socket(fileno=job["channel"])))
+    die_with_parent()
+    if os.getppid() != job["parent"]:
+        os._exit(1)
+    prepare_process(spec)
+    declare(spec)
+    for target in targets:
+        import_target(target)
+    from actorq.replica.start.executor import main
+
+    slot, executor = job["executor"]
+    main(ExecutorSpec(**executor), slots, slot)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,1 @@
+"""What watches executors, and never runs user code."""

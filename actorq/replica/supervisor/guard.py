@@ -1,0 +1,70 @@
+"""What the supervisor does when memory runs out: it asks one executor to stop its input, and kills it if that fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from actorq.base.log import logger
+from actorq.base.settings import settings
+from actorq.replica.supervisor.memory import Running, Verdict, Watchdog, meter_of
+from actorq.replica.supervisor.replica import Lane, Replica
+from actorq.wire.failure import stopped_for
+
+#: from the exception to SIGKILL, seconds: what the input takes meanwhile is all there is left. Longer where it runs in
+#: a child, which its executor ends by itself
+_GRACE, _GRACE_FORK = 0.5, 1.0
+
+
+class MemoryGuard:
+    """Of one supervisor.
+
+    Args:
+        replicas: all there are.
+        alone: they share their control group with no other program.
+    """
+
+    def __init__(self, replicas: Sequence[Replica], *, alone: bool) -> None:
+        self._replicas = replicas
+        limit = settings().memory_limit_bytes
+        meter = meter_of(limit)
+        self._watchdog = None if meter is None else Watchdog(meter, alone=alone or limit is not None)
+        self._asked: list[tuple[Replica, Lane]] = []
+        #: inputs run in children, so that their executor need not end with them
+        self.forks = False
+
+    @property
+    def share(self) -> int | None:
+        """Bytes for each replica; None where there is no limit."""
+        return None if self._watchdog is None else self._watchdog.limit // len(self._replicas)
+
+    def watch(self, now: float) -> None:
+        """Called in every round."""
+        if self._watchdog is None:
+            return
+        if self._asked:
+            self._asked = [(r, lane) for r, lane in self._asked if r.pid and lane.stopping_for_memory]
+            for replica, lane in self._asked:
+                self._press(self._watchdog, replica, lane, now)
+        if not self._watchdog.due(now):
+            return
+        running = [Running(index=r.index, pid=r.pid) for r in self._replicas if r.pid and r.busy]
+        verdict = self._watchdog.look(now, running, self._pids()) if running else None
+        if verdict is not None:
+            self._stop(self._replicas[verdict.victim.index], verdict)
+
+    def _press(self, watchdog: Watchdog, replica: Replica, lane: Lane, now: float) -> None:
+        """An input that was asked to stop still runs."""
+        if now >= lane.memory_kill_at or (not self.forks and watchdog.critical(self._pids())):
+            replica.kill(stopped_for(*lane.slot.memory, killed=True), lane)
+
+    def _stop(self, replica: Replica, verdict: Verdict) -> None:
+        """Of several inputs in one process, the one that began last: what it did is lost with it."""
+        lane, used, limit = replica.newest, verdict.used, verdict.limit
+        logger().warning("memory_watchdog", worker=lane.worker, lease=lane.slot.held, used=used, limit=limit)
+        lane.memory_kill_at = time.monotonic() + (_GRACE_FORK if self.forks else _GRACE)
+        self._asked.append((replica, lane))
+        replica.ask_for_memory(lane, used, limit)
+
+    def _pids(self) -> list[int]:
+        return [replica.pid for replica in self._replicas if replica.pid]

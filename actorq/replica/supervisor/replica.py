@@ -1,0 +1,383 @@
+"""What a supervisor knows of one replica, and what it does to its executor.
+
+An executor has one lane, or as many as its environment has `concurrency`: a lane runs a lease at a time, and is a
+worker of its own to RQ. What concerns a lease is asked of its lane, through the lane's slot; signals and death are the
+executor's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actorq.replica.caches import CacheListener
+from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Slot
+from actorq.replica.spec import START_FAILED, WAKE_SIGNAL
+from actorq.replica.supervisor.health import Cause, Health
+from actorq.wire import failure
+from actorq.wire.lease import NONE_RAN, is_addressed
+
+if TYPE_CHECKING:
+    from actorq.replica.state import ReplicaState
+
+#: a lease that runs this long, seconds, is asked to flush and hand back; then after twice as long, and so on
+_LATE_SECONDS = 0.06
+_LATE_MOST = 2.0
+#: from the exception of a timeout to SIGKILL, seconds
+_KILL_GRACE = 1.0
+#: how long a lease may run, ns, before what is claimed behind it is given back because another replica is idle: that
+#: takes some milliseconds, and shorter ones end before
+_IDLE_PATIENCE_NS = 5_000_000
+#: a start that takes longer, seconds, is worth a word in the log; then one that takes twice as long, and so on
+_SLOW_START_SECONDS = 30.0
+#: an order to stop a job is kept so long, seconds, for a lane that does not run it (yet): the server knows of a lease
+#: before its executor has read it. Longer than a stall of the machine; only `rq requeue` brings a job's name back
+_ORDER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a lane does, and has done."""
+
+    worker: str
+    #: "<lease>:<attempt>" it holds, or ""
+    held: str
+    #: leases done, leases with failures, busy seconds
+    totals: tuple[int, int, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """What a lane held when its executor died."""
+
+    worker: str
+    #: "<lease>:<attempt>", "" for none
+    member: str
+    #: the input that was running, `NONE_RAN`, or None when nobody knows
+    position: int | None
+
+
+class Lane:
+    """Notes on one lane.
+
+    Args:
+        worker: its name as an RQ worker.
+        slot: its page.
+    """
+
+    def __init__(self, worker: str, slot: Slot) -> None:
+        self.worker = worker
+        self.slot = slot
+        self.caches = CacheListener(slot)
+        self.begin()
+
+    def begin(self) -> None:
+        """A new executor is to start: its leases and inputs are numbered anew."""
+        self.slot.clear()
+        self.lease = -1
+        self.cancelled_lease = self.unclaimed_lease = -1
+        #: inputs that were asked to stop: for their timeout, and for their memory, when so many had been before
+        self.timed_out_input = self.memory_input = -1
+        self.memory_stops = 0
+        self.late_at = self.kill_at = self.memory_kill_at = self.cancel_kill_at = 0.0
+        #: jobs that are to stop as soon as they run here, and when that is forgotten
+        self.unwanted: dict[str, float] = {}
+
+    @property
+    def stopping_for_memory(self) -> bool:
+        """The input that was asked to stop has not stopped yet.
+
+        Tiny inputs have no numbers of their own; there, that the executor has raised the exception must do.
+        """
+        slot = self.slot
+        if not slot.running or slot.input != self.memory_input:
+            return False
+        return slot.position is not None or slot.stops == self.memory_stops
+
+
+class Replica:
+    """One replica, over all its executors.
+
+    Args:
+        index: which of the supervisor's it is.
+        scratch: its executor's folder for temporary files.
+    """
+
+    def __init__(self, index: int, scratch: str) -> None:
+        self.index = index
+        self.scratch = scratch
+        #: known when the code was imported
+        self.lanes: list[Lane] = []
+        self.health = Health()
+        self.pause = 0.0  # before the next executor
+        self.told = ""  # the state that was last seen
+        self.started = 0.0
+        self.restarts = 0
+        self.draining = False
+        self._leaving: float | None = None  # since when it drains and runs nothing, monotonic seconds
+        self.gone = False
+        self.begin()
+
+    def begin(self) -> None:
+        """A new executor is to start."""
+        for lane in self.lanes:
+            lane.begin()
+        self.pid = 0
+        self._slow_start = _SLOW_START_SECONDS
+        self.forking = False  # asked of the zygote, no answer yet
+        self.killed_for: str | None = None
+        self._culprit: Lane | None = None  # whose input it was killed for
+
+    # -- what it does --------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return self.lanes[0].worker if self.lanes else ""
+
+    @property
+    def phase(self) -> int:
+        """STARTING, SERVING or ENDING: its first lane tells for all."""
+        return self.lanes[0].slot.phase if self.lanes else STARTING
+
+    @property
+    def phase_since(self) -> float:
+        """Monotonic seconds."""
+        return self.lanes[0].slot.phase_since / 1e9
+
+    @property
+    def busy(self) -> bool:
+        return any(lane.slot.running for lane in self.lanes)
+
+    @property
+    def idle(self) -> bool:
+        """It serves, and has nothing to do. It may also be just between two leases."""
+        return self.serving and not any(lane.slot.holds for lane in self.lanes)
+
+    @property
+    def held(self) -> list[str]:
+        """The leases it holds."""
+        return [held for lane in self.lanes if (held := lane.slot.held)]
+
+    @property
+    def renewed(self) -> list[str]:
+        """The leases to renew: those it holds, and those whose results are on their way."""
+        return self.held + [sent for lane in self.lanes if (sent := lane.slot.unsettled)]
+
+    @property
+    def leases(self) -> int:
+        """Leases done by all its executors."""
+        return sum(sum(lane.slot.totals.values[:2]) for lane in self.lanes)
+
+    @property
+    def serving(self) -> bool:
+        """It takes leases: its start hooks have run, and its exit hooks have not begun."""
+        return bool(self.pid) and not self.draining and self.phase == SERVING
+
+    @property
+    def newest(self) -> Lane:
+        """The lane whose input runs on the event loop just now, or whose input began last."""
+        running = [lane for lane in self.lanes if lane.slot.running]
+        on_loop = [lane for lane in running if lane.slot.on_loop]
+        return on_loop[0] if on_loop else max(running or self.lanes, key=lambda lane: lane.slot.overdue[0])
+
+    def unfinished(self) -> list[Unfinished]:
+        """What it held when it died. An input is charged with the death unless it was killed for another's sake."""
+        left = []
+        for lane in self.lanes:
+            slot = lane.slot
+            blamed = self._culprit is None or self._culprit is lane
+            position = slot.position if slot.running and blamed else NONE_RAN
+            left.append(Unfinished(worker=lane.worker, member=slot.held, position=position))
+        return left
+
+    def cause_of_death(self, code: int) -> Cause:
+        """Whose fault it is that the executor has ended with this exit code."""
+        if self.busy:
+            return Cause.INPUT
+        if self.killed_for is not None:
+            return Cause.ASKED
+        return Cause.START if code == START_FAILED or self.phase == STARTING else Cause.IDLE
+
+    def slow_start(self, now: float) -> bool:
+        """Whether it is time to say that its start hooks still run. `now` is monotonic, seconds."""
+        if not self.pid or self.phase != STARTING or now - self.started < self._slow_start:
+            return False
+        self._slow_start *= 2
+        return True
+
+    # -- enforcing -----------------------------------------------------------------------------------------------------
+
+    def watch(self, now: float) -> None:
+        """Enforces what is due. `now` is monotonic, seconds."""
+        for lane in self.lanes:
+            if lane.unwanted:
+                self._watch_orders(lane, now)
+            if lane.slot.running:
+                self._watch_lease(lane, now)
+                self._watch_input(lane, now)
+
+    def leaves_since(self, now: float) -> float:
+        """For how long it has been told to leave and has run nothing, seconds."""
+        if not self.draining or self.busy or self.phase == ENDING:
+            self._leaving = None
+        elif self._leaving is None:
+            self._leaving = now
+        return 0.0 if self._leaving is None else now - self._leaving
+
+    def overtaken(self, now: float, *, someone_is_idle: bool) -> list[tuple[str, str]]:
+        """Replicas, and what they run, that should not keep what they claimed ahead: told once.
+
+        It may wait for as long as the executor said; not where another replica of this machine has nothing to do, and
+        may run it.
+        """
+        found = []
+        for lane in self.lanes:
+            slot = lane.slot
+            patience, lease = slot.patience, slot.lease
+            if not patience or not slot.running or lane.unclaimed_lease == lease:
+                continue
+            waited = now * 1e9 - slot.lease_since
+            if waited > patience or (someone_is_idle and waited > _IDLE_PATIENCE_NS):
+                held = slot.held
+                if waited <= patience and is_addressed(held.rpartition(":")[0]):  # what is behind it will be no other
+                    continue
+                lane.unclaimed_lease = lease
+                slot.unclaim(lease)
+                if slot.running and slot.lease == lease:  # else it has begun what it claimed
+                    found.append((lane.worker, held))
+        return found
+
+    def ask(self, lane: Lane, request: int, of: int = 0) -> None:
+        lane.slot.ask(request, of)
+        self.wake()
+
+    def ask_for_memory(self, lane: Lane, used: int, limit: int) -> None:
+        """Its input is to stop, because memory runs out."""
+        slot = lane.slot
+        lane.memory_input, lane.memory_stops = slot.input, slot.stops
+        lane.late_at = time.monotonic()  # when it has stopped, the rest runs elsewhere
+        slot.tell_memory(used, limit)
+        self.ask(lane, MEMORY, slot.input)
+
+    def drain(self) -> None:
+        """It is to leave: every lane finishes its input and hands back the rest."""
+        self.draining = True
+        for lane in self.lanes:
+            lane.slot.drain()
+        self.wake()
+
+    def kill(self, reason: str, lane: Lane | None = None) -> None:
+        """Ends it now, for the input of `lane` if one is given."""
+        if self.pid and self.killed_for is None:
+            self.killed_for, self._culprit = reason, lane
+            send_signal(self.pid, signal.SIGKILL)
+
+    def cancel(self, member: str) -> None:
+        """Stops the lease `member`, if it runs here."""
+        for lane in self.lanes:
+            if lane.slot.running and lane.slot.held == member:
+                self._interrupt(lane)
+
+    def cancel_job(self, worker: str, job: str) -> None:
+        """Stops a job that `worker` runs, or is about to run."""
+        now = time.monotonic()
+        for lane in self.lanes:
+            if lane.worker == worker:
+                lane.unwanted[job] = now + _ORDER_SECONDS
+                lane.slot.unclaim(lane.slot.lease)  # it may be the one that it claimed: it is to ask again
+                self._watch_orders(lane, now)
+
+    def wake(self) -> None:
+        if self.pid:
+            send_signal(self.pid, WAKE_SIGNAL)
+
+    def _interrupt(self, lane: Lane) -> None:
+        """Stops what a lane runs: by an exception, and by SIGKILL if that does not help."""
+        lane.cancelled_lease, lane.cancel_kill_at = lane.slot.lease, time.monotonic() + _KILL_GRACE
+        lane.slot.unclaim(lane.slot.lease)  # what it claimed is likely of the same map
+        self.ask(lane, CANCEL, lane.slot.lease)
+
+    def _watch_orders(self, lane: Lane, now: float) -> None:
+        if lane.slot.running and lane.unwanted.pop(lane.slot.held.rpartition(":")[0], None) is not None:
+            self._interrupt(lane)
+        lane.unwanted = {job: until for job, until in lane.unwanted.items() if now < until}
+
+    def _watch_lease(self, lane: Lane, now: float) -> None:
+        """Asks for a flush of a lease that runs late."""
+        slot = lane.slot
+        since = slot.lease_since / 1e9
+        if slot.lease != lane.lease:
+            lane.lease, lane.late_at = slot.lease, since + _LATE_SECONDS
+        if slot.lease == lane.cancelled_lease:
+            if now >= lane.cancel_kill_at:
+                self.kill("its map was cancelled and the input did not stop", lane)
+            return
+        stopping = lane.stopping_for_memory or lane.timed_out_input == slot.input  # there is one request at a time
+        if now >= lane.late_at and slot.count > 1 and not stopping:
+            lane.late_at = now + min(now - since, _LATE_MOST)
+            self.ask(lane, LATE)
+
+    def _watch_input(self, lane: Lane, now: float) -> None:
+        """Stops an input that is past its timeout: an exception first, SIGKILL after a grace."""
+        slot = lane.slot
+        current = slot.input
+        since, timeout = slot.overdue
+        if not timeout or not since or now < (since + timeout) / 1e9:
+            return
+        if lane.timed_out_input != current:
+            lane.timed_out_input, lane.kill_at = current, now + _KILL_GRACE
+            self.ask(lane, TIMEOUT, current)
+        elif now >= lane.kill_at:
+            # where one input blocks the loop of all, all are late: the one that is on the loop is to blame
+            late = [other for other in self.lanes if other.timed_out_input == other.slot.input]
+            blocks = next((other for other in late if other.slot.on_loop), None)
+            self.kill(failure.STUCK if blocks is None else failure.BLOCKED, blocks or lane)
+
+    # -- telling -------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """One of `REPLICA_STATES`."""
+        return self._state(bool(self.held))
+
+    def shown(self) -> list[ReplicaState]:
+        """Its lanes, as probes, metrics and `actorq workers` show them."""
+        from actorq.replica.state import ReplicaState
+
+        return [
+            ReplicaState(
+                worker=lane.worker,
+                state=self._state(bool(lane.slot.held)),
+                held=lane.slot.held,
+                position=lane.slot.position if lane.slot.running else None,
+                inputs_succeeded=lane.slot.totals.inputs[0],
+                inputs_failed=lane.slot.totals.inputs[1],
+                leases=sum(lane.slot.totals.values[:2]),
+                busy_seconds=lane.slot.totals.values[2],
+                restarts=self.restarts,
+                caches=lane.caches.report,
+            )
+            for lane in self.lanes
+        ]
+
+    def _state(self, busy: bool) -> str:
+        if self.draining:
+            return "draining"
+        if busy:
+            return "busy"
+        if self.health.quarantined:
+            return "quarantined"
+        if self.serving:
+            return "idle"
+        return "failing" if self.health.failed_starts else "starting"
+
+
+def send_signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:  # it ended by itself; the zygote will say so
+        return

@@ -1,0 +1,1 @@
+"""What a program has running: servers, pools, connections and maps."""

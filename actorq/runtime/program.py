@@ -1,0 +1,272 @@
+"""What this program has running: servers, pools, connections, maps. Started when first needed, ended with the program.
+
+With `ACTORQ_REDIS_URL` set, maps go to the replicas that serve that server. Without, the first map starts an embedded
+server and local replicas. That is the whole difference.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from actorq.declare.environment import ActorEnvironment, Environment, TaskEnvironment
+from actorq.declare.map_options import MapOptions
+from actorq.errors import BrokerError, PoolError
+from actorq.maps.handle import MapHandle
+from actorq.maps.keyed import ledger_of
+from actorq.maps.pump import Pump
+from actorq.maps.sources import argument_lists, source_of
+from actorq.runtime.places import Place, Pools
+from actorq.wire.messages import CALL, STAR
+
+if TYPE_CHECKING:
+    from actorq.declare.task import Task
+    from actorq.maps.calls import Caller
+    from actorq.maps.futures import Submitter
+
+#: a local pool is asked whether it lives no more often than this, seconds: asking takes a hundredth of a call
+_USABLE_SECONDS = 0.02
+
+
+class Runtime:
+    """The one of this process; see `runtime()`. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._lock = threading.RLock()
+        self.pools = Pools(self._in_use)
+        self._callers: dict[tuple[str, str], tuple[int, Caller]] = {}
+        self._submitters: dict[tuple[str, str], Submitter] = {}
+        self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
+        self._closed = False
+
+    @property
+    def control(self) -> Pools:
+        """What `ActorEnvironment.up()` and the like ask."""
+        return self.pools
+
+    def map(
+        self,
+        task: Task[Any, Any, Any],
+        iterables: tuple[Iterable[Any], ...],
+        options: MapOptions,
+        map_id: str,
+        progress: bool | None,
+    ) -> MapHandle[Any]:
+        from actorq.maps.progress import reporter
+
+        pump: Pump | None = None
+
+        def on_input() -> None:
+            if pump is not None:
+                pump.nudge()
+
+        if options.head.mode == STAR and len(iterables) == 1:  # starmap: of several iterables `map` makes the tuples
+            iterables = (argument_lists(iterables[0]),)
+        source = source_of(iterables, on_input)
+        try:
+            place = self._place(task.environment, options, source.total)
+            ledger = ledger_of(map_id, source, place.options)
+            pump = Pump(ledger, place.transport(ledger.map_id, ledger.owner))
+            self.start(pump)
+        except RuntimeError as error:
+            _refuse_late(error)
+            raise
+        return MapHandle(pump, reporter(task, progress))
+
+    def outputs_async(
+        self,
+        start: Callable[[Sequence[Iterable[Any]]], MapHandle[Any]],
+        iterables: Sequence[Iterable[Any] | AsyncIterable[Any]],
+    ) -> AsyncIterator[Any]:
+        from actorq.maps.aio import outputs_async  # asyncio takes 30 ms to import
+
+        return outputs_async(start, iterables)
+
+    def call(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if isinstance(task.environment, TaskEnvironment):
+            return self.submit(task, args, kwargs).result()
+        try:
+            caller = self._caller(task)
+        except RuntimeError as error:
+            _refuse_late(error)
+            raise
+        try:
+            return caller.call(args, kwargs)
+        except BrokerError:
+            caller.failed = True
+            raise
+
+    def submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        try:
+            return self._submit(task, args, kwargs)
+        except RuntimeError as error:
+            _refuse_late(error)
+            raise
+
+    def _submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        from actorq.maps.futures import Submitter
+
+        environment = task.environment
+        before = self._submitters.get((environment.name, task.name))
+        if before is not None and (before.task is not task or not before.code.is_current):  # it runs that of before
+            before.finish()
+        with self._lock:
+            submitter = self._submitters.get((environment.name, task.name))
+            if submitter is None or submitter.over:
+                options = MapOptions(
+                    environment=environment.name,
+                    head=task.head(CALL, {}),
+                    rules=task.rules,
+                    ordered=False,
+                    return_exceptions=True,
+                    single=not environment.warm,
+                    concurrency=environment.concurrency_of(None),
+                    affinity=task.key_reader(CALL, {}),
+                )
+
+                place = self._place(environment, options, None)
+                submitter = Submitter(task, place.options, place.transport, self.start)
+                self._submitters[environment.name, task.name] = submitter
+            return submitter.submit(args, kwargs)
+
+    def start(self, pump: Pump) -> None:
+        with self._lock:
+            if self._closed:
+                raise PoolError("The program is ending: no map can start any more.")
+            self._pumps.add(pump)
+        try:
+            pump.start()
+        except RuntimeError:  # Python starts no thread any more: there is none to end
+            self._pumps.discard(pump)
+            raise
+
+    def _place(self, environment: Environment, options: MapOptions, inputs: int | None) -> Place:
+        """Where a map of `inputs` inputs runs."""
+        if isinstance(environment, TaskEnvironment):
+            return self.pools.for_regular(environment, options, inputs)
+        assert isinstance(environment, ActorEnvironment)
+        return self.pools.for_actors(environment, options, inputs)
+
+    def finish_calls(self) -> None:
+        """Waits for the calls that `submit` has taken, as the executors of concurrent.futures do at exit."""
+        for submitter in list(self._submitters.values()):
+            submitter.finish()
+
+    def forget(self) -> None:
+        """In a forked child: see `Pools.forget`."""
+        self.pools.forget()
+
+    def _in_use(self, environment: str) -> bool:
+        for (name, _), submitter in list(self._submitters.items()):
+            if name == environment and submitter.idle:
+                submitter.finish()
+        return any(pump.runs and pump.ledger.options.environment == environment for pump in self._pumps)
+
+    def close(self) -> None:
+        """Ends every map, pool and server of this program. Nothing of them stays."""
+        with self._lock:
+            self._closed = self.pools.closed = True
+            pumps = list(self._pumps)
+        for pump in pumps:
+            pump.hurry()  # all at the same time
+        for pump in pumps:
+            pump.close()
+        for _, caller in self._callers.values():
+            if not caller.close():
+                break  # the server does not answer; it forgets the others by itself
+        self.pools.drop()
+
+    def _caller(self, task: Task[Any, Any, Any]) -> Caller:
+        generation, caller = self._callers.get((task.environment.name, task.name), (0, None))
+        if caller is None or generation != self.pools.generation or not self._usable(caller, task):
+            from actorq.maps.calls import Caller
+
+            environment = task.environment
+            assert isinstance(environment, ActorEnvironment)
+            with self._lock:
+                client, pool = self.pools.connect(environment, 1)
+                if caller is not None:
+                    caller.close()
+                caller = Caller(client, task, environment, pool, self.pools.bundle_of(environment))
+                self._callers[environment.name, task.name] = (self.pools.generation, caller)
+        return caller
+
+    def _usable(self, caller: Caller, task: Task[Any, Any, Any]) -> bool:
+        if caller.failed or caller.task is not task or not caller.code.is_current:  # its module was reloaded
+            return False
+        now = time.monotonic()
+        if now < caller.usable_until:
+            return True
+        if self.pools.server_has_ended:
+            return False
+        from actorq.runtime.local import LocalPool
+
+        pool = caller.pool
+        if isinstance(pool, LocalPool) and not (pool.alive and pool.serves(caller.environment)):
+            return False
+        caller.usable_until = now + _USABLE_SECONDS
+        return True
+
+
+def _refuse_late(error: RuntimeError) -> None:
+    """Raises `PoolError` for Python's refusal to start a thread, or to import what would, in a program that ends."""
+    if "shutdown" in str(error):
+        raise PoolError(
+            f"The program is ending, and Python lets nothing start any more that a map needs ({error}). Start the map, "
+            "or call `.up()` of its environment, while the main thread runs."
+        ) from error
+
+
+_current: Runtime | None = None
+_current_lock = threading.Lock()
+
+
+def runtime() -> Runtime:
+    """The runtime of this process; a forked child has its own."""
+    global _current
+    if _ended:
+        raise PoolError("The program is ending: no map can start any more.")
+    current = _current
+    if current is not None and current.pid == os.getpid():
+        return current
+    with _current_lock:
+        if _current is None or _current.pid != os.getpid():
+            _current = Runtime()
+        return _current
+
+
+def shutdown() -> None:
+    """Ends every map, pool and server this program has started. Called at exit; a later map starts anew."""
+    global _current
+    with _current_lock:
+        ending, _current = _current, None
+    if ending is not None and ending.pid == os.getpid():
+        ending.close()
+
+
+def _at_exit() -> None:
+    global _ended
+    _ended = True
+    if _current is not None and _current.pid == os.getpid():
+        _current.finish_calls()
+    shutdown()
+
+
+def _in_child() -> None:
+    global _current, _current_lock
+    _current_lock = threading.Lock()  # another thread of the parent may have held it
+    parents, _current = _current, None
+    if parents is not None:
+        parents.forget()
+
+
+_ended = False
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,1 @@
+"""What crosses between processes: values, failures, messages and leases, and who may have made them."""

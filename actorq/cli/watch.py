@@ -173,9 +173,9 @@ def _wait_for_replica(environment: str, url: str | None, until: float) -> None:
 
 
 def _served(link: Link, environment: str) -> bool:
-    from actorq.broker import keys, scripts
+    from actorq.broker.scripts.submitting import known_replicas
 
-    return bool(link.call(scripts.REPLICAS, [], [*keys.prefix(environment), 0]))
+    return bool(known_replicas(link, environment))
 
 
 @click.command(short_help="Metrics of the queues, for Prometheus.")

@@ -16,8 +16,8 @@ from actorq.wire.messages import Parts
 
 #: an input that nobody fetched is gone after this, seconds
 INPUT_TTL = 86_400
-#: a result that nobody reads, seconds
-_OUT_TTL = keys.MAP_TTL_SECONDS
+#: what a map that ended meanwhile leaves is gone after this, seconds
+_OUT_TTL = 60
 #: commands written to the server at once
 _PIPELINED = 256
 

@@ -21,9 +21,8 @@ from dataclasses import replace
 
 from actorq.base.log import logger
 from actorq.base.warned import warn
-from actorq.broker import keys
+from actorq.broker import pod_inputs
 from actorq.broker.client import Client
-from actorq.broker.commands import Argument
 from actorq.broker.link import Link
 from actorq.broker.refusals import ServerFullError
 from actorq.declare.environment import TaskEnvironment
@@ -58,14 +57,10 @@ STREAM_WINDOW = 100
 _LOOK_PATIENCE, _MAKE_PATIENCE, _API_AWAY_SECONDS = 3.0, 10.0, 300.0
 #: seconds in all for the login of a map that is to end
 _LAST_PATIENCE = 1.0
-#: commands written to the server at once
-_PIPELINED = 256
 #: how often Jobs are looked at, seconds, and how long nothing may start before pods are
 _LOOK_EVERY, _LOOK_AFTER = 1.0, 5.0
 #: how long a trouble that time does not mend is watched all the same, seconds
 _GIVE_UP_AFTER = 15.0
-#: an input that nobody fetched is gone after this, seconds
-_INPUT_TTL = 86_400
 #: seconds a pod may take to end when its map was cancelled
 _GRACE_SECONDS = 5
 #: label of the pods
@@ -268,35 +263,21 @@ class PodTransport:
         self._map.stream.has_answer(_LOOK_EVERY, self._map.waker)
 
     def _write_inputs(self, job: Batch) -> None:
-        prefix = keys.pod_inputs(self._map_id)
-        for begin in range(0, len(job.leases), _PIPELINED):
-            commands: list[list[Argument]] = []
-            for index, lease in enumerate(job.leases[begin : begin + _PIPELINED], begin):
-                if lease.id not in job.open:
-                    continue
-                key = f"{prefix}:{job.number}:{index}"
-                message = lease.id.encode() + b"\0" + b"".join(self._map.sealed(lease))
-                # DEL first: sent again after a lost reply, it must not be there twice
-                commands += [["DEL", key], ["RPUSH", key, message], ["EXPIRE", key, _INPUT_TTL]]
-            self._link.pipeline(commands)
+        waiting = ((i, le.id, self._map.sealed(le)) for i, le in enumerate(job.leases) if le.id in job.open)
+        pod_inputs.write(self._link, self._map_id, job.number, waiting)
 
     def _keep_inputs(self) -> None:
         """Inputs of a map that takes days must not expire before their pods come."""
         now = time.monotonic()
-        if now - self._kept_at < _INPUT_TTL / 4:
+        if now - self._kept_at < pod_inputs.INPUT_TTL / 4:
             return
         self._kept_at = now
-        prefix = keys.pod_inputs(self._map_id)
         for job in self._jobs.values():
-            names = [f"{prefix}:{job.number}:{i}" for i, lease in enumerate(job.leases) if lease.id in job.open]
-            for begin in range(0, len(names), _PIPELINED):
-                self._link.pipeline([["EXPIRE", name, _INPUT_TTL] for name in names[begin : begin + _PIPELINED]])
+            waiting = (index for index, lease in enumerate(job.leases) if lease.id in job.open)
+            pod_inputs.keep(self._link, self._map_id, job.number, waiting)
 
     def _forget_inputs(self, job: Batch) -> None:
-        prefix = keys.pod_inputs(self._map_id)
-        names = [f"{prefix}:{job.number}:{index}" for index in range(len(job.leases))]
-        for begin in range(0, len(names), _PIPELINED):
-            self._link.command("UNLINK", *names[begin : begin + _PIPELINED])
+        pod_inputs.forget(self._link, self._map_id, job.number, len(job.leases))
 
     def _start(self, job: Batch) -> None:
         template = self._template(job)

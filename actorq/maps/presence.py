@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from actorq.base.waiting import Waker
 from actorq.base.warned import warn
-from actorq.broker import keys
+from actorq.broker import records
 from actorq.broker.client import Client
 from actorq.broker.refusals import ServerFullError
 from actorq.broker.scripts import submitting
@@ -84,9 +84,7 @@ class Presence:
 
     def claim(self) -> bool:
         """Makes the map's record, if nobody else has one under its id; `MapOffers` does it by itself."""
-        mine = keys.map_(self.map_id)
-        self.link.command("HSETNX", mine, "owner", self.owner)
-        return bool(self.link.command("HGET", mine, "owner") == self.owner.encode())
+        return records.claim_map(self.link, self.map_id, self.owner)
 
     def taken(self) -> DeclarationError:
         """For a map whose id another one has."""

@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-from actorq.broker import blobs, keys
+from actorq.broker import blobs, keys, records
 from actorq.broker.client import Client
 from actorq.broker.link import Store
 from actorq.broker.refusals import ServerFullError
@@ -84,7 +84,7 @@ class RedisTransport:
         if accepted.leases < len(leases):
             refused = {keys.blob(lease.id) for lease in leases[accepted.leases :]}
             if unused := [store.key for store in stores if store.key in refused]:
-                self._link.command("UNLINK", *unused)
+                records.drop(self._link, unused)
             if accepted.leases == 0 and not beside:
                 raise no_replica_free(self._environment)
         return accepted.leases
@@ -120,7 +120,7 @@ class RedisTransport:
             return reports
         self._suspects = found.missing - vanished
         submitting.recall(self._link, self._environment, vanished)
-        self._link.command("UNLINK", *(key for lease in vanished for key in (keys.job(lease), keys.blob(lease))))
+        records.drop_leases(self._link, vanished)
         return [
             Lost(lease=lease, reason="vanished from the server", position=NONE_RAN, replica="?") for lease in vanished
         ]

@@ -19,7 +19,7 @@ from actorq.declare.environment import ActorEnvironment, Environment, TaskEnviro
 from actorq.declare.map_options import MapOptions
 from actorq.errors import BrokerError, PoolError
 from actorq.maps.handle import MapHandle
-from actorq.maps.keyed import ledger_of
+from actorq.maps.ledger import Ledger
 from actorq.maps.pump import Pump
 from actorq.maps.sources import argument_lists, source_of
 from actorq.runtime.places import Place, Pools
@@ -72,7 +72,7 @@ class Runtime:
         source = source_of(iterables, on_input)
         try:
             place = self._place(task.environment, options, source.total)
-            ledger = ledger_of(map_id, source, place.options)
+            ledger = Ledger(map_id, source, place.options)
             pump = Pump(ledger, place.transport(ledger.map_id, ledger.owner))
             self.start(pump)
         except RuntimeError as error:

@@ -187,7 +187,7 @@ def test_calls_return_and_raise() -> None:
     with pytest.raises(ValueError, match="3"):
         tasks.fails_at.remote(3)
     with pytest.raises(TypeError, match="missing a required argument"):
-        tasks.add.remote()
+        call()
 
 
 def test_futures_are_done_in_any_order() -> None:

@@ -24,6 +24,11 @@ def replica_count(link: Link, environment: str) -> int:
     return int(link.command("SCARD", keys.workers(environment)))
 
 
+def is_suspended(link: Link) -> bool:
+    """Whether somebody has said `rq suspend`."""
+    return bool(link.command("EXISTS", keys.SUSPENDED))
+
+
 def suspended_for(link: Link) -> int | None:
     """Seconds for which all queues are suspended, -1 for until `rq resume`; None where they are not."""
     left = int(link.command("TTL", keys.SUSPENDED))  # -2: there is no such key, -1: it stays

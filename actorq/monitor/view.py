@@ -102,7 +102,7 @@ def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
     for key, queue in zip(registered, asking.ask_each([["HGET", key, "queues"] for key in registered]), strict=True):
         if queue is not None:
             workers.setdefault(raw(queue), []).append(key)
-    suspended = records.suspended_for(link) is not None
+    suspended = records.is_suspended(link)
     views = []
     for name in sorted(names | set(workers)):
         if only is not None and name != only:

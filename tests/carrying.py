@@ -218,7 +218,7 @@ scalars: st.SearchStrategy[Any] = (
     | st.text("/\\ab.: ").map(pathlib.PureWindowsPath).filter(lambda path: type(path)(str(path)) == path)
     | st.text("ab\0").map(np.str_)
     | st.binary(max_size=3).map(np.bytes_)
-    | st.sampled_from([np.float32(1.5), np.float64("nan"), np.bool_(1), np.datetime64("NaT"), np.timedelta64(3, "h")])
+    | st.sampled_from([np.float32(1.5), np.float64("nan"), np.bool_(1), np.datetime64("NaT", "s"), np.timedelta64(3, "h")])
     | st.sampled_from(MODELS)
     | arrays
     | st.fractions()

@@ -104,6 +104,10 @@ def same(a: Any, b: Any) -> bool:
     """Whether two values have one type and one content, in all that lies in them."""
     if type(a) is not type(b):
         return False
+    if type(a).__module__.partition(".")[0] == "pandas":
+        from tests.framing import same_pandas
+
+        return same_pandas(a, b)
     for kinds, equal in _SAME.items():
         if isinstance(a, kinds):
             return equal(a, b)

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import msgpack
 import numpy as np
+import pandas as pd
 
 from actorq.errors import Unsent
 from actorq.wire import codec
@@ -88,10 +89,29 @@ class Maker:
             lambda: random.choice((ValueError("a"), OSError(2, "no", "f"), ExceptionGroup("g", [KeyError(1)]))),
             lambda: random.choice((array.array("d", [1.5]), Fraction(1, 3), ip_address("::1"), re.compile("a(b)*"))),
             lambda: random.choice((OrderedDict(a=1), Counter("ab"), deque([1], 3), defaultdict(list))),
+            self.frame,
             lambda: Unsent.of(random.choice((object, Colour.RED, "a"))),
             lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]
         return random.choice(kinds)()
+
+    def frame(self) -> Any:
+        """A value of pandas."""
+        random, rows = self.random, self.random.choice((0, 1, 3, 700))
+        kinds: list[Callable[[], Any]] = [
+            lambda: pd.array([random.choice((1, None)) for _ in range(rows)], dtype=random.choice(("Int8", "Float64"))),
+            lambda: pd.Categorical.from_codes([-1] * rows, categories=["a", "b"], ordered=True),
+            lambda: pd.array(["a"] * rows, dtype=pd.StringDtype(random.choice(("python", "pyarrow")))),
+            lambda: pd.Index(pd.array([1.5] * rows), dtype=object).array,
+            lambda: pd.date_range("2020", periods=rows, freq="D", tz="Europe/Berlin").array,
+            lambda: pd.period_range("2020", periods=rows, freq="D").array,
+            lambda: pd.interval_range(0, rows).array,
+        ]
+        columns = {name: random.choice(kinds)() for name in "abc"}
+        index = random.choice((None, pd.RangeIndex(rows), pd.date_range("2020", periods=rows, freq="h")))
+        levels = pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["x", None])
+        whole = pd.DataFrame(columns, index=index)
+        return random.choice((whole, whole.index, whole.iloc[:, 0], levels, pd.NaT, pd.Timestamp(5, tz="UTC"), pd.NA))
 
     def text(self) -> str:
         return self.random.choice(_TEXTS) + self.random.choice(("", str(self.random.randrange(100))))

@@ -36,10 +36,12 @@ _found: ByClass[Encoder] = ByClass()
 _LIBRARIES = {
     "numpy": "arrays",
     "ml_dtypes": "arrays",
+    "pandas": "frames",
     **dict.fromkeys(("array", "fractions", "ipaddress", "zoneinfo", "re", "collections"), "library"),
 }
 _CODES = {
     **dict.fromkeys((ext.NDARRAY, ext.NPSCALAR, ext.MASKED), "arrays"),
+    ext.PANDAS: "frames",
     **dict.fromkeys((ext.ARRAY, ext.FRACTION, ext.ADDRESS, ext.PATTERN, ext.COLLECTION), "library"),
 }
 #: those whose values hold no others, or hold them as bytes

@@ -108,6 +108,10 @@ def same(a: Any, b: Any) -> bool:
         from tests.framing import same_pandas
 
         return same_pandas(a, b)
+    if type(a).__module__ == "pyarrow.lib":
+        from tests.arrows import same_arrow
+
+        return same_arrow(a, b)
     for kinds, equal in _SAME.items():
         if isinstance(a, kinds):
             return equal(a, b)

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import msgpack
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from actorq.errors import Unsent
 from actorq.wire import codec
@@ -90,6 +91,7 @@ class Maker:
             lambda: random.choice((array.array("d", [1.5]), Fraction(1, 3), ip_address("::1"), re.compile("a(b)*"))),
             lambda: random.choice((OrderedDict(a=1), Counter("ab"), deque([1], 3), defaultdict(list))),
             self.frame,
+            self.arrow,
             lambda: Unsent.of(random.choice((object, Colour.RED, "a"))),
             lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]
@@ -112,6 +114,21 @@ class Maker:
         levels = pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["x", None])
         whole = pd.DataFrame(columns, index=index)
         return random.choice((whole, whole.index, whole.iloc[:, 0], levels, pd.NaT, pd.Timestamp(5, tz="UTC"), pd.NA))
+
+    def arrow(self) -> Any:
+        """A value of pyarrow."""
+        random, rows = self.random, self.random.choice((0, 1, 3, 700))
+        columns = {
+            "a": pa.array([1, None, 3] * rows, random.choice((pa.int8(), pa.float64(), pa.timestamp("s", "UTC")))),
+            "b": pa.array(
+                ["a", "b" * 20, None] * rows, random.choice((pa.string(), pa.large_string(), pa.string_view()))
+            ),
+            "c": pa.array([[1], [], None] * rows, random.choice((pa.list_(pa.int8()), pa.list_view(pa.int8())))),
+            "d": pa.array(["a", "b", None] * rows).dictionary_encode(),
+            "e": pa.array([{"x": 1, "y": "b"}, None, {}] * rows, pa.struct([("x", pa.int8()), ("y", pa.string())])),
+        }
+        table = pa.table({name: columns[name] for name in random.sample(sorted(columns), 2)}, metadata={"k": "v"})
+        return random.choice((table, table.column(0), columns["d"], table.schema, table.schema.field(0).type))
 
     def text(self) -> str:
         return self.random.choice(_TEXTS) + self.random.choice(("", str(self.random.randrange(100))))

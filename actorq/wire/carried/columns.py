@@ -134,8 +134,11 @@ def _masked(pandas: Any, name: Any, data: Any, missing: Any) -> Any:
 
 def _plain_strings(values: Any) -> list[Any]:
     dtype = values.dtype
-    if type(values).__name__ == "ArrowStringArray":  # to ask pandas for the texts takes 90 us more
-        listed = values.__arrow_array__().to_pylist()
+    if type(values).__name__ == "ArrowStringArray":
+        held = values.__arrow_array__()
+        if len(values) > _FEW_TEXTS:
+            return ["texts", dtype.na_value is library().NA, held]
+        listed = held.to_pylist()  # to ask pandas for the texts takes 90 us more
     else:
         listed = values.to_numpy(dtype=object, na_value=None).tolist()
     return ["str", dtype.storage, dtype.na_value is library().NA, listed]
@@ -159,6 +162,12 @@ def _string_dtype(pandas: Any, storage: str, marked: Any) -> Any:
 
 
 _TEXTS = {str, NoneType}
+#: a stream of Arrow takes 100 us, a list of texts 100 ns for each
+_FEW_TEXTS = 1_000
+
+
+def _texts(pandas: Any, marked: Any, held: Any) -> Any:
+    return pandas.arrays.ArrowStringArray(held, dtype=_string_dtype(pandas, "pyarrow", marked))
 
 
 def _plain_categories(values: Any) -> list[Any]:
@@ -277,6 +286,7 @@ _DECODERS: dict[str, Any] = {
     "plain": lambda pandas, plain: pandas.arrays.NumpyExtensionArray(column_of(plain)),
     "masked": _masked,
     "str": _strings,
+    "texts": _texts,
     "category": _categories,
     "times": _times,
     "periods": _periods,

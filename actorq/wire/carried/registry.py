@@ -37,15 +37,17 @@ _LIBRARIES = {
     "numpy": "arrays",
     "ml_dtypes": "arrays",
     "pandas": "frames",
+    "pyarrow": "arrow",
     **dict.fromkeys(("array", "fractions", "ipaddress", "zoneinfo", "re", "collections"), "library"),
 }
 _CODES = {
     **dict.fromkeys((ext.NDARRAY, ext.NPSCALAR, ext.MASKED), "arrays"),
     ext.PANDAS: "frames",
+    ext.ARROW: "arrow",
     **dict.fromkeys((ext.ARRAY, ext.FRACTION, ext.ADDRESS, ext.PATTERN, ext.COLLECTION), "library"),
 }
 #: those whose values hold no others, or hold them as bytes
-_OF_BYTES = frozenset({"arrays"})
+_OF_BYTES = frozenset({"arrays", "arrow"})
 
 
 def encoder_of(kind: type) -> Encoder:

@@ -112,6 +112,10 @@ def same(a: Any, b: Any) -> bool:
         from tests.arrows import same_arrow
 
         return same_arrow(a, b)
+    if type(a).__module__.partition(".")[0] == "polars":
+        from tests.polars_frames import same_polars
+
+        return same_polars(a, b)
     for kinds, equal in _SAME.items():
         if isinstance(a, kinds):
             return equal(a, b)

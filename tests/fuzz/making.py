@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import msgpack
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 
 from actorq.errors import Unsent
@@ -92,6 +93,7 @@ class Maker:
             lambda: random.choice((OrderedDict(a=1), Counter("ab"), deque([1], 3), defaultdict(list))),
             self.frame,
             self.arrow,
+            self.polar,
             lambda: Unsent.of(random.choice((object, Colour.RED, "a"))),
             lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]
@@ -115,8 +117,20 @@ class Maker:
         whole = pd.DataFrame(columns, index=index)
         return random.choice((whole, whole.index, whole.iloc[:, 0], levels, pd.NaT, pd.Timestamp(5, tz="UTC"), pd.NA))
 
-    def arrow(self) -> Any:
-        """A value of pyarrow."""
+    def polar(self) -> Any:
+        """A value of polars."""
+        random, rows = self.random, self.random.choice((1, 3, 700))
+        columns = {
+            "a": pl.Series([1, None, 3] * rows, dtype=random.choice((pl.Int8, pl.Float64, pl.Datetime("us", "UTC")))),
+            "b": pl.Series(["a", "b" * 20, None] * rows, dtype=pl.String),
+            "c": pl.Series(["a", "b", None] * rows, dtype=random.choice((pl.Categorical(), pl.Enum(["a", "b"])))),
+            "d": pl.Series([[1], [], None] * rows, dtype=pl.List(pl.Int8)),
+            "e": pl.Series([{"x": 1, "y": "b"}, None, {"x": None, "y": ""}] * rows),
+        }
+        frame = pl.DataFrame({name: columns[name] for name in random.sample(sorted(columns), 2)})
+        return random.choice((frame, frame.to_series(0), pl.DataFrame()))
+
+    def arrow_table(self) -> Any:
         random, rows = self.random, self.random.choice((0, 1, 3, 700))
         columns = {
             "a": pa.array([1, None, 3] * rows, random.choice((pa.int8(), pa.float64(), pa.timestamp("s", "UTC")))),
@@ -127,8 +141,14 @@ class Maker:
             "d": pa.array(["a", "b", None] * rows).dictionary_encode(),
             "e": pa.array([{"x": 1, "y": "b"}, None, {}] * rows, pa.struct([("x", pa.int8()), ("y", pa.string())])),
         }
-        table = pa.table({name: columns[name] for name in random.sample(sorted(columns), 2)}, metadata={"k": "v"})
-        return random.choice((table, table.column(0), columns["d"], table.schema, table.schema.field(0).type))
+        return pa.table({name: columns[name] for name in random.sample(sorted(columns), 2)}, metadata={"k": "v"})
+
+    def arrow(self) -> Any:
+        """A value of pyarrow."""
+        random, table = self.random, self.arrow_table()
+        return random.choice(
+            (table, table.column(0), table.column(1).chunk(0), table.schema, table.schema.field(0).type)
+        )
 
     def text(self) -> str:
         return self.random.choice(_TEXTS) + self.random.choice(("", str(self.random.randrange(100))))

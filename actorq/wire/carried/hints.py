@@ -41,8 +41,10 @@ _PLAIN: tuple[tuple[str, str], ...] = (
     ("pyarrow.lib.ExtensionArray", "x.storage"),
     ("pyarrow.lib.BaseExtensionType", "x.storage_type"),
     ("pyarrow.lib.Buffer", "x.to_pybytes()"),
-    ("polars.dataframe.frame.DataFrame", "x.to_dicts(), or the bytes of x.write_parquet()"),
-    ("polars.series.series.Series", "x.to_list()"),
+    ("polars.dataframe.frame.DataFrame", "polars.DataFrame(x)"),
+    ("polars.series.series.Series", "polars.Series(x)"),
+    ("polars.lazyframe.frame.LazyFrame", "x.collect()"),
+    ("polars.expr.expr.Expr", "what it selects: frame.select(x)"),
     ("torch.Tensor", "x.detach().cpu().numpy()"),
     ("PIL.Image.Image", "the bytes of x.save(buffer, 'PNG')"),
     ("builtins.BaseException", "raise it, or pass str(x)"),
@@ -60,7 +62,7 @@ _PLAIN: tuple[tuple[str, str], ...] = (
 _FORMATS = {
     "sklearn": "skops.io.dumps(x)",
     "pandas": "the frame that it was made of",
-    "polars": "x.to_dicts() or Parquet bytes",
+    "polars": "the frame that it was made of",
     "torch": "its state_dict()",
 }
 

@@ -38,16 +38,18 @@ _LIBRARIES = {
     "ml_dtypes": "arrays",
     "pandas": "frames",
     "pyarrow": "arrow",
+    "polars": "polar",
     **dict.fromkeys(("array", "fractions", "ipaddress", "zoneinfo", "re", "collections"), "library"),
 }
 _CODES = {
     **dict.fromkeys((ext.NDARRAY, ext.NPSCALAR, ext.MASKED), "arrays"),
     ext.PANDAS: "frames",
     ext.ARROW: "arrow",
+    ext.POLARS: "polar",
     **dict.fromkeys((ext.ARRAY, ext.FRACTION, ext.ADDRESS, ext.PATTERN, ext.COLLECTION), "library"),
 }
 #: those whose values hold no others, or hold them as bytes
-_OF_BYTES = frozenset({"arrays", "arrow"})
+_OF_BYTES = frozenset({"arrays", "arrow", "polar"})
 
 
 def encoder_of(kind: type) -> Encoder:

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+from PIL import Image
 
 from actorq.errors import Unsent
 from actorq.wire import codec
@@ -94,6 +95,7 @@ class Maker:
             self.frame,
             self.arrow,
             self.polar,
+            lambda: Image.new(random.choice(("1", "P", "RGB", "I;16")), (random.randrange(40), random.randrange(40))),
             lambda: Unsent.of(random.choice((object, Colour.RED, "a"))),
             lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]

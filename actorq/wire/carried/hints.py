@@ -46,7 +46,7 @@ _PLAIN: tuple[tuple[str, str], ...] = (
     ("polars.lazyframe.frame.LazyFrame", "x.collect()"),
     ("polars.expr.expr.Expr", "what it selects: frame.select(x)"),
     ("torch.Tensor", "x.detach().cpu().numpy()"),
-    ("PIL.Image.Image", "the bytes of x.save(buffer, 'PNG')"),
+    ("PIL.Image.Image", "x.copy(), which is a PIL.Image.Image"),
     ("builtins.BaseException", "raise it, or pass str(x)"),
     ("collections.abc.Iterator", "list(x)"),
     ("builtins.generator", "list(x)"),

@@ -39,6 +39,7 @@ _LIBRARIES = {
     "pandas": "frames",
     "pyarrow": "arrow",
     "polars": "polar",
+    "PIL": "images",
     **dict.fromkeys(("array", "fractions", "ipaddress", "zoneinfo", "re", "collections"), "library"),
 }
 _CODES = {
@@ -46,6 +47,7 @@ _CODES = {
     ext.PANDAS: "frames",
     ext.ARROW: "arrow",
     ext.POLARS: "polar",
+    ext.IMAGE: "images",
     **dict.fromkeys((ext.ARRAY, ext.FRACTION, ext.ADDRESS, ext.PATTERN, ext.COLLECTION), "library"),
 }
 #: those whose values hold no others, or hold them as bytes

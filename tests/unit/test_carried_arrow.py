@@ -240,4 +240,4 @@ def test_a_table_that_stands_for_many_is_refused() -> None:
 def test_damaged_data_is_a_value_or_an_error(value: Any, seed: int) -> None:
     damaged = Maker(Random(seed)).damaged(pack(value))
     with contextlib.suppress(CodecError):
-        repr(unpack(damaged))
+        pack(unpack(damaged))

@@ -85,6 +85,12 @@ def test_what_is_not_carried_is_refused_with_what_to_do(value: Any, match: str) 
         pack(value)
 
 
+def test_the_message_says_where_in_a_frame_the_part_is_that_cannot_be_carried() -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", {"key": object()}]})
+    with pytest.raises(CodecError, match=r"Thing 0 at \['b'\]\.iloc\[1\]\['key'\] cannot be carried: builtins\.object"):
+        pack_list([frame], 1 << 20, lambda i: f"Thing {i}")
+
+
 def test_an_accessor_that_was_used_is_no_attribute() -> None:
     series = pd.Series(["a"])
     assert series.str.upper().tolist() == ["A"]

@@ -7,6 +7,7 @@ arrive read-only; see `writable_arrays`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from actorq.errors import CodecError
@@ -184,6 +185,15 @@ def _decode(plain: Any) -> Any:
     if kind in _CLASSES and type(made).__name__ != _CLASSES[kind]:
         raise CodecError("The data holds a value of pandas that is none.")
     return made
+
+
+def parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """What lies in a frame or series and the steps to it, for a message."""
+    pandas = library()
+    if isinstance(value, pandas.DataFrame):
+        yield from ((f"[{name!r:.40}]", column) for name, column in value.items())
+    elif isinstance(value, pandas.Series) and value.dtype == object:
+        yield from ((f".iloc[{place}]", part) for place, part in enumerate(value.to_numpy()))
 
 
 DECODERS = {ext.PANDAS: _decode}

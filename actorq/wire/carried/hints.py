@@ -37,7 +37,7 @@ _PLAIN: tuple[tuple[str, str], ...] = (
     ("pandas.arrays.SparseArray", "numpy.asarray(x)"),
     ("pandas.api.extensions.ExtensionArray", "x.astype(object)"),
     ("pandas.api.extensions.ExtensionDtype", "str(x)"),
-    ("pyarrow.lib.Table", "x.select(x.column_names), which is a pyarrow.Table"),
+    ("pyarrow.lib.Table", "pyarrow.Table.from_batches(x.to_batches())"),
     ("pyarrow.lib.ExtensionArray", "x.storage"),
     ("pyarrow.lib.BaseExtensionType", "x.storage_type"),
     ("pyarrow.lib.Buffer", "x.to_pybytes()"),
@@ -45,7 +45,9 @@ _PLAIN: tuple[tuple[str, str], ...] = (
     ("polars.series.series.Series", "polars.Series(x)"),
     ("polars.lazyframe.frame.LazyFrame", "x.collect()"),
     ("polars.expr.expr.Expr", "what it selects: frame.select(x)"),
-    ("torch.Tensor", "x.detach().cpu().numpy()"),
+    ("torch.Tensor", "x.as_subclass(torch.Tensor)"),
+    ("torch.dtype", "str(x)"),
+    ("torch.device", "str(x)"),
     ("PIL.Image.Image", "x.copy(), which is a PIL.Image.Image"),
     ("builtins.BaseException", "raise it, or pass str(x)"),
     ("collections.abc.Iterator", "list(x)"),
@@ -63,7 +65,7 @@ _FORMATS = {
     "sklearn": "skops.io.dumps(x)",
     "pandas": "the frame that it was made of",
     "polars": "the frame that it was made of",
-    "torch": "its state_dict()",
+    "torch": "dict(x.state_dict())",
 }
 
 _PLAIN_DATA = "plain data (numbers, text, bytes, lists, dicts, dates, dataclasses, enums, numpy arrays)"

@@ -40,6 +40,7 @@ _LIBRARIES = {
     "pyarrow": "arrow",
     "polars": "polar",
     "PIL": "images",
+    "torch": "tensors",
     **dict.fromkeys(("array", "fractions", "ipaddress", "zoneinfo", "re", "collections"), "library"),
 }
 _CODES = {
@@ -48,10 +49,11 @@ _CODES = {
     ext.ARROW: "arrow",
     ext.POLARS: "polar",
     ext.IMAGE: "images",
+    ext.TENSOR: "tensors",
     **dict.fromkeys((ext.ARRAY, ext.FRACTION, ext.ADDRESS, ext.PATTERN, ext.COLLECTION), "library"),
 }
 #: those whose values hold no others, or hold them as bytes
-_OF_BYTES = frozenset({"arrays", "arrow", "polar"})
+_OF_BYTES = frozenset({"arrays", "arrow", "polar", "tensors"})
 
 
 def encoder_of(kind: type) -> Encoder:
@@ -113,5 +115,7 @@ def parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{position}]", part) for position, part in enumerate(value))
     elif kind in (set, frozenset):
         yield from ((f"[{part!r:.40}]", part) for part in value)
+    elif isinstance(kind.__module__, str) and kind.__module__.partition(".")[0] == "pandas":
+        yield from _adapter("frames").parts(value)
     else:
         yield from classes.named_parts(value)

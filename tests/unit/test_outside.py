@@ -47,6 +47,14 @@ def test_large_columns_lie_behind_the_message_wherever_the_frame_lies() -> None:
         assert same(unpack(pack(value)), value)
 
 
+def test_counting_the_levels_of_a_value_changes_nothing_of_what_lies_behind() -> None:
+    frame = pd.DataFrame(
+        {"x": np.arange(SIZE, dtype="f8"), "y": pd.Series([(1,)] * SIZE, dtype=object), "z": np.arange(SIZE)}
+    )
+    for value in ((frame,), [(frame, frame)], ((frame,),)):
+        assert same(unpack(pack(value)), value)
+
+
 def test_what_lies_behind_begins_where_arrays_want_to() -> None:
     for rows in range(1000, 1020):
         frame = pd.DataFrame({"a": np.zeros(rows), "b": np.zeros(rows, "i1"), "c": np.zeros(rows, "c16")})

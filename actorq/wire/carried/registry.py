@@ -18,6 +18,7 @@ from actorq.errors import CodecError
 from actorq.wire import extensions as ext
 from actorq.wire.carried import classes, exceptions, models, registered, standard
 from actorq.wire.carried.hints import refusal
+from actorq.wire.carried.outside import Outside
 from actorq.wire.carried.standard import ByClass, Decoder, Encoder
 
 #: by exact type
@@ -98,7 +99,7 @@ def _adapter(name: str) -> Any:
 def content(value: Any) -> Any:
     """The plain data that stands for `value` in a message, where others can lie in it, else None."""
     kind = type(value)
-    if kind in standard.LEAVES or issubclass(kind, enum.Enum):
+    if kind in standard.LEAVES or kind is Outside or issubclass(kind, enum.Enum):
         return None
     encoder = encoder_of(kind)
     if encoder.__module__.rpartition(".")[2] in _OF_BYTES:

@@ -92,14 +92,19 @@ class Maker:
             lambda: random.choice((ValueError("a"), OSError(2, "no", "f"), ExceptionGroup("g", [KeyError(1)]))),
             lambda: random.choice((array.array("d", [1.5]), Fraction(1, 3), ip_address("::1"), re.compile("a(b)*"))),
             lambda: random.choice((OrderedDict(a=1), Counter("ab"), deque([1], 3), defaultdict(list))),
-            self.frame,
-            self.arrow,
-            self.polar,
-            lambda: Image.new(random.choice(("1", "P", "RGB", "I;16")), (random.randrange(40), random.randrange(40))),
             lambda: Unsent.of(random.choice((object, Colour.RED, "a"))),
             lambda: UnicodeDecodeError("utf-8", b"ab", random.randrange(2), random.randrange(3), "bad"),
         ]
         return random.choice(kinds)()
+
+    def of_library(self) -> Any:
+        """A value of another library. It is in no other value: the text of some is an address."""
+        return self.random.choice((self.frame, self.arrow, self.polar, self.image))()
+
+    def image(self) -> Any:
+        """An image of PIL."""
+        random = self.random
+        return Image.new(random.choice(("1", "P", "RGB", "I;16")), (random.randrange(40), random.randrange(40)))
 
     def frame(self) -> Any:
         """A value of pandas."""
@@ -197,6 +202,8 @@ class Maker:
         )[:MOST_BYTES]
 
     def good(self) -> bytes:
+        if self.random.random() < 0.2:
+            return codec.pack(self.random.choice((lambda each: each, lambda each: (each, [each])))(self.of_library()))
         return codec.pack(self.value())
 
     def node(self, depth: int) -> bytes:

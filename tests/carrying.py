@@ -104,6 +104,18 @@ def same(a: Any, b: Any) -> bool:
     """Whether two values have one type and one content, in all that lies in them."""
     if type(a) is not type(b):
         return False
+    if type(a).__module__.partition(".")[0] == "pandas":
+        from tests.framing import same_pandas
+
+        return same_pandas(a, b)
+    if type(a).__module__ == "pyarrow.lib":
+        from tests.arrows import same_arrow
+
+        return same_arrow(a, b)
+    if type(a).__module__.partition(".")[0] == "polars":
+        from tests.polars_frames import same_polars
+
+        return same_polars(a, b)
     for kinds, equal in _SAME.items():
         if isinstance(a, kinds):
             return equal(a, b)

@@ -112,7 +112,7 @@ class MapTimeoutError(ActorqError, TimeoutError):
 
 
 class MapConflictError(ActorqError):
-    """A run of this `map_id` is there, and runs another task, or other inputs. Choose another id, or delete that run."""
+    """A run of this `map_id` is there with another task or other inputs. Choose another id, or delete that run."""
 
 
 class Unsent(str):

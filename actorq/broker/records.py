@@ -173,6 +173,11 @@ def open_runs(link: Link, environment: str) -> list[str]:
     return [name.decode(errors="replace") for name in link.command("ZRANGE", keys.runs(environment), 0, -1)]
 
 
+def has_open_runs(link: Link, environment: str) -> bool:
+    """Whether there is any."""
+    return bool(link.command("EXISTS", keys.runs(environment)))
+
+
 def forget_open_run(link: Link, environment: str, run_id: str) -> None:
     """A run that has ended, or is gone, is open no more."""
     link.command("ZREM", keys.runs(environment), run_id)

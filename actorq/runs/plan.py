@@ -14,8 +14,10 @@ from actorq.wire.messages import parse_head
 from actorq.wire.seal import seal_part, unseal_part
 
 #: options of a map that a run keeps as they are
-_KEPT = ("ordered", "return_exceptions", "min_success_ratio", "min_successes", "max_failures", "concurrency", "timeout")
-_KEPT += ("priority",)
+_KEPT = (
+    *("ordered", "return_exceptions", "min_success_ratio", "min_successes", "max_failures", "concurrency"),
+    *("timeout", "priority"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,6 +189,11 @@ class Pools:
             running = environment.name in self.local
             return PoolStatus(wanted=environment.replica_count if running else 0, ready=ready)
 
+    def server(self) -> Client:
+        """The server's client, which is started when first needed."""
+        with self.lock:
+            return self._connected()
+
     @property
     def server_has_ended(self) -> bool:
         """Whether this program's own server is known to be gone."""

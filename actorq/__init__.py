@@ -41,6 +41,9 @@ from actorq.wire.carried.registered import register
 if TYPE_CHECKING:
     from actorq.maps.handle import MapHandle
 
+#: the one place that says it: the package, the image and the commands read it here, and the chart is checked against it
+__version__ = "0.1.0"
+
 
 def _runtime() -> _engine.Engine:
     from actorq.runtime.program import runtime
@@ -79,6 +82,7 @@ __all__ = [
     "TaskEnvironment",
     "TaskError",
     "TaskTimeoutError",
+    "__version__",
     "actor_cache",
     "map",
     "register",

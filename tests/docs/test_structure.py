@@ -103,6 +103,13 @@ def test_yaml_can_be_read() -> None:
             assert isinstance(yaml.safe_load(block.text), dict)
 
 
+@pytest.mark.parametrize("name", [*pages(), *OTHERS])
+def test_every_row_of_a_table_has_a_cell_for_each_column(name: str) -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", texts()[name], re.MULTILINE):
+        rows = [re.sub(r"`[^`]*`|\\\|", "", line).count("|") for line in table.splitlines()]
+        assert len(set(rows)) == 1, table
+
+
 def test_the_readme_is_short() -> None:
     assert len(texts()["README.md"].splitlines()) <= _LONGEST_README
 

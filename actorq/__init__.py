@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actorq.cache import actor_cache
+from actorq.cache import CacheInfo, actor_cache
 from actorq.declare import engine as _engine
 from actorq.declare.environment import ActorEnvironment, TaskEnvironment
 from actorq.declare.retry import Backoff
@@ -39,7 +39,9 @@ from actorq.errors import (
 from actorq.wire.carried.registered import register
 
 if TYPE_CHECKING:
+    from actorq.declare.status import PoolStatus
     from actorq.maps.handle import MapHandle
+    from actorq.wire.lease import Counters
 
 #: the one place that says it: the package, the image and the commands read it here, and the chart is checked against it
 __version__ = "0.1.0"
@@ -55,12 +57,15 @@ def _runtime() -> _engine.Engine:
 _engine.install(_runtime)
 
 
-def __getattr__(name: str) -> Any:
-    """`MapHandle` is loaded when it is asked for: `import actorq` takes a fifth less without all that a map needs."""
-    if name == "MapHandle":
-        from actorq.maps.handle import MapHandle
+#: loaded when they are asked for: `import actorq` takes a fifth less without all that a map needs
+_LATE = {"MapHandle": "maps.handle", "Counters": "wire.lease", "PoolStatus": "declare.status"}
 
-        return MapHandle
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        import importlib
+
+        return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -69,7 +74,9 @@ __all__ = [
     "ActorqError",
     "Backoff",
     "BrokerError",
+    "CacheInfo",
     "CodecError",
+    "Counters",
     "DeclarationError",
     "MapFailedError",
     "MapHandle",
@@ -77,6 +84,7 @@ __all__ = [
     "NonRecoverableError",
     "PayloadTooLargeError",
     "PoolError",
+    "PoolStatus",
     "ReplicaLostError",
     "Task",
     "TaskEnvironment",

@@ -6,10 +6,12 @@ from typing import Any
 
 import redis
 
-from actorq.broker import keys, scripts
-from actorq.broker.commands import Argument, iso_now
+from actorq.broker import keys
+from actorq.broker.commands import iso_now
 from actorq.broker.link import Link
-from actorq.broker.stream import call_keys, next_keys, submit_keys
+from actorq.broker.scripts import serving, submitting
+from actorq.broker.scripts.serving import GO_ON, GO_ON_AND_CLAIM, LEASE, NOTHING, Answer, Step, Steps
+from actorq.broker.scripts.submitting import CallOffers, MapOffers, Offered
 from actorq.wire.lease import tag
 
 STAMP = iso_now()
@@ -36,19 +38,22 @@ class Asked:
     def submit_all(self, *places: str, only_idle: bool = False, of: str = "m", served: float = 0.0) -> list[str]:
         """A lease for each place, in one call, of a map that has had so many seconds."""
         leases = []
-        args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "1" if only_idle else "", of, "owner", served]
+        offered = []
         for where in places:
             self.serial += 1
             leases.append(f"{of}-{self.serial}{tag(where) if len(where) > 1 else ''}")
-            args += (self.serial, leases[-1], "d", where, b"payload")
-        self.link.call(scripts.SUBMIT, submit_keys(of, "e"), args)
+            offered.append(Offered(self.serial, leases[-1], "d", where, b"payload"))
+        offers = MapOffers("e", of, "owner", 10)
+        offers.send(self.link, offered, [], read_until=b"", only_idle=only_idle, served=served)
         return leases
 
     def call(self, serial: int, *, new: bool = True, only_idle: bool = False, cost: float = 0.0) -> bool:
         """Offers call number `serial` of a lane, lease "lane-<serial>"; whether it was taken."""
-        args: list[Argument] = [*keys.prefix("e"), "", 10, STAMP, "", "1" if only_idle else "", "1" if new else ""]
-        args += ("lane", serial, f"lane-{serial}", "d", cost, b"payload")
-        return bool(self.link.call(scripts.CALL, call_keys("lane", "e"), args))
+        offers = CallOffers("e", "lane", 10, "d")
+        command = offers.packed(
+            serial, b"payload", ttl_seconds=None, read_until=b"", only_idle=only_idle, new=new, cost=cost
+        )
+        return offers.send(self.link, command, [])
 
     def next(self, name: str, *, done: str = "", want: bool = True, again: bool = False) -> str:
         """The lease that a replica gets."""
@@ -61,13 +66,13 @@ class Asked:
 
     def commit(self, name: str, done: str, *, want: bool = True, again: bool = False) -> tuple[str, str]:
         """What became of the results of lease `done`, and the next lease. Without `done` it always asks again."""
-        reply = self._next(name, "1" if want else "", "1" if again or not done else "", done)
-        return str(reply[0].decode()), str(reply[1].decode())
+        answer = self._next(name, LEASE if want else NOTHING, "1" if again or not done else "", done)
+        return answer.committed.decode(), answer.lease.decode()
 
     def ask(self, name: str, done: str = "") -> tuple[str, bool]:
         """The lease that a replica gets, and whether there is enough to claim one ahead."""
-        reply = self._next(name, "1", "" if done else "1", done)
-        return reply[1].decode(), bool(reply[4])
+        answer = self._next(name, LEASE, "" if done else "1", done)
+        return answer.lease.decode(), bool(answer.plenty)
 
     def go_on(self, name: str, done: str, running: str, *, ahead: bool = True) -> str:
         """Commits lease `done`, if any, while `running` runs: the lease that was claimed behind that."""
@@ -75,28 +80,28 @@ class Asked:
 
     def claim(self, name: str, done: str, running: str, *, ahead: bool = True) -> tuple[str, bool]:
         """The same, and whether there is enough to claim one more."""
-        reply = self._next(name, "a" if ahead else "-", self.member(running), done)
-        return reply[1].decode(), bool(reply[4])
+        answer = self._next(name, GO_ON_AND_CLAIM if ahead else GO_ON, self.member(running), done)
+        return answer.lease.decode(), bool(answer.plenty)
 
     def unclaim(self, name: str, running: str) -> int:
         """How many leases were given back that were claimed behind `running`."""
-        return int(self.link.call(scripts.UNCLAIM, [], [*keys.prefix("e"), name, self.member(running)]))
+        return serving.unclaim(self.link, "e", name, self.member(running))
 
     def sync(self, running: str, end: int, *, must: bool = False) -> int:
         """A replica gives back the rest of what it runs."""
-        args = [*keys.prefix("e"), self.member(running), 0, 0, b"", end, "1" if must else ""]
-        return int(self.link.call(scripts.SYNC, [], args))
+        member = self.member(running).encode()
+        return serving.sync(self.link, "e", member, part=None, end=end, must=must, stores=[], within=5.0)
 
-    def _next(self, name: str, want: str, again: str, done: str) -> list[bytes]:
+    def _next(self, name: str, want: bytes, holds: str, done: str) -> Answer:
         attempt = self.attempts.get(done, "1") if done else ""
-        args: list[Argument] = [*keys.prefix("e"), name, 10, STAMP, want, again, done, attempt, b"frame", 0]
-        reply: list[bytes] = self.link.call(scripts.NEXT, next_keys("e", name), args)
-        self.attempts[reply[1].decode()] = reply[2].decode()
-        return reply
+        step = Step(want=want, holds=holds.encode(), lease=done.encode(), attempt=attempt.encode(), frame=b"frame")
+        answer = Steps("e", name, 10).patiently(self.link, step, [])
+        self.attempts[answer.lease.decode()] = answer.attempt.decode()
+        return answer
 
     def lost(self, name: str, held: str = "") -> None:
         """The executor of a replica has died."""
-        self.link.call(scripts.LOST, [], [*keys.prefix("e"), name, "killed", held and self.member(held), ""])
+        serving.lost(self.link, "e", name, "killed", member=held and self.member(held))
 
     def member(self, lease: str) -> str:
         """The attempt at a lease that runs now."""
@@ -111,31 +116,32 @@ class Asked:
         self, *leases: str, of: str = "m", last: str = "0-0", served: float = 0.0, cost: float = 0.0, busy: float = 0.0
     ) -> tuple[int, list[str]]:
         """A heartbeat of a map: whether the server knows all that was read, and which of `leases` are gone."""
-        args: list[Argument] = [*keys.prefix("e"), keys.MAP_TTL_SECONDS, "owner", of, last, served, cost, busy, 0]
-        reply = self.link.call(scripts.CHECK, [keys.map_(of), keys.out(of)], [*args, *leases])
-        return int(reply[1]), [each.decode() for each in reply[2:]]
+        share = (served, cost, busy)
+        found = submitting.check(
+            self.link, "e", of, "owner", last=last.encode(), leases=leases, share=share, progress={}
+        )
+        return int(found.known), [lease for lease in leases if lease in found.missing]
 
     def recall(self, *leases: str) -> list[str]:
-        return [each.decode() for each in self.link.call(scripts.RECALL, [], [*keys.prefix("e"), *leases])]
+        taken = submitting.recall(self.link, "e", leases)
+        return [lease for lease in leases if lease in taken]
 
     def end(self, of: str, *leases: str) -> None:
         """A map ends while these are not finished."""
-        self.link.call(scripts.CLOSE, [keys.map_(of), keys.out(of)], [*keys.prefix("e"), "owner", of, *leases])
+        submitting.close(self.link, "e", of, "owner", leases)
 
     def renew(self, *held: str) -> list[str]:
         """A supervisor renews the leases that run; those that are to stop."""
         members = [self.member(lease) for lease in held]
-        reply = self.link.call(scripts.RENEW, [], [*keys.prefix("e"), 10, len(members), *members])
-        return [each.decode().rpartition(":")[0] for each in reply]
+        return [member.rpartition(":")[0] for member in serving.renew(self.link, "e", 10, held=members, idle=())]
 
     def idle(self, name: str) -> bool:
         """Whether a lease may be handed to this replica."""
         return self.client.zscore(keys.idle("e"), name) is not None
 
     def book(self, name: str, held: str) -> None:
-        state = "busy" if held else "idle"
-        shown = held and self.member(held)
-        self.link.call(scripts.BOOK, [], [*keys.prefix("e"), 10, STAMP, name, state, shown, 7, 1, 2.5])
+        shown = serving.Shown(name, bool(held), held and self.member(held), 7, 1, 2.5)
+        serving.book(self.link, "e", 10, [shown])
 
     def reports(self, of: str = "m") -> list[tuple[str, str, str]]:
         """What the submitter has been told: lease, kind, value."""

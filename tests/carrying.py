@@ -104,6 +104,18 @@ def same(a: Any, b: Any) -> bool:
     """Whether two values have one type and one content, in all that lies in them."""
     if type(a) is not type(b):
         return False
+    if type(a).__module__.partition(".")[0] == "pandas":
+        from tests.framing import same_pandas
+
+        return same_pandas(a, b)
+    if type(a).__module__ == "pyarrow.lib":
+        from tests.arrows import same_arrow
+
+        return same_arrow(a, b)
+    if type(a).__module__.partition(".")[0] == "polars":
+        from tests.polars_frames import same_polars
+
+        return same_polars(a, b)
     for kinds, equal in _SAME.items():
         if isinstance(a, kinds):
             return equal(a, b)
@@ -218,7 +230,9 @@ scalars: st.SearchStrategy[Any] = (
     | st.text("/\\ab.: ").map(pathlib.PureWindowsPath).filter(lambda path: type(path)(str(path)) == path)
     | st.text("ab\0").map(np.str_)
     | st.binary(max_size=3).map(np.bytes_)
-    | st.sampled_from([np.float32(1.5), np.float64("nan"), np.bool_(1), np.datetime64("NaT"), np.timedelta64(3, "h")])
+    | st.sampled_from(
+        [np.float32(1.5), np.float64("nan"), np.bool_(1), np.datetime64("NaT", "s"), np.timedelta64(3, "h")]
+    )
     | st.sampled_from(MODELS)
     | arrays
     | st.fractions()

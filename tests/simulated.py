@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actorq.declare.map_options import MapOptions
-from actorq.maps.keyed import ledger_of
+from actorq.maps.ledger import Ledger
 from actorq.maps.sources import MemorySource
 from actorq.wire import codec
 from actorq.wire.lease import Lease
@@ -56,7 +56,7 @@ class Simulation:
         ordered: bool = True,
     ) -> None:
         options = MapOptions(environment="e", head=Head(task="t"), affinity=lambda item: item[1], ordered=ordered)
-        self.ledger = ledger_of("m", MemorySource(iter(list(enumerate(keys))), len(keys)), options)
+        self.ledger = Ledger("m", MemorySource(iter(list(enumerate(keys))), len(keys)), options)
         self.outcome = Outcome()
         self._replicas, self._held, self._run, self._load = replicas, held, run, load
         self._caches: dict[str, OrderedDict[int, None]] = {}

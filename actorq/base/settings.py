@@ -5,6 +5,7 @@ Every variable begins with `ACTORQ_`; a secret may be given as `<NAME>_FILE`, th
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
@@ -128,7 +129,7 @@ def _optional(name: str) -> float | None:
         value = float(text)
     except ValueError:
         raise DeclarationError(f"{name} is {text!r}: give a number.") from None
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise DeclarationError(f"{name} is {text!r}: give a number above 0.")
     return value
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from actorq.broker.connect import REPLY_TIMEOUT
 from actorq.broker.link import Link
@@ -60,6 +61,15 @@ class Client:
                 self._free.append(link)
                 return
         link.close()
+
+    @contextmanager
+    def lent(self) -> Iterator[Link]:
+        """A connection for a question or two."""
+        link = self.borrow()
+        try:
+            yield link
+        finally:
+            self.give_back(link)
 
     def close(self) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import hiredis
 
-from actorq.broker.scripts import Script
+from actorq.broker.scripts.load import Script
 
 Argument = str | bytes | int | float
 

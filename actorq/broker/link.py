@@ -26,7 +26,7 @@ from actorq.broker.commands import Argument, Command, packed
 from actorq.broker.connect import CONNECT_TIMEOUT, REPLY_TIMEOUT, connection_pool
 from actorq.broker.patience import Patience, is_lost, never
 from actorq.broker.refusals import ReplyTooLargeError, explain, forgot_script, typed
-from actorq.broker.scripts import Script
+from actorq.broker.scripts.load import Script
 
 #: the largest reply there is but for blobs, which are fetched: 64 frames of 32 KiB, or what `actorq status` asks for
 MOST_REPLY_BYTES = 16 << 20

@@ -1,29 +1,14 @@
-"""The keys of the scripts on the path of every lease, and the entries of a map's result stream."""
+"""The entries of a map's result stream."""
 
 from __future__ import annotations
 
 from actorq.base.log import logger
-from actorq.broker import blobs, keys
+from actorq.broker import blobs
 from actorq.broker.link import Link
 from actorq.errors import CodecError
 from actorq.wire.lease import NONE_RAN, HandedBack, Lives, Lost, Report, Results
 from actorq.wire.messages import DamagedFrameError, parse_frame
 from actorq.wire.seal import unseal_results
-
-
-def submit_keys(map_id: str, env: str) -> list[str]:
-    """The keys of submit.lua; the first two are those of check.lua and close.lua."""
-    return [keys.map_(map_id), keys.out(map_id), keys.queue(env), keys.workers(env), keys.SUSPENDED]
-
-
-def call_keys(lane: str, env: str) -> list[str]:
-    """The keys of call.lua; the first two are those of check.lua and close.lua."""
-    return [keys.map_(lane), keys.out(lane), keys.queue(env), keys.SUSPENDED]
-
-
-def next_keys(env: str, worker: str) -> list[str]:
-    """The keys of next.lua."""
-    return [keys.queue(env), keys.mail(worker), keys.SUSPENDED, keys.failed(env)]
 
 
 def after(entry_id: bytes) -> bytes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from actorq.base import checks
 from actorq.errors import DeclarationError
 
 
@@ -32,19 +32,12 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("maxsize", "max_bytes"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise DeclarationError(f"@actor_cache {name}={value!r}: give a whole number from 1 up, or None.")
-        ttl = self.ttl
-        if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl < math.inf):
-            raise DeclarationError(f"@actor_cache ttl={ttl!r}: give seconds above 0, or None.")
+            value = checks.optional_whole(f"@actor_cache {name}", getattr(self, name), 1)
+            object.__setattr__(self, name, value)  # frozen: a number of numpy's becomes Python's
+        object.__setattr__(self, "ttl", checks.some_seconds("@actor_cache ttl", self.ttl))
         for name in ("size", "key", "on_evict"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not callable(value):
-                raise DeclarationError(f"@actor_cache {name}={value!r}: give a function, or None.")
-            if inspect.iscoroutinefunction(value):
+            function = checks.function(f"@actor_cache {name}", getattr(self, name))
+            if inspect.iscoroutinefunction(function):
                 raise DeclarationError(f"@actor_cache {name}= is called and not awaited: give a plain function.")
 
     @property

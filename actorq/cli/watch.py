@@ -144,14 +144,14 @@ def ping(environments: tuple[str, ...], redis_url: str | None, inputs: int, time
 
 def _refuse_suspended(environment: str, url: str | None) -> None:
     """Raises `PoolError` where no replica takes anything, since somebody has said so."""
-    from actorq.broker import keys
+    from actorq.broker.records import suspended_for
 
     link = _link(server_url(url))
     try:
-        left = int(link.command("TTL", keys.SUSPENDED))  # -2: there is no such key, -1: it stays
+        left = suspended_for(link)
     finally:
         link.close()
-    if left != -2:
+    if left is not None:
         until = f"for {left} s more, or until" if left >= 0 else "until"
         raise PoolError(f"{environment}: all queues of this server are suspended, {until} `rq resume`.")
 
@@ -173,9 +173,9 @@ def _wait_for_replica(environment: str, url: str | None, until: float) -> None:
 
 
 def _served(link: Link, environment: str) -> bool:
-    from actorq.broker import keys, scripts
+    from actorq.broker.scripts.submitting import known_replicas
 
-    return bool(link.call(scripts.REPLICAS, [], [*keys.prefix(environment), 0]))
+    return bool(known_replicas(link, environment))
 
 
 @click.command(short_help="Metrics of the queues, for Prometheus.")

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 
 from actorq.base.names import MAIN, main_module, module_named, public_module
 from actorq.base.settings import settings
-from actorq.broker import keys
+from actorq.broker import keys, records
 from actorq.broker.link import Link
 from actorq.broker.refusals import ReplyTooLargeError, WrongTypeError
 from actorq.code.modules import own_modules, project_root
@@ -112,16 +112,16 @@ class Courier:
         """Puts the code on the server, or lets it live on there. Looks at it every few seconds only, or `anew`."""
         if self._bundle is None or (time.monotonic() - self._brought <= _LOOK_SECONDS and not anew):
             return
-        key, data = keys.code(self._bundle.code), self._bundle.data
+        code, data = self._bundle.code, self._bundle.data
         try:
-            there = link.command("GETRANGE", key, 0, _HEAD_BYTES - 1)
+            there = records.code_head(link, code, _HEAD_BYTES)
         except WrongTypeError:  # SET puts the code in its place
-            there = None
+            there = b""
         # Equal code may lie there with the signature of an earlier key. An unsigned one is no better than any.
         if there == data[:_HEAD_BYTES] or (there and data[:_HEAD_BYTES] == _MAGIC + bytes(32)):
-            link.command("EXPIRE", key, TTL_SECONDS)
+            records.keep_code(link, code, TTL_SECONDS)
         else:
-            link.command("SET", key, data, "EX", TTL_SECONDS)
+            records.put_code(link, code, data, TTL_SECONDS)
         self._brought = time.monotonic()
 
 

@@ -7,7 +7,8 @@ one way: the runtime knows tasks and environments, and these know a few calls.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -41,6 +42,17 @@ def install(provide: Callable[[], Engine]) -> None:
     """Says what `engine()` is."""
     global _provide
     _provide = provide
+
+
+@contextmanager
+def replaced(provide: Callable[[], Engine]) -> Iterator[None]:
+    """`engine()` is another one meanwhile."""
+    global _provide
+    before, _provide = _provide, provide
+    try:
+        yield
+    finally:
+        _provide = before
 
 
 def engine() -> Engine:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, cast, overload
 
-from actorq.base import misspelt
+from actorq.base import checks, misspelt
 from actorq.base.misspelt import suggests
 from actorq.base.names import DECLARING, check_environment, execution
 from actorq.base.settings import settings
@@ -41,6 +41,10 @@ _TTL_LEAST = 30
 _MOST_LANES = 256
 #: 1/3 is not exact
 _NEARLY = 1e-6
+#: attributes for those who run tasks
+_INNER = {"all", "at_exit", "at_start", "concurrency_of", "declared", "hook_modules", "modules", "of", "shared", "warm"}
+#: no machine has more
+_MOST_GPUS = 1000
 #: of one replica's libraries
 _MOST_THREADS = 4096
 
@@ -79,14 +83,14 @@ class Environment:
         #: image of its pods; unused on one machine
         self.container_image = container_image
         #: environment variables of its replicas
-        self.environment = _strings("environment", environment)
+        self.environment = checks.texts("environment", environment)
         #: resources of its pods, as Kubernetes writes them; unused on one machine
         self.requests = dict(requests or {})
         self.limits = dict(limits or {})
         #: laid over the PodTemplateSpec of its pods; unused on one machine
         self.pod_template = _template(pod_template)
         #: "image": pods have the tasks' code; "bundle": it travels with the map; None: as it is installed or not
-        self.code = None if code is None else _one_of("code", code, CODE)
+        self.code = None if code is None else checks.one_of("code", code, CODE)
         self.tasks: dict[str, Task[Any, Any, Any]] = {}
         self._executions: dict[str, object] = {}
         self._declared_at, self._declared_by = _caller()
@@ -197,6 +201,10 @@ class Environment:
     def _check(self, function: Callable[..., Any]) -> None:
         """Raises `DeclarationError` for a function that cannot be a task here."""
 
+    def __dir__(self) -> list[str]:
+        """What users use: the rest is for those who run it."""
+        return [name for name in super().__dir__() if not name.startswith("_") and name not in _INNER]
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
@@ -267,25 +275,25 @@ class ActorEnvironment(Environment, Hooked):
         pod_template: Mapping[str, Any] | None = None,
         code: str | None = None,
     ) -> None:
-        self.replica_count = _whole("replica_count", replica_count, 1, 10_000)
-        self.ttl_seconds = None if ttl_seconds is None else _whole("ttl_seconds", ttl_seconds, _TTL_LEAST, 10**9)
-        self.isolation = _one_of("isolation", isolation, ISOLATION)
-        self.lease_seconds = _seconds("lease_seconds", lease_seconds, 1, 3600)
-        self.drain_seconds = _seconds("drain_seconds", drain_seconds, 0, 10**6)
-        self.start_method = _one_of("start_method", start_method, START_METHODS)
-        self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
-        self.max_tasks_per_child = _optional("max_tasks_per_child", max_tasks_per_child, 1)
-        self.max_memory_per_child = _optional("max_memory_per_child", max_memory_per_child, 1 << 20)
-        self.concurrency = _whole("concurrency", concurrency, 1, _MOST_LANES)
+        self.replica_count = checks.whole("replica_count", replica_count, 1, 10_000)
+        self.ttl_seconds = None if ttl_seconds is None else checks.whole("ttl_seconds", ttl_seconds, _TTL_LEAST, 10**9)
+        self.isolation = checks.one_of("isolation", isolation, ISOLATION)
+        self.lease_seconds = checks.seconds("lease_seconds", lease_seconds, 1, 3600)
+        self.drain_seconds = checks.seconds("drain_seconds", drain_seconds, 0, 10**6)
+        self.start_method = checks.one_of("start_method", start_method, START_METHODS)
+        self.max_crashes = checks.whole("max_crashes", max_crashes, 0, 1000)
+        self.max_tasks_per_child = checks.optional_whole("max_tasks_per_child", max_tasks_per_child, 1)
+        self.max_memory_per_child = checks.optional_whole("max_memory_per_child", max_memory_per_child, 1 << 20)
+        self.concurrency = checks.whole("concurrency", concurrency, 1, _MOST_LANES)
         if concurrency > 1 and isolation != "none":
             raise DeclarationError(
                 f"concurrency={concurrency} with isolation={isolation!r}: inputs that run at the same time in one "
                 "process share its state, so declare isolation='none' and mean it."
             )
         if max_seconds_per_child is not None:
-            max_seconds_per_child = _seconds("max_seconds_per_child", max_seconds_per_child, 1, 10**9)
+            max_seconds_per_child = checks.seconds("max_seconds_per_child", max_seconds_per_child, 1, 10**9)
         self.max_seconds_per_child = max_seconds_per_child
-        self.threads = None if threads is None else _whole("threads", threads, 1, _MOST_THREADS)
+        self.threads = None if threads is None else checks.whole("threads", threads, 1, _MOST_THREADS)
         self.gpus = None if gpus is None else _gpus(gpus)
         Hooked.__init__(self)
         super().__init__(
@@ -338,7 +346,7 @@ class ActorEnvironment(Environment, Hooked):
 
         Raises `PoolError` when there is nothing to scale.
         """
-        engine().control.scale(self, _whole("replicas", replicas, 0, 10_000))
+        engine().control.scale(self, checks.whole("replicas", replicas, 0, 10_000))
 
     @classmethod
     def declared(cls, name: str) -> ActorEnvironment:
@@ -379,8 +387,8 @@ class TaskEnvironment(Environment):
         pod_template: Mapping[str, Any] | None = None,
         code: str | None = None,
     ) -> None:
-        self.concurrency = None if concurrency is None else _whole("concurrency", concurrency, 1, 100_000)
-        self.max_crashes = _whole("max_crashes", max_crashes, 0, 1000)
+        self.concurrency = None if concurrency is None else checks.whole("concurrency", concurrency, 1, 100_000)
+        self.max_crashes = checks.whole("max_crashes", max_crashes, 0, 1000)
         super().__init__(
             name,
             container_image=container_image,
@@ -397,16 +405,6 @@ class TaskEnvironment(Environment):
         return min(filter(None, (most, asked)), default=None)
 
 
-def _whole(name: str, value: object, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise DeclarationError(f"{name}={value!r}: give a whole number from {least} to {most}.")
-    return value
-
-
-def _optional(name: str, value: object, least: int) -> int | None:
-    return None if value is None else _whole(name, value, least, 1 << 62)
-
-
 def _caller() -> tuple[tuple[str, int], object]:
     """Where the environment is being declared, the first frame outside this module, and by which import of it."""
     frame = sys._getframe(1)
@@ -415,15 +413,9 @@ def _caller() -> tuple[tuple[str, int], object]:
     return (str(Path(frame.f_code.co_filename).resolve()), frame.f_lineno), execution(frame.f_globals)
 
 
-def _seconds(name: str, value: object, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise DeclarationError(f"{name}={value!r}: give seconds from {least} to {most}.")
-    return float(value)
-
-
 def _gpus(value: object) -> float:
     """A whole number, or one part of several."""
-    if not isinstance(value, bool) and isinstance(value, (int, float)) and value > 0:
+    if not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value <= _MOST_GPUS:
         parts = value if value >= 1 else 1 / value
         if abs(parts - round(parts)) < _NEARLY:
             return float(round(value)) if value >= 1 else float(value)
@@ -435,20 +427,6 @@ def _template(value: Mapping[str, Any] | None) -> dict[str, Any]:
     if unknown:
         raise DeclarationError(f"pod_template has {sorted(unknown)}: give 'metadata' and 'spec', as in a Deployment.")
     return dict(value or {})
-
-
-def _one_of(name: str, value: object, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise DeclarationError(f"{name}={value!r}: choose one of {', '.join(map(repr, choices))}.")
-    return str(value)
-
-
-def _strings(name: str, value: Mapping[str, str] | None) -> dict[str, str]:
-    result = dict(value or {})
-    for key, item in result.items():
-        if not isinstance(key, str) or not isinstance(item, str):
-            raise DeclarationError(f"{name}: {key!r}={item!r} is not text; environment variables are.")
-    return result
 
 
 def function_of(environment: str, task: str) -> Callable[..., Any] | None:

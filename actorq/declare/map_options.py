@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from actorq.base import checks
 from actorq.declare.retry import Rules
-from actorq.errors import DeclarationError
 from actorq.wire.messages import Head
 
 if TYPE_CHECKING:
@@ -53,22 +53,17 @@ class MapOptions:
     priority: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_success_ratio <= 1:
-            raise DeclarationError(f"min_success_ratio={self.min_success_ratio}: give a number from 0 to 1.")
-        for name in ("min_successes", "max_failures"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 0):
-                raise DeclarationError(f"{name}={value!r}: give a whole number from 0 up.")
-        for name in ("concurrency", "max_outstanding"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise DeclarationError(f"{name}={value!r}: give a whole number from 1 up.")
-        if isinstance(self.priority, bool) or not isinstance(self.priority, int) or abs(self.priority) > MOST_PRIORITY:
-            raise DeclarationError(
-                f"priority={self.priority!r}: give a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}."
-            )
-        if self.timeout is not None and (not isinstance(self.timeout, (int, float)) or self.timeout <= 0):
-            raise DeclarationError(f"timeout={self.timeout!r}: give seconds above 0.")
+        checked = {
+            "min_success_ratio": checks.number("min_success_ratio", self.min_success_ratio, 0, 1),
+            "min_successes": checks.optional_whole("min_successes", self.min_successes, 0),
+            "max_failures": checks.optional_whole("max_failures", self.max_failures, 0),
+            "concurrency": checks.optional_whole("concurrency", self.concurrency, 1),
+            "max_outstanding": checks.optional_whole("max_outstanding", self.max_outstanding, 1),
+            "priority": checks.whole("priority", self.priority, -MOST_PRIORITY, MOST_PRIORITY),
+            "timeout": checks.some_seconds("timeout", self.timeout),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # frozen: a number of numpy's becomes Python's
 
     @property
     def tolerant(self) -> bool:

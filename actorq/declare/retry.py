@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from actorq.errors import DeclarationError
+from actorq.base import checks
+
+#: a wait that grows faster is a mistake
+_MOST_FACTOR = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +24,9 @@ class Backoff:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        if self.base < 0 or self.cap < 0 or self.factor < 1:
-            raise DeclarationError(f"{self}: base and cap are seconds from 0 up, factor is 1 or more.")
+        checks.seconds("Backoff base", self.base, 0)
+        checks.seconds("Backoff cap", self.cap, 0)
+        checks.number("Backoff factor", self.factor, 1, _MOST_FACTOR)
 
     def delay(self, retry: int) -> float:
         """Seconds before retry number `retry`, counted from 1."""

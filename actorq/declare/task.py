@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Ma
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
+from actorq.base import checks
 from actorq.base.misspelt import unknown_option
 from actorq.base.names import check_map_id, declares, new_id, public_module
 from actorq.base.settings import settings
@@ -55,14 +56,11 @@ class TaskOptions:
         affinity: Affinity | None,
         writable: bool,
     ) -> TaskOptions:
-        if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
-            raise DeclarationError(f"retries={retries!r}: give a whole number from 0 to {_MOST_RETRIES}.")
+        retries = checks.whole("retries", retries, 0, _MOST_RETRIES)
         if not isinstance(retry_delay, Backoff):
-            if isinstance(retry_delay, bool) or not isinstance(retry_delay, (int, float)) or retry_delay < 0:
-                raise DeclarationError(f"retry_delay={retry_delay!r}: give seconds from 0 up, or a Backoff.")
-            retry_delay = Backoff(base=float(retry_delay), factor=1.0)
-        if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout <= 0):
-            raise DeclarationError(f"timeout={timeout!r}: give seconds above 0, or None.")
+            delay = checks.number("retry_delay", retry_delay, 0, checks.MOST_SECONDS, what="a Backoff, or seconds")
+            retry_delay = Backoff(base=delay, factor=1.0)
+        timeout = checks.some_seconds("timeout", timeout)
         if not isinstance(writable, bool):
             raise DeclarationError(f"writable={writable!r}: True gives the task arrays that it may write to.")
         return cls(retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity, writable=writable)
@@ -223,6 +221,10 @@ class Task(Generic[P, R, C]):
             return None
         return key_reader(self.options.affinity, self._signature, mode, constants)
 
+    def __dir__(self) -> list[str]:
+        """What users use: the rest is for those who run it."""
+        return ["environment", "function", "map", "name", "options", "remote", "starmap", "submit"]
+
     def __repr__(self) -> str:
         return f"<task {self.name} of {self.environment.name!r}>"
 
@@ -329,7 +331,7 @@ class MapMethod(Generic[R]):
             min_successes=min_successes,
             max_failures=max_failures,
             single=not task.environment.warm,
-            concurrency=task.environment.concurrency_of(concurrency),
+            concurrency=task.environment.concurrency_of(checks.optional_whole("concurrency", concurrency, 1)),
             max_outstanding=max_outstanding,
             timeout=timeout,
             priority=priority,

@@ -23,6 +23,7 @@ from redis.connection import parse_url
 from actorq.base.warned import warn
 from actorq.broker import keys
 from actorq.broker.link import Link
+from actorq.broker.records import map_lives
 from actorq.broker.refusals import LoginRefusedError, NotPermittedError
 from actorq.broker.serverinfo import server_version
 from actorq.errors import DeclarationError
@@ -125,7 +126,7 @@ class MapLogin:
         """Two addresses may lead to two servers: then no pod would ever get in."""
         probe = Link(with_login(url, self._user, self._password), patience=0.0)
         try:
-            probe.command("EXISTS", keys.map_(self._map_id))
+            map_lives(probe, self._map_id)
         except LoginRefusedError as error:
             raise DeclarationError(
                 "ACTORQ_ACL_URL leads to another server than ACTORQ_REDIS_URL: a login made there is not known here. "
@@ -143,7 +144,7 @@ class MapLogin:
                 found = _NAME.fullmatch(name.decode(errors="replace"))
                 if found is None or found[1] != self._scope or found[0] == self._user:
                     continue
-                if found[2] == self._map_id or not link.command("EXISTS", keys.map_(found[2])):
+                if found[2] == self._map_id or not map_lives(link, found[2]):
                     makers.command("ACL", "DELUSER", name)
 
 

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 
 from actorq.base.log import logger
-from actorq.broker import keys
 from actorq.broker.link import Link
+from actorq.broker.records import idle_limit, idle_seconds
 from actorq.errors import BrokerError, DeclarationError
 
 #: how often it looks, at most, seconds
@@ -21,19 +21,6 @@ _LOOK_SECONDS = 5.0
 #: a server that has been away for so long is gone, seconds: a volume that moves to another node takes some minutes, and
 #: a map bears one minute
 AWAY_SECONDS = 900.0
-
-
-def idle_for(link: Link, environment: str, now: float) -> float | None:
-    """Seconds since a map or a call used the environment; 0 while one does, None where the server does not know of any.
-
-    Raises `BrokerError`.
-    """
-    live = int(link.command("ZCOUNT", keys.maps(environment), now, "+inf"))
-    waiting = int(link.command("LLEN", keys.queue(environment))) + int(link.command("ZCARD", keys.wip(environment)))
-    if live or waiting:
-        return 0.0
-    used = link.command("GET", keys.used(environment))
-    return None if used is None else max(0.0, now - float(used))
 
 
 def keep(
@@ -65,8 +52,8 @@ def keep(
                 url = address()
                 if link is None or link.url != url:
                     link = _instead(link, url)
-                idle = idle_for(link, environment, clock())
-                ttl = float(link.command("GET", keys.ttl(environment)) or ttl)
+                idle = idle_seconds(link, environment, clock())
+                ttl = idle_limit(link, environment, ttl)
             except (BrokerError, DeclarationError) as error:
                 logger().warning("broker_unreachable", error=str(error))
                 event, seconds, limit = "broker_gone", clock() - reached, max(ttl, away)

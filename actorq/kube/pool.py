@@ -26,8 +26,8 @@ import threading
 import time
 
 from actorq.base.log import logger
-from actorq.broker import keys
 from actorq.broker.client import Client
+from actorq.broker.records import use_pool
 from actorq.declare.environment import ActorEnvironment
 from actorq.declare.status import PoolStatus
 from actorq.errors import PoolError
@@ -54,8 +54,6 @@ from actorq.kube.scaling import REPLICAS, SCALED_BY_HAND, deployment_of, scale
 _GRACE_MARGIN = 15
 #: how long a pool that is ending may take to be gone before a new one is made, seconds
 _GONE_SECONDS = 120.0
-#: how long the server remembers when the keeper is to end a pool, seconds
-_TTL_REMEMBERED = 365 * 86_400
 #: seconds to keep trying a busy API server: for what a map needs, and for a look beside its heartbeat
 _PATIENCE, _LOOK_PATIENCE = 30.0, 3.0
 #: how often a map sees to it that its pool is not ended meanwhile, seconds: far less than the shortest deadline
@@ -204,13 +202,8 @@ class KubernetesPool:
         """Tells the keeper that the pool is wanted, and for how long from now; takes back a decision to end it that is
         not yet carried out.
         """
-        name, ttl = self.environment.name, self.environment.ttl_seconds
-        link = self._client.borrow()
-        try:
-            link.command("SET", keys.ttl(name), "inf" if ttl is None else ttl, "EX", _TTL_REMEMBERED)
-            link.command("SET", keys.used(name), f"{time.time():.3f}", "EX", 86_400)
-        finally:
-            self._client.give_back(link)
+        with self._client.lent() as link:
+            use_pool(link, self.environment.name, self.environment.ttl_seconds)
 
     def _served_elsewhere(self) -> bool:
         """Whether somebody else runs these replicas: a chart release."""

@@ -20,16 +20,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from actorq.base.log import logger
-from actorq.base.waiting import ready
 from actorq.base.warned import warn
-from actorq.broker import keys
+from actorq.broker import pod_inputs
 from actorq.broker.client import Client
-from actorq.broker.commands import Argument
 from actorq.broker.link import Link
 from actorq.broker.refusals import ServerFullError
 from actorq.declare.environment import TaskEnvironment
 from actorq.declare.map_options import MapOptions
-from actorq.errors import ActorqError, DeclarationError, PoolError
+from actorq.errors import ActorqError, PoolError
 from actorq.kube import jobs, trouble
 from actorq.kube.access import MapLogin
 from actorq.kube.address import PodAddress
@@ -45,7 +43,7 @@ from actorq.kube.pods import (
     object_name,
     pod_template,
 )
-from actorq.maps.redis_transport import RedisTransport
+from actorq.maps.presence import Presence
 from actorq.maps.share import Share
 from actorq.wire.lease import Counters, GivenUp, Lease, Report
 from actorq.wire.seal import map_keys
@@ -59,14 +57,10 @@ STREAM_WINDOW = 100
 _LOOK_PATIENCE, _MAKE_PATIENCE, _API_AWAY_SECONDS = 3.0, 10.0, 300.0
 #: seconds in all for the login of a map that is to end
 _LAST_PATIENCE = 1.0
-#: commands written to the server at once
-_PIPELINED = 256
 #: how often Jobs are looked at, seconds, and how long nothing may start before pods are
 _LOOK_EVERY, _LOOK_AFTER = 1.0, 5.0
 #: how long a trouble that time does not mend is watched all the same, seconds
 _GIVE_UP_AFTER = 15.0
-#: an input that nobody fetched is gone after this, seconds
-_INPUT_TTL = 86_400
 #: seconds a pod may take to end when its map was cancelled
 _GRACE_SECONDS = 5
 #: label of the pods
@@ -82,17 +76,7 @@ def in_pods(options: MapOptions, inputs: int | None) -> MapOptions:
     return replace(options, window=max(1, min(inputs, MAX_INDEXES)), in_batches=True, concurrency=None)
 
 
-class _NoPool:
-    """There are no replicas to look at: pods come with their inputs."""
-
-    replicas = 1
-    is_own = False
-
-    def check(self, live: int = 0) -> None:
-        """Jobs are looked at by the transport."""
-
-
-class PodTransport(RedisTransport):
+class PodTransport:
     """Leases of one input each, in pods."""
 
     prompt = False  # it asks the cluster
@@ -111,7 +95,10 @@ class PodTransport(RedisTransport):
         acl_url: str | None,
         concurrency: int | None,
     ) -> None:
-        super().__init__(client, map_id, owner, options, lease_seconds=1.0, pool=_NoPool())
+        self._map = Presence(client, map_id, owner, options)
+        self._link = self._map.link
+        self._map_id = map_id
+        self.replicas = 1  # pods come with their inputs
         self._environment = environment
         self._modules = list(modules)
         self._api = api
@@ -159,13 +146,23 @@ class PodTransport(RedisTransport):
             return 0
         except ServerFullError as error:
             self._abandon(job)
-            self._bear_full(error, alone=alone, pause=_LOOK_EVERY)
+            self._map.bear_full(error, alone=alone, pause=_LOOK_EVERY)
             return 0
-        self._full_since = self._away_since = None
+        self._map.has_room()
+        self._away_since = None
         return len(batch)
 
+    def names(self) -> Sequence[str]:
+        return ()
+
+    def recall(self, leases: Sequence[Lease]) -> list[Lease]:
+        return []
+
+    def wake(self) -> None:
+        self._map.waker.wake()
+
     def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
-        reports = super().wait(timeout, expecting=expecting)
+        reports = self._map.stream.wait(timeout, self._map.waker, expecting=expecting)
         for report in reports:
             for job in self._jobs.values():
                 job.open.discard(report.lease)
@@ -173,10 +170,10 @@ class PodTransport(RedisTransport):
 
     def beat(self, outstanding: Sequence[Lease], counters: Counters, share: Share) -> list[Report]:
         self._api.patience = _LOOK_PATIENCE
-        self._login.renew(self._submit)
-        alive = self._check(counters, share, [])[1]
+        self._login.renew(self._link)
+        known = self._map.check(counters, share, []).known
         self._keep_inputs()
-        if not alive:  # the server has lost all of it, or this thread was stalled for long
+        if not known:  # the server has lost all of it, or this thread was stalled for long
             for job in self._jobs.values():
                 self._write_inputs(job)
         now = time.monotonic()
@@ -219,7 +216,7 @@ class PodTransport(RedisTransport):
             warn(text)
 
     def hurry(self) -> None:
-        super().hurry()
+        self._map.hurry()
         self._login.hurry(_LAST_PATIENCE)
         self._api.patience = _LOOK_PATIENCE
 
@@ -232,9 +229,9 @@ class PodTransport(RedisTransport):
             for job in self._jobs.values():
                 self._forget_inputs(job)
             with contextlib.suppress(ActorqError):
-                self._login.remove(self._submit)
+                self._login.remove(self._link)
         finally:
-            super().finish([])
+            self._map.finish([])
             self._login.close()
             self._api.close()
         if refused is not None:
@@ -246,12 +243,10 @@ class PodTransport(RedisTransport):
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        mine = keys.map_(self._map_id)
-        self._submit.command("HSETNX", mine, "owner", self._owner)
-        if self._submit.command("HGET", mine, "owner") != self._owner.encode():
-            raise DeclarationError(f"map_id {self._map_id!r} is in use by another map: choose another one.")
-        self._check(Counters(), Share(), [])
-        self._login.create(self._submit)
+        if not self._map.claim():
+            raise self._map.taken()
+        self._map.check(Counters(), Share(), [])
+        self._login.create(self._link)
         self._begun = True
 
     def _room(self, count: int, *, alone: bool) -> int:
@@ -265,41 +260,24 @@ class PodTransport(RedisTransport):
 
     def _wait_for_room(self) -> None:
         """Until a report may have come, which makes room."""
-        if not self._reading:
-            self._ask()
-        if not self._reader.has_reply():
-            ready([self._reader, self._waker], _LOOK_EVERY)
+        self._map.stream.has_answer(_LOOK_EVERY, self._map.waker)
 
     def _write_inputs(self, job: Batch) -> None:
-        prefix = keys.pod_inputs(self._map_id)
-        for begin in range(0, len(job.leases), _PIPELINED):
-            commands: list[list[Argument]] = []
-            for index, lease in enumerate(job.leases[begin : begin + _PIPELINED], begin):
-                if lease.id not in job.open:
-                    continue
-                key = f"{prefix}:{job.number}:{index}"
-                message = lease.id.encode() + b"\0" + b"".join(self._sealed(lease))
-                # DEL first: sent again after a lost reply, it must not be there twice
-                commands += [["DEL", key], ["RPUSH", key, message], ["EXPIRE", key, _INPUT_TTL]]
-            self._submit.pipeline(commands)
+        waiting = ((i, le.id, self._map.sealed(le)) for i, le in enumerate(job.leases) if le.id in job.open)
+        pod_inputs.write(self._link, self._map_id, job.number, waiting)
 
     def _keep_inputs(self) -> None:
         """Inputs of a map that takes days must not expire before their pods come."""
         now = time.monotonic()
-        if now - self._kept_at < _INPUT_TTL / 4:
+        if now - self._kept_at < pod_inputs.INPUT_TTL / 4:
             return
         self._kept_at = now
-        prefix = keys.pod_inputs(self._map_id)
         for job in self._jobs.values():
-            names = [f"{prefix}:{job.number}:{i}" for i, lease in enumerate(job.leases) if lease.id in job.open]
-            for begin in range(0, len(names), _PIPELINED):
-                self._submit.pipeline([["EXPIRE", name, _INPUT_TTL] for name in names[begin : begin + _PIPELINED]])
+            waiting = (index for index, lease in enumerate(job.leases) if lease.id in job.open)
+            pod_inputs.keep(self._link, self._map_id, job.number, waiting)
 
     def _forget_inputs(self, job: Batch) -> None:
-        prefix = keys.pod_inputs(self._map_id)
-        names = [f"{prefix}:{job.number}:{index}" for index in range(len(job.leases))]
-        for begin in range(0, len(names), _PIPELINED):
-            self._submit.command("UNLINK", *names[begin : begin + _PIPELINED])
+        pod_inputs.forget(self._link, self._map_id, job.number, len(job.leases))
 
     def _start(self, job: Batch) -> None:
         template = self._template(job)

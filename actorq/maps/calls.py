@@ -7,23 +7,26 @@ in one go, and reads both replies: no thread, no hand-over, one round trip for t
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from actorq.base.names import new_id
-from actorq.broker import blobs, keys, scripts
+from actorq.broker import blobs, keys
 from actorq.broker.client import Client
-from actorq.broker.commands import NO_REPLY, Argument, Command, iso_now
+from actorq.broker.commands import NO_REPLY, Command
 from actorq.broker.linger import Linger
 from actorq.broker.link import Link
-from actorq.broker.stream import after, call_keys, parse_reports
+from actorq.broker.scripts import submitting
+from actorq.broker.scripts.submitting import CallOffers
 from actorq.code.bundle import Courier
 from actorq.code.difference import tell
 from actorq.code.fingerprint import FINGERPRINTS
 from actorq.errors import BrokerError, CodecError
 from actorq.maps.pools import Pool, no_replica_free
 from actorq.maps.share import Share
+from actorq.maps.stream import Position
 from actorq.maps.verdict import Final, Verdicts
 from actorq.wire import codec, failure
 from actorq.wire.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
@@ -40,9 +43,6 @@ _BLOCK_SECONDS = 1.0
 _LAST_SECONDS = 1.0
 #: results of a lane that may stay in its stream before they are dropped: a call that trims takes 3 us longer
 _TRIM_FRAMES = 32
-#: an argument of call.lua, counted from the first that is not the same every time: whether it was not sent before
-_NEW = 5
-
 
 #: what may become of a lease
 Ending = Results | HandedBack | Lost
@@ -51,39 +51,37 @@ Ending = Results | HandedBack | Lost
 class _Lane:
     """A connection, a result stream, and how far it was read."""
 
-    def __init__(self, link: Link, environment: str) -> None:
+    def __init__(self, link: Link, environment: str, lease_seconds: float, description: str) -> None:
         #: what is noted of the present call; None until it fails
         self.verdicts: Verdicts | None = None
         self.link = link
         self.linger = Linger(link)
         self.id = f"call-{new_id()}"
-        self.name = self.id.encode()
         self.serial = 0
-        self.last = b"0-0"
-        self.frames = 0
+        self.position = Position()
         self.renewed = 0.0
-        self.keys = call_keys(self.id, environment)
-        self.submit = Command.of(scripts.CALL, self.keys, *keys.prefix(environment))
-        self._read = Command("XREAD", "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", self.keys[1])
+        self.offers = CallOffers(environment, self.id, lease_seconds, description)
+        self._read = Command("XREAD", "BLOCK", int(_BLOCK_SECONDS * 1000), "STREAMS", keys.out(self.id))
 
     def read(self) -> bytes:
         """The command that waits for what comes after the last result."""
-        return self._read.packed(self.last)
+        return self._read.packed(self.position.last)
 
-    def ttl(self) -> bytes:
-        """The map's TTL when it is time to renew it; a map in use must not lapse between two calls."""
+    def ttl(self) -> int | None:
+        """The lane's TTL in seconds when it is time to renew it; one in use must not lapse between two calls."""
         now = time.monotonic()
         if now - self.renewed < keys.HEARTBEAT_SECONDS:
-            return b""
+            return None
         self.renewed = now
-        return b"%d" % keys.MAP_TTL_SECONDS
+        return keys.MAP_TTL_SECONDS
 
     def trim(self) -> bytes:
-        """Drops the frames read so far, now and then."""
-        if self.frames < _TRIM_FRAMES:
+        """Up to where the server is to drop what was read, now and then."""
+        if self.position.frames < _TRIM_FRAMES:
             return b""
-        self.frames = 0
-        return after(self.last)
+        read_until = self.position.read_until
+        self.position.dropped()
+        return read_until
 
 
 def _for_one_input(report: Ending) -> Ending:
@@ -125,8 +123,6 @@ class Caller:
         self.code = FINGERPRINTS.of(task.function)
         self.task = task
         self._rules = task.rules
-        self._description = f"{task.name}()".encode()
-        self._lease_seconds = str(environment.lease_seconds).encode()
         self.environment = environment
         head = task.head(CALL, {})
         self._heads = Heads(head if bundle is None else head.with_code(bundle.code))
@@ -140,7 +136,8 @@ class Caller:
         try:
             lane = self._lanes.pop()
         except IndexError:
-            lane = _Lane(self._client.borrow(), self.environment.name)
+            name, lease_seconds = self.environment.name, self.environment.lease_seconds
+            lane = _Lane(self._client.borrow(), name, lease_seconds, f"{self.task.name}()")
         _busy.add(lane)
         try:
             self._code.bring(lane.link)
@@ -223,19 +220,25 @@ class Caller:
 
     def _submit(self, lane: _Lane, lease: str, parts: Parts, *, with_reply: bool = False) -> None:
         """Sends the lease and, behind it, the wait for its result."""
-        nested = b"1" if self.pool.is_own else b""
+        nested = self.pool.is_own
         payload, stores = blobs.send(parts, lease, lives=keys.LEASE_TTL_SECONDS)
-        args = [lane.ttl(), self._lease_seconds, iso_now(), lane.trim(), nested, b"1", lane.name]
-        args += (b"%d" % lane.serial, lease.encode(), self._description, b"%.6f" % self._share.standing.cost, payload)
+        packed = partial(
+            lane.offers.packed,
+            lane.serial,
+            payload,
+            ttl_seconds=lane.ttl(),
+            read_until=lane.trim(),
+            only_idle=nested,
+            cost=self._share.standing.cost,
+        )
         if lane.serial > 1 and lane.link.connected and not (nested or with_reply or stores):
             try:
-                lane.link.send(NO_REPLY, lane.submit.packed(*args), lane.read())
+                lane.link.send(NO_REPLY, packed(new=True), lane.read())
                 return
             except BrokerError:
                 lane.link.drop()
-        args[_NEW] = b""
         # the first call of a connection, or one whose refusal must be known: with a reply, and patience
-        if not lane.link.call_packed(scripts.CALL, lane.submit.packed(*args), stores):
+        if not lane.offers.send(lane.link, packed(new=False), stores):
             raise no_replica_free(self.environment.name)
         lane.link.ask(lane.read())
 
@@ -245,29 +248,23 @@ class Caller:
         except RedisError:  # `_vanished` connects again, with patience
             lane.link.drop()
             return []
-        if not reply:
-            return []
-        entries = reply[0][1]
-        lane.last = entries[-1][0]
-        lane.frames += len(entries)
-        return parse_reports(entries, lane.link, self.environment.name)
+        return lane.position.take(reply, lane.link, self.environment.name)
 
     def _vanished(self, lane: _Lane, lease: str) -> bool:
         """Renews the call and tells whether the server still knows its lease."""
-        args: list[Argument] = [*keys.prefix(self.environment.name), keys.MAP_TTL_SECONDS, lane.id, "", lane.last]
-        args += (0, 0, 0, 0, lease)
-        reply = lane.link.call(scripts.CHECK, lane.keys, args)
-        if not reply[1]:  # the server has forgotten what was read: its stream begins anew
-            lane.last, lane.frames = b"0-0", 0
-        self.pool.check(int(reply[0]))
-        return len(reply) > 2
+        name, last = self.environment.name, lane.position.last
+        found = submitting.check(lane.link, name, lane.id, lane.id, last=last, leases=[lease])
+        if not found.known:
+            lane.position.begin_anew()
+        self.pool.check(found.replicas)
+        return bool(found.missing)
 
     def _abandon(self, lane: _Lane) -> bool:
         """Cancels what the lane waits for, and removes its keys; False when the server does not answer: they expire."""
         lane.link.drop()
-        args: list[Argument] = [*keys.prefix(self.environment.name), lane.id, lane.id, f"{lane.id}-{lane.serial}"]
+        last = f"{lane.id}-{lane.serial}"
         try:
-            lane.link.call_quickly(scripts.CLOSE, lane.keys, args, [], _LAST_SECONDS)
+            submitting.close(lane.link, self.environment.name, lane.id, lane.id, [last], within=_LAST_SECONDS)
         except BrokerError:
             return False
         finally:

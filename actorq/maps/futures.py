@@ -17,7 +17,7 @@ from actorq.code.fingerprint import FINGERPRINTS
 from actorq.declare.affinity_key import input_key
 from actorq.declare.map_options import MapOptions
 from actorq.errors import CodecError, PoolError
-from actorq.maps.keyed import ledger_of
+from actorq.maps.ledger import Ledger
 from actorq.maps.pump import Pump
 from actorq.maps.segment import Segment
 from actorq.maps.transport import Transport
@@ -97,7 +97,7 @@ class Submitter:
         self._lock = threading.Lock()
         self.over = False
         self.code = FINGERPRINTS.of(task.function)
-        ledger = ledger_of(f"submit-{new_id()}", self._source, options)
+        ledger = Ledger(f"submit-{new_id()}", self._source, options)
         self._pump = Pump(ledger, transport(ledger.map_id, ledger.owner), deliver=self._deliver, on_end=self._ended)
         start(self._pump)
 

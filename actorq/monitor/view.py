@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actorq.broker import keys
+from actorq.broker import keys, records
 from actorq.broker.link import Link
 from actorq.cache.report import CacheReport
 from actorq.monitor.records import Asking, Fields, Problems, raw, text
@@ -102,7 +102,7 @@ def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
     for key, queue in zip(registered, asking.ask_each([["HGET", key, "queues"] for key in registered]), strict=True):
         if queue is not None:
             workers.setdefault(raw(queue), []).append(key)
-    suspended = bool(link.command("EXISTS", keys.SUSPENDED))
+    suspended = records.is_suspended(link)
     views = []
     for name in sorted(names | set(workers)):
         if only is not None and name != only:

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from actorq.base.log import logger
 from actorq.base.settings import settings
-from actorq.broker import blobs, keys
-from actorq.broker.commands import Argument
+from actorq.broker import blobs, pod_inputs
 from actorq.broker.link import MOST_REPLY_BYTES, Link
+from actorq.broker.records import map_lives
 from actorq.code.bundle import Unpacked, fetch, unpack
 from actorq.code.importing import Target
 from actorq.errors import ActorqError, DeclarationError
@@ -44,8 +44,6 @@ _WAIT_SECONDS = 10
 _GONE_LOOKS = 60
 #: seconds to keep trying an unreachable server, or one that does not know the login: the submitter makes it again
 _PATIENCE = 120.0
-#: what an entry of the stream outlives a submitter that does not read, seconds
-_OUT_TTL = 60
 #: settings of the parent's that the child has no use for
 _OF_PARENT = ("ACTORQ_REDIS_URL", "ACTORQ_MAP_KEYS")
 
@@ -65,30 +63,28 @@ def main() -> int:
         stubborn=True,
         most=blobs.most_bytes() + MOST_REPLY_BYTES,  # the input comes in the reply
     )
-    key = f"{keys.pod_inputs(map_id)}:{job}:{index}"
-    message = None
-    while message is None:
-        message = link.command("BLMOVE", key, key, "LEFT", "LEFT", _WAIT_SECONDS)
+    taken = None
+    while taken is None:
+        taken = pod_inputs.take(link, map_id, job, index, _WAIT_SECONDS)
         if not _lives(link, map_id):  # also before a first try: nobody would take its result
             logger().warning("map_gone", map=map_id)
             return MAP_GONE
-    lease, _, payload = message.partition(b"\0")
+    lease, payload = taken
     pod = os.environ.get("ACTORQ_POD_NAME") or socket.gethostname()  # of a Job's pod the host's name is another one
-    logger().info("input_started", lease=lease.decode())
+    logger().info("input_started", lease=lease)
     with tempfile.TemporaryDirectory(prefix="actorq-code-") as folder:
-        outcome = _run(payload, pod, lease.decode(), _fetch_code(link, lease.decode(), payload, Path(folder)))
+        outcome = _run(payload, pod, lease, _fetch_code(link, lease, payload, Path(folder)))
     if outcome is None:
         return TERMINATED
     if not _lives(link, map_id):
         logger().warning("map_gone", map=map_id)
         return MAP_GONE
     if isinstance(outcome, bytes):
-        entry = _frame_entry(link, lease.decode(), outcome)
+        parts = seal_results(os.environ["ACTORQ_ENVIRONMENT"], lease, (outcome,))
+        pod_inputs.report_results(link, map_id, lease, parts)
     else:
-        entry = ["l", lease, "x", outcome, "p", 0, "w", pod]
-        logger().warning("input_lost", lease=lease.decode(), reason=outcome)
-    link.command("XADD", keys.out(map_id), "*", *entry)
-    link.command("EXPIRE", keys.out(map_id), _OUT_TTL)
+        logger().warning("input_lost", lease=lease, reason=outcome)
+        pod_inputs.report_loss(link, map_id, lease, outcome, pod)
     link.close()
     return 0
 
@@ -96,7 +92,7 @@ def main() -> int:
 def _lives(link: Link, map_id: str) -> bool:
     """Whether the map is still wanted."""
     for _ in range(_GONE_LOOKS):
-        if link.command("EXISTS", keys.map_(map_id)):
+        if map_lives(link, map_id):
             return True
         time.sleep(1.0)
     return False
@@ -108,14 +104,6 @@ def _fetch_code(link: Link, lease: str, payload: bytes, folder: Path) -> Unpacke
     if not code:
         return None
     return unpack(code, fetch(code, link), folder, vouched=settings().map_keys is not None)
-
-
-def _frame_entry(link: Link, lease: str, frame: bytes) -> list[Argument]:
-    parts = seal_results(os.environ["ACTORQ_ENVIRONMENT"], lease, (frame,))
-    message, stores = blobs.send(parts, lease, 1, 0)
-    for store in stores:
-        link.command("SET", store.key, b"".join(store.parts), "EX", store.seconds)
-    return ["l", lease, "f", message]
 
 
 def _run(payload: bytes, pod: str, lease: str, code: Unpacked | None) -> bytes | str | None:

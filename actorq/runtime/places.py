@@ -177,18 +177,15 @@ class Pools:
             self._on_demand(environment, client).scale(replicas)
 
     def status(self, environment: ActorEnvironment) -> PoolStatus:
-        from actorq.broker import keys
+        from actorq.broker.records import replica_count
 
         with self.lock:
             client = self._connected()
             cluster = None if self._server is not None else self._cluster_pool(environment, client)
             if cluster is not None:
                 return cluster.status()
-            link = client.borrow()
-            try:
-                ready = int(link.command("SCARD", keys.workers(environment.name)))
-            finally:
-                client.give_back(link)
+            with client.lent() as link:
+                ready = replica_count(link, environment.name)
             running = environment.name in self.local
             return PoolStatus(wanted=environment.replica_count if running else 0, ready=ready)
 

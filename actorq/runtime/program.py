@@ -13,17 +13,17 @@ import time
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actorq.declare.environment import ActorEnvironment, Environment, TaskEnvironment
 from actorq.declare.map_options import MapOptions
 from actorq.errors import BrokerError, PoolError
 from actorq.maps.handle import MapHandle
-from actorq.maps.keyed import ledger_of
+from actorq.maps.opening import open_map
 from actorq.maps.pump import Pump
-from actorq.maps.sources import argument_lists, source_of
 from actorq.runtime.places import Place, Pools
-from actorq.wire.messages import CALL, STAR
+from actorq.wire.messages import CALL
 
 if TYPE_CHECKING:
     from actorq.declare.task import Task
@@ -61,19 +61,8 @@ class Runtime:
     ) -> MapHandle[Any]:
         from actorq.maps.progress import reporter
 
-        pump: Pump | None = None
-
-        def on_input() -> None:
-            if pump is not None:
-                pump.nudge()
-
-        if options.head.mode == STAR and len(iterables) == 1:  # starmap: of several iterables `map` makes the tuples
-            iterables = (argument_lists(iterables[0]),)
-        source = source_of(iterables, on_input)
         try:
-            place = self._place(task.environment, options, source.total)
-            ledger = ledger_of(map_id, source, place.options)
-            pump = Pump(ledger, place.transport(ledger.map_id, ledger.owner))
+            pump = open_map(map_id, iterables, options, partial(self._place, task.environment, options))
             self.start(pump)
         except RuntimeError as error:
             _refuse_late(error)

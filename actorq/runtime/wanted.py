@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from actorq.broker import keys
+from actorq.broker import records
 from actorq.broker.link import Link
 from actorq.declare.environment import ActorEnvironment, Environment
 from actorq.errors import ActorqError, BrokerError, PoolError
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 #: one wait for somebody who asks lasts this long, seconds; then pools that were asked for are looked at
 _WAIT_SECONDS = 1
-#: how long what is asked for, and why there is none, is kept on the server, seconds
-_KEPT_SECONDS = 60
 
 
 class WantedPool(RemotePool):
@@ -44,24 +42,18 @@ class WantedPool(RemotePool):
     def check(self, live: int) -> None:
         """Raises `PoolError` where the program could not start them."""
         if not live:
-            trouble = self._command("GET", keys.trouble(self._environment))
+            with self._client.lent() as link:
+                trouble = records.trouble(link, self._environment)
             if trouble:
-                raise PoolError(trouble.decode())
+                raise PoolError(trouble)
         super().check(live)
 
     def _ask(self, environment: ActorEnvironment) -> None:
-        if self.is_own or self._command("SCARD", keys.workers(environment.name)):
+        if self.is_own:
             return
-        wish = msgpack.packb([environment.name, sorted(environment.modules)])
-        self._command("RPUSH", keys.WANTED, wish)
-        self._command("EXPIRE", keys.WANTED, _KEPT_SECONDS)
-
-    def _command(self, *words: str | bytes | int) -> bytes:
-        link = self._client.borrow()
-        try:
-            return link.command(*words)  # type: ignore[no-any-return]
-        finally:
-            self._client.give_back(link)
+        with self._client.lent() as link:
+            if not records.replica_count(link, environment.name):
+                records.wish(link, msgpack.packb([environment.name, sorted(environment.modules)]))
 
 
 class Wishes(threading.Thread):
@@ -82,9 +74,8 @@ class Wishes(threading.Thread):
         link = Link(self._url, patience=0.0)
         with contextlib.suppress(BrokerError):  # the server has ended, and this with it
             while True:
-                asked = link.command("BLPOP", keys.WANTED, _WAIT_SECONDS)
-                if asked:
-                    name, modules = msgpack.unpackb(asked[1])
+                if (wish := records.next_wish(link, _WAIT_SECONDS)) is not None:
+                    name, modules = msgpack.unpackb(wish)
                     self._trying(link, name, partial(self._grant, name, modules))
                 for name, pool in list(self._pools.items()):
                     self._trying(link, name, pool.check)
@@ -98,7 +89,7 @@ class Wishes(threading.Thread):
             raise
         except (ActorqError, ImportError) as error:
             self._pools.pop(name, None)
-            link.command("SET", keys.trouble(name), str(error), "EX", _KEPT_SECONDS)
+            records.tell_trouble(link, name, str(error))
 
     def _grant(self, name: str, modules: list[str]) -> None:
         if not Environment.of(name):

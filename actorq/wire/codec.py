@@ -20,7 +20,9 @@ from typing import Any
 import msgpack
 
 from actorq.errors import CodecError, PayloadTooLargeError
+from actorq.wire import extensions as ext
 from actorq.wire.carried.arrays import writable_arrays
+from actorq.wire.carried.outside import CODES, Outside, joined
 from actorq.wire.carried.registry import encoder_of, encoders, parts
 from actorq.wire.decoding import unpack
 from actorq.wire.nesting import COUNTED, FEW_EXTENSIONS, MOST_EXTENSIONS, TOO_DEEP, check_bytes, check_levels
@@ -217,11 +219,13 @@ def concatenated(lists: Sequence[bytes]) -> bytes:
 class _Packing:
     """The packing that is under way in a thread."""
 
-    __slots__ = ("depth", "text", "uncounted")
+    __slots__ = ("depth", "outside", "text", "uncounted")
 
     def __init__(self) -> None:
         #: extensions around what is packed just now
         self.depth = 0
+        #: what is to lie behind the message of the extension that is packed just now
+        self.outside: list[Outside] = []
         #: what lies in the extension whose levels are to be counted if there is one more in it
         self.uncounted: Any = None
         #: how text is encoded in all of the value: to begin anew in each extension would double the time at every level
@@ -252,7 +256,10 @@ def _ext(code: int, value: Any) -> msgpack.ExtType:
         _count(packing, value)
     packing.depth = depth + 1
     try:
-        data = msgpack.Packer(default=_encode, strict_types=True, unicode_errors=packing.text).pack(value)
+        if code in CODES:
+            data = _with_outside(packing, value)
+        else:
+            data = msgpack.Packer(default=_encode, strict_types=True, unicode_errors=packing.text).pack(value)
     finally:
         packing.depth = depth
         if depth == COUNTED:
@@ -260,6 +267,24 @@ def _ext(code: int, value: Any) -> msgpack.ExtType:
     if depth >= FEW_EXTENSIONS:
         check_bytes(depth, len(data))
     return msgpack.ExtType(code, data)
+
+
+def _with_outside(packing: _Packing, value: Any) -> bytes:
+    """The content of an extension, with what lies behind its message."""
+    around, packing.outside = packing.outside, []
+    try:
+        data = msgpack.Packer(default=_encode, strict_types=True, unicode_errors=packing.text).pack(value)
+        return joined(data, packing.outside)
+    finally:
+        packing.outside = around
+
+
+def _outside(value: Outside) -> msgpack.ExtType:
+    _of_thread.packing.outside.append(value)
+    return msgpack.ExtType(ext.OUTSIDE, value.size.to_bytes(8, "little"))
+
+
+encoders[Outside] = _outside
 
 
 def _count(packing: _Packing, value: Any) -> None:

@@ -20,6 +20,7 @@ import msgpack
 
 from actorq.errors import CodecError
 from actorq.wire import extensions as ext
+from actorq.wire.carried.outside import CODES, Behind
 from actorq.wire.carried.registry import decoder_of, decoders
 from actorq.wire.nesting import (
     COUNTED,
@@ -94,23 +95,27 @@ class _Decoder:
         depth: extensions around it.
     """
 
-    __slots__ = ("depth", "used")
+    __slots__ = ("behind", "depth", "used")
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
+        #: what lies behind the message
+        self.behind: Behind | None = None
         #: there was an extension in it
         self.used = False
 
-    def __call__(self, code: int, data: bytes) -> Any:
+    def __call__(self, code: int, data: bytes | memoryview) -> Any:
         self.used = True
         decoder = decoders.get(code)
         if decoder is None:
             if code in _BYTES:
-                return _whole(code, data)
+                return self.whole(code, data)
             decoder = decoder_of(code)
         if self.depth >= MOST_EXTENSIONS:
             raise CodecError(_TOO_DEEP)
         inner = _Decoder(self.depth + 1)
+        if code in CODES:
+            data = inner.apart(data)
         if inner.depth > FEW_EXTENSIONS:
             value = _unpack_deep(data, self.depth, ext_hook=inner, max_map_len=_LONGEST_CHAIN)
         else:
@@ -121,7 +126,22 @@ class _Decoder:
             self.check(code, value, data)
         return decoder(value)
 
-    def check(self, code: int, value: Any, data: bytes) -> None:
+    def apart(self, data: bytes | memoryview) -> memoryview:
+        """The message that is to be unpacked of an extension that has bytes behind it."""
+        self.behind = Behind(data)
+        return self.behind.message
+
+    def whole(self, code: int, data: Any) -> Any:
+        """What is no message of its own in an extension."""
+        if code == ext.UUID:
+            return uuid.UUID(bytes=data)
+        if code == ext.BIGINT:
+            return int.from_bytes(data, "big", signed=True)
+        if self.behind is None:
+            raise CodecError("The data has bytes of a library's value outside of one.")
+        return self.behind.next(int.from_bytes(data, "little"))
+
+    def check(self, code: int, value: Any, data: bytes | memoryview) -> None:
         """Looks at an extension that has others in it, before it is made of `value`."""
         if self.depth == COUNTED and len(data) > SHALLOW_BYTES:
             check_levels(value)
@@ -132,16 +152,18 @@ class _Decoder:
 class _LookingDecoder(_Decoder):
     """The same; in place of the size of a dict it looks at its keys."""
 
-    def __call__(self, code: int, data: bytes) -> Any:
+    def __call__(self, code: int, data: bytes | memoryview) -> Any:
         self.used = True
         decoder = decoders.get(code)
         if decoder is None:
             if code in _BYTES:
-                return _whole(code, data)
+                return self.whole(code, data)
             decoder = decoder_of(code)
         if self.depth >= MOST_EXTENSIONS:
             raise CodecError(_TOO_DEEP)
         inner = _LookingDecoder(self.depth + 1)
+        if code in CODES:
+            data = inner.apart(data)
         value = inner.unpack(data)
         if inner.used:
             self.check(code, value, data)
@@ -180,12 +202,7 @@ def _unpack_deep(data: bytes | bytearray | memoryview, depth: int, **options: An
     return value
 
 
-def _whole(code: int, data: bytes) -> Any:
-    """What is no message of its own in an extension."""
-    return uuid.UUID(bytes=data) if code == ext.UUID else int.from_bytes(data, "big", signed=True)
-
-
-_BYTES = frozenset({ext.UUID, ext.BIGINT})
+_BYTES = frozenset({ext.UUID, ext.BIGINT, ext.OUTSIDE})
 
 #: every decoding begins with it. It is shared: that it was used says nothing
 _OUTERMOST = _Decoder(0)

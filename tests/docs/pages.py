@@ -6,7 +6,6 @@ page's own; a line that begins with `$ ` is a command, and any other a line that
 
     <!-- file: NAME -->      the block below is that file, for the page's commands
     <!-- not run: WHY -->    the block below cannot run here; test_pages.py lists all of them
-    <!-- needs: MODULE -->   somewhere on a page: it runs where that module is installed
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-_MARK = re.compile(r"<!-- (file|not run|needs): (.+) -->")
+_MARK = re.compile(r"<!-- (file|not run): (.+) -->")
 #: what a printed line is to hold, behind the `print` that prints it
 _PRINTS = re.compile(r"# -> (.+)$", re.MULTILINE)
 #: calls that declare something, which a replica makes, too
@@ -57,11 +56,6 @@ class Page:
     name: str
     text: str
     blocks: list[Block]
-
-    @property
-    def needs(self) -> set[str]:
-        """Modules without which it does not run."""
-        return {text for kind, text in _MARK.findall(self.text) if kind == "needs"}
 
     @property
     def prose(self) -> str:

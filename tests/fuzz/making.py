@@ -18,6 +18,10 @@ from zoneinfo import ZoneInfo
 
 import msgpack
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+from PIL import Image
 
 from actorq.errors import Unsent
 from actorq.wire import codec
@@ -93,6 +97,66 @@ class Maker:
         ]
         return random.choice(kinds)()
 
+    def of_library(self) -> Any:
+        """A value of another library. It is in no other value: the text of some is an address."""
+        return self.random.choice((self.frame, self.arrow, self.polar, self.image))()
+
+    def image(self) -> Any:
+        """An image of PIL."""
+        random = self.random
+        return Image.new(random.choice(("1", "P", "RGB", "I;16")), (random.randrange(40), random.randrange(40)))
+
+    def frame(self) -> Any:
+        """A value of pandas."""
+        random, rows = self.random, self.random.choice((0, 1, 3, 700))
+        kinds: list[Callable[[], Any]] = [
+            lambda: pd.array([random.choice((1, None)) for _ in range(rows)], dtype=random.choice(("Int8", "Float64"))),
+            lambda: pd.Categorical.from_codes([-1] * rows, categories=["a", "b"], ordered=True),
+            lambda: pd.array(["a"] * rows, dtype=pd.StringDtype(random.choice(("python", "pyarrow")))),
+            lambda: pd.Index(pd.array([1.5] * rows), dtype=object).array,
+            lambda: pd.date_range("2020", periods=rows, freq="D", tz="Europe/Berlin").array,
+            lambda: pd.period_range("2020", periods=rows, freq="D").array,
+            lambda: pd.interval_range(0, rows).array,
+        ]
+        columns = {name: random.choice(kinds)() for name in "abc"}
+        index = random.choice((None, pd.RangeIndex(rows), pd.date_range("2020", periods=rows, freq="h")))
+        levels = pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["x", None])
+        whole = pd.DataFrame(columns, index=index)
+        return random.choice((whole, whole.index, whole.iloc[:, 0], levels, pd.NaT, pd.Timestamp(5, tz="UTC"), pd.NA))
+
+    def polar(self) -> Any:
+        """A value of polars."""
+        random, rows = self.random, self.random.choice((1, 3, 700))
+        columns = {
+            "a": pl.Series([1, None, 3] * rows, dtype=random.choice((pl.Int8, pl.Float64, pl.Datetime("us", "UTC")))),
+            "b": pl.Series(["a", "b" * 20, None] * rows, dtype=pl.String),
+            "c": pl.Series(["a", "b", None] * rows, dtype=random.choice((pl.Categorical(), pl.Enum(["a", "b"])))),
+            "d": pl.Series([[1], [], None] * rows, dtype=pl.List(pl.Int8)),
+            "e": pl.Series([{"x": 1, "y": "b"}, None, {"x": None, "y": ""}] * rows),
+        }
+        frame = pl.DataFrame({name: columns[name] for name in random.sample(sorted(columns), 2)})
+        return random.choice((frame, frame.to_series(0), pl.DataFrame()))
+
+    def arrow_table(self) -> Any:
+        random, rows = self.random, self.random.choice((0, 1, 3, 700))
+        columns = {
+            "a": pa.array([1, None, 3] * rows, random.choice((pa.int8(), pa.float64(), pa.timestamp("s", "UTC")))),
+            "b": pa.array(
+                ["a", "b" * 20, None] * rows, random.choice((pa.string(), pa.large_string(), pa.string_view()))
+            ),
+            "c": pa.array([[1], [], None] * rows, random.choice((pa.list_(pa.int8()), pa.list_view(pa.int8())))),
+            "d": pa.array(["a", "b", None] * rows).dictionary_encode(),
+            "e": pa.array([{"x": 1, "y": "b"}, None, {}] * rows, pa.struct([("x", pa.int8()), ("y", pa.string())])),
+        }
+        return pa.table({name: columns[name] for name in random.sample(sorted(columns), 2)}, metadata={"k": "v"})
+
+    def arrow(self) -> Any:
+        """A value of pyarrow."""
+        random, table = self.random, self.arrow_table()
+        return random.choice(
+            (table, table.column(0), table.column(1).chunk(0), table.schema, table.schema.field(0).type)
+        )
+
     def text(self) -> str:
         return self.random.choice(_TEXTS) + self.random.choice(("", str(self.random.randrange(100))))
 
@@ -138,6 +202,8 @@ class Maker:
         )[:MOST_BYTES]
 
     def good(self) -> bytes:
+        if self.random.random() < 0.2:
+            return codec.pack(self.random.choice((lambda each: each, lambda each: (each, [each])))(self.of_library()))
         return codec.pack(self.value())
 
     def node(self, depth: int) -> bytes:

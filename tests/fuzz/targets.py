@@ -131,7 +131,7 @@ def try_frame(case: bytes) -> bool:
         MemorySource(iter(range(6)), 6),
         MapOptions(environment="e", head=Head(task="t"), rules=Rules(max_crashes=1)),
     )
-    ledger._sizer.size = lambda remaining, replicas: 3  # type: ignore[method-assign]
+    ledger._drawing.sizer.size = lambda remaining, replicas: 3  # type: ignore[method-assign]
     leases = ledger.offer(1, 0.0)
     entries = [(b"1-0", [b"l", lease.id.encode(), b"f", REFERENCE + b"aq:blob:it"]) for lease in leases]
     book(ledger, refused(lambda: parse_reports(entries, link, "e"), PoolError)[1] or [])

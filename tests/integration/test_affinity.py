@@ -16,7 +16,7 @@ import redis
 
 import actorq
 from actorq import DeclarationError
-from actorq.broker import keys, scripts
+from actorq.broker.scripts import submitting
 from tests import tasks
 from tests.asked import Asked
 from tests.conftest import Worker, eventually, pool_client
@@ -213,13 +213,11 @@ def test_a_lease_of_a_map_that_is_gone_is_dropped_by_anyone(asked: Asked) -> Non
 def test_only_what_has_not_begun_can_be_taken_back(asked: Asked) -> None:
     runs, waits = asked.submit("me"), asked.submit("me")
     asked.next("me")
-    args = [*keys.prefix("e"), runs, waits, "unknown"]
-    assert asked.link.call(scripts.RECALL, [], args) == [waits.encode()]
+    assert submitting.recall(asked.link, "e", [runs, waits, "unknown"]) == {waits}
     assert asked.client.exists(f"rq:job:{runs}", f"rq:job:{waits}") == 1
     assert asked.next("me", done=runs) == ""
 
 
 def test_only_replicas_that_are_heard_of_are_named(asked: Asked) -> None:
     asked.client.expire("rq:worker:you", 29)
-    least = keys.worker_ttl(10) - 10
-    assert asked.link.call(scripts.REPLICAS, [], [*keys.prefix("e"), least]) == [b"me"]
+    assert submitting.replicas(asked.link, "e", 10) == ["me"]

@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from actorq import TaskTimeoutError
-from actorq.broker import keys, scripts
+from actorq.broker import keys
 from actorq.broker.commands import Argument, iso_now
 from actorq.broker.link import Link
-from actorq.broker.stream import submit_keys
+from actorq.broker.scripts.load import SUBMIT
 from actorq.wire.messages import Head, join, parse_frame
 from tests import slow, tasks
 from tests.conftest import Worker, eventually
@@ -55,7 +55,8 @@ def test_a_lease_with_an_odd_id_is_answered(worker: Worker, lease: str) -> None:
     name = lease.encode(errors="surrogateescape")
     args: list[Argument] = [*keys.prefix("plain"), "", 10, iso_now(), "", "", "m", "owner", 0.0]
     args += (1, name, "d", "", PAYLOAD)
-    link.call(scripts.SUBMIT, submit_keys("m", "plain"), args)
+    named = [keys.map_("m"), keys.out("m"), keys.queue("plain"), keys.workers("plain"), keys.SUSPENDED]
+    link.call(SUBMIT, named, args)
     (entry,) = link.command("XREAD", "BLOCK", 5000, "STREAMS", keys.out("m"), "0-0")[0][1]
     assert entry[1][1] == name
     frame = parse_frame(entry[1][3])

@@ -137,7 +137,7 @@ def test_a_lease_has_no_more_bytes_than_a_replica_takes(monkeypatch: pytest.Monk
         inputs = [b"x" * size for size in (1, 900, 5, 900, 900, 7, *[1] * 200, *[600] * 30, 1, 2)]
         options = MapOptions(environment="e", head=Head(task="t"))
         ledger = Ledger("m", MemorySource(iter(inputs), len(inputs)), options)
-        ledger._sizer.size = lambda remaining, replicas: 40  # type: ignore[method-assign]
+        ledger._drawing.sizer.size = lambda remaining, replicas: 40  # type: ignore[method-assign]
         found: dict[int, bytes] = {}
         while not ledger.finished:
             for lease in ledger.offer(2, 0.0):

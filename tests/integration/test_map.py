@@ -17,7 +17,7 @@ import actorq
 from actorq import DeclarationError, MapFailedError, MapTimeoutError
 from actorq.declare.task import MapArguments
 from actorq.maps import pump
-from actorq.maps.ledger import LEASES_PER_REPLICA
+from actorq.maps.leases import LEASES_PER_REPLICA
 from tests import tasks
 from tests.conftest import eventually, map_threads, pool_client
 

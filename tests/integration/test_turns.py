@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from actorq import DeclarationError, PoolError
-from actorq.broker import keys, scripts
-from actorq.broker.commands import Argument
+from actorq.broker import keys
+from actorq.broker.scripts import submitting
 from tests import tasks
 from tests.asked import Asked
 from tests.conftest import Worker, eventually
@@ -159,8 +159,8 @@ def test_a_lease_that_runs_and_is_in_no_list_of_running_ones_is_gone(asked: Aske
 def test_a_call_that_waits_in_no_list_is_gone(asked: Asked) -> None:
     asked.call(1)
     asked.client.delete(keys.calls("e"))
-    args: list[Argument] = [*keys.prefix("e"), keys.MAP_TTL_SECONDS, "lane", "", "0-0", 0, 0, 0, 0, "lane-1"]
-    assert asked.link.call(scripts.CHECK, [keys.map_("lane"), keys.out("lane")], args)[2:] == [b"lane-1"]
+    found = submitting.check(asked.link, "e", "lane", "lane", last=b"0-0", leases=["lane-1"])
+    assert found.missing == {"lane-1"}
 
 
 def test_a_lease_that_is_in_a_list_twice_runs_once(asked: Asked) -> None:

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from actorq import CodecError
 from actorq.maps import affinity as module
 from actorq.maps.affinity import ITEM_BYTES, Affinity
-from actorq.maps.keyed import KeyedLedger, ledger_of
+from actorq.maps.by_key import ByKey
+from actorq.maps.ledger import Ledger
 from actorq.maps.redis_transport import describe_lease
 from actorq.maps.sources import MemorySource
 from actorq.monitor.view import _inputs_of
@@ -256,11 +257,11 @@ TestAnyMoves = AnyMoves.TestCase
 # -- the books ---------------------------------------------------------------------------------------------------------
 
 
-def keyed(inputs: Any, **changes: Any) -> KeyedLedger:
+def keyed(inputs: Any, **changes: Any) -> Ledger:
     total = len(inputs) if hasattr(inputs, "__len__") else None
     asked = options(**{"affinity": lambda value: value % 7, **changes})
-    ledger = ledger_of("m", MemorySource(iter(inputs), total), asked)
-    assert isinstance(ledger, KeyedLedger)
+    ledger = Ledger("m", MemorySource(iter(inputs), total), asked)
+    assert isinstance(ledger._ordering, ByKey)
     return ledger
 
 
@@ -293,7 +294,9 @@ class AnyOrderByKey(AnyOrder):
     @invariant()
     def what_is_in_flight_is_known(self) -> None:
         outstanding = list(self.ledger.outstanding.values())
-        affinity = self.ledger._affinity  # type: ignore[attr-defined]  # it is a KeyedLedger
+        ordering = self.ledger._ordering
+        assert isinstance(ordering, ByKey)
+        affinity = ordering.affinity
         assert +affinity.leases == Counter(lease.replica for lease in outstanding)
         inputs = Counter[str]()
         for lease in outstanding:
@@ -305,7 +308,7 @@ AnyOrderByKey.TestCase.settings = settings(max_examples=100, stateful_step_count
 TestAnyOrderByKey = AnyOrderByKey.TestCase
 
 
-def run_all(ledger: KeyedLedger, names: Sequence[str]) -> list[Any]:
+def run_all(ledger: Ledger, names: Sequence[str]) -> list[Any]:
     """Runs a map whose replicas never fail."""
     outputs: list[Any] = []
     now = 0.0

@@ -117,7 +117,7 @@ def test_task_environments_check_their_options_too() -> None:
 
 
 def test_the_public_surface_is_small_and_documented() -> None:
-    assert len(actorq.__all__) <= 20
+    assert len(actorq.__all__) <= 24
     assert all(getattr(actorq, name).__doc__ for name in actorq.__all__)
 
 
@@ -161,3 +161,19 @@ def test_a_hook_is_still_the_function_that_it_was() -> None:
 
     assert begin() == 7
     assert environment.modules == {__name__}
+
+
+def test_dir_shows_what_users_use() -> None:
+    assert dir(tasks.double) == ["environment", "function", "map", "name", "options", "remote", "starmap", "submit"]
+    shown = dir(tasks.plain)
+    assert {"task", "up", "down", "scale", "status", "on_start", "on_exit", "prewarm", "replica_count"} <= set(shown)
+    assert not {"modules", "warm", "hook_modules", "of", "_declared"} & set(shown)
+
+
+def test_everything_that_is_public_is_there() -> None:
+    import actorq
+
+    for name in actorq.__all__:
+        assert getattr(actorq, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        actorq.nothing  # noqa: B018 - what is asked for

@@ -19,10 +19,20 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from actorq.base.log import logger
-from actorq.broker import blobs, keys, scripts
-from actorq.broker.commands import Argument, Command, iso_now, packed
+from actorq.broker import blobs, keys
+from actorq.broker.commands import packed
 from actorq.broker.link import Link, Store
-from actorq.broker.stream import next_keys
+from actorq.broker.scripts.serving import (
+    GO_ON,
+    GO_ON_AND_CLAIM,
+    LEASE,
+    LEASE_OR_MAIL,
+    NOTHING,
+    Answer,
+    Step,
+    Steps,
+    unclaim,
+)
 from actorq.errors import ActorqError, BrokerError, CodecError
 from actorq.replica import deadlines
 from actorq.replica.slots import Slot
@@ -34,12 +44,6 @@ from actorq.wire.seal import seal, seal_results, unseal
 _EARLY_SECONDS = 0.3
 #: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
 _RECORDED_FAILURES = 50
-# Arguments of next.lua, counted from the first that is not the same every time:
-#: those that the state of the connection decides
-_WANT, _AGAIN = 1, 2
-#: the lease that it commits, "" for none
-_COMMITS = 3
-
 #: "<lease>:<attempt>", its results, its payload
 Done = tuple[bytes, Frame, bytes | bytearray]
 #: "<lease>:<attempt>", its payload
@@ -50,11 +54,11 @@ Taken = tuple[bytes, bytes | bytearray]
 class _Sent:
     """A call that is not waited for."""
 
-    args: list[bytes]
+    step: Step
     #: the number of the lease that had run
     after: int
     #: if it was read before its time
-    answer: Any = None
+    answer: Answer | None = None
     #: there will be no answer
     lost: bool = False
     #: what was claimed was given back, or may have been
@@ -88,8 +92,8 @@ class Exchange:
         self._tidy = tidy
         # after it the executor registers as idle again, which also heals a server that was flushed or restarted
         self._wait = packed("BLPOP", keys.mail(worker), deadlines.mailbox(lease_seconds))
-        self._who = (*keys.prefix(environment), worker)
-        self._command = Command.of(scripts.NEXT, next_keys(environment, worker), *self._who, lease_seconds)
+        self._worker = worker
+        self._steps = Steps(environment, worker, lease_seconds)
         self._uncounted: Frame | None = None  # its results are committed, and not in the totals
         self._busy = False  # the last time there was a next lease at once: the wait would be sent for nothing
         self._waits = False  # a BLPOP is sent whose answer has not been read
@@ -109,10 +113,10 @@ class Exchange:
         """
         # with nothing done: a connection that broke long ago may have taken a mail since, as its wait is the older one
         again = again or self._unsure or done is None
-        reply = self._call(*self._arguments(done, b"1" if want else b"", b"1" if again else b""))
+        answer = self._call(*self._step(done, LEASE if want else NOTHING, b"1" if again else b""))
         self._unsure = False
         self._slot.release()
-        self._busy, self.plenty = bool(reply[1]), bool(reply[4])
+        self._busy, self.plenty = bool(answer.lease), bool(answer.plenty)
         if not self._busy:
             return None
         if self._waits:
@@ -121,7 +125,7 @@ class Exchange:
                 self._link.read()  # the empty mail that answers the wait
             except RedisError:
                 self._link.drop()
-        return self._taken(*reply[1:4])
+        return self._taken(answer.lease, answer.attempt, answer.payload)
 
     def mail(self, read: Callable[[], Any]) -> Taken | None:
         """A lease from the mailbox, or None when it is time to ask. `read` gives the answer to the wait."""
@@ -165,16 +169,16 @@ class Exchange:
         """
         if done is None and not patience:
             return
-        args, stores = self._arguments(done, b"a" if patience else b"-", member)
+        step, stores = self._step(done, GO_ON_AND_CLAIM if patience else GO_ON, member)
         if stores or not self._link.connected:
             self._unsure = self._unsure or not self._link.connected
-            args[_WANT] = b"-"
-            self._call_patiently(args, stores)
+            step.want = GO_ON
+            self._steps.patiently(self._link, step, stores)
         else:
-            self._sent = _Sent(args=args, after=self._slot.lease)
+            self._sent = _Sent(step=step, after=self._slot.lease)
             self._slot.sent(b"" if done is None else done[0], int(patience * 1e9))
             try:
-                self._link.send(self._command.packed(*args))
+                self._link.send(self._steps.packed(step))
             except BrokerError:
                 self._sent.lost = True
         self._meanwhile()
@@ -185,29 +189,28 @@ class Exchange:
         if sent is None:
             return None
         self._read_answer(sent, self._link.read)
-        if sent.lost and sent.args[_COMMITS]:  # once more
-            sent.args[_WANT] = b"-"
-            self._call_patiently(sent.args, [])
+        if sent.lost and sent.step.lease:  # once more
+            sent.step.want = GO_ON
+            self._steps.patiently(self._link, sent.step, [])
         self._slot.settled()
-        if sent.lost:
+        if sent.lost or sent.answer is None:
             self._unsure = True
             return None
-        self.plenty = bool(sent.answer[4])
-        if not sent.answer[1]:
+        self.plenty = bool(sent.answer.plenty)
+        if not sent.answer.lease:
             return None
         if sent.forgone or self._slot.unclaimed > sent.after:
             self._unsure = True
             return None
-        return self._taken(*sent.answer[1:4])
+        return self._taken(sent.answer.lease, sent.answer.attempt, sent.answer.payload)
 
     def forgo(self, running: bytes) -> None:
         """Gives back what was claimed behind `running`, if there is another replica. Called while it runs."""
         link, sent = self.free_link(), self._sent
-        if sent is None or sent.answer is None or not sent.answer[1] or sent.forgone:
+        if sent is None or sent.answer is None or not sent.answer.lease or sent.forgone:
             return
-        args: list[Argument] = [*self._who, running]
         try:
-            sent.forgone = bool(link.call_quickly(scripts.UNCLAIM, [], args, [], _EARLY_SECONDS))
+            sent.forgone = unclaim(link, self._environment, self._worker, running, within=_EARLY_SECONDS)
         except BrokerError:
             sent.forgone = True  # perhaps
 
@@ -221,60 +224,54 @@ class Exchange:
         if sent.answer is not None or sent.lost:
             return
         try:
-            sent.answer = read()
+            sent.answer = Steps.answer(read())
         except RedisError:
             sent.lost = True
             self._link.drop()
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _arguments(self, done: Done | None, want: bytes, again: bytes) -> tuple[list[bytes], list[Store]]:
-        """The arguments of next.lua, and what is to be stored in front of it."""
+    def _step(self, done: Done | None, want: bytes, holds: bytes) -> tuple[Step, list[Store]]:
+        """What is said next, and what is to be stored in front of it."""
         if done is None:
-            return [iso_now(), want, again, b"", b"", b"", b"0"], []
+            return Step(want=want, holds=holds), []
         member, frame, payload = done
         self._uncounted = frame
         lease, _, attempt = member.rpartition(b":")
         parts = seal_results(self._environment, lease.decode(errors="replace"), frame.parts())
         message, stores = blobs.send(parts, member, frame.start)
-        args = [iso_now(), want, again, lease, attempt, message, b"0"]
+        step = Step(want=want, holds=holds, lease=lease, attempt=attempt, frame=message)
         if frame.errors:
-            args[-1:] = _failures(self._environment, lease.decode(errors="replace"), frame, payload)
-        return args, stores
+            step.failed = _failures(self._environment, lease.decode(errors="replace"), frame, payload)
+        return step, stores
 
-    def _call(self, args: list[bytes], stores: list[Store]) -> Any:
-        """The reply of next.lua. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
-        reply = None
+    def _call(self, step: Step, stores: list[Store]) -> Answer:
+        """The answer to `step`. On a connection that is new, or broke, it asks for what it may hold unknowingly."""
+        answer = None
         if self._link.connected:
             try:
-                if stores:
-                    reply = self._link.call_once(scripts.NEXT, self._command.packed(*args), stores)
-                else:
-                    reply = self._send(args)
+                answer = self._steps.once(self._link, step, stores) if stores else self._send(step)
             except (RedisError, BrokerError):
                 self._link.drop()
-        if reply is None:
+        if answer is None:
             # without the wait behind it: the server may still serve a wait of the old connection first
-            args[_WANT], args[_AGAIN] = b"1" if args[_WANT] else b"", b"1"
-            reply = self._call_patiently(args, stores)
+            step.want, step.holds = LEASE if step.want else NOTHING, b"1"
+            answer = self._steps.patiently(self._link, step, stores)
         if self._uncounted is not None:
             self._meanwhile()
-        return reply
+        return answer
 
-    def _call_patiently(self, args: list[bytes], stores: list[Store]) -> Any:
-        return self._link.call_packed(scripts.NEXT, self._command.packed(*args), stores)
-
-    def _send(self, args: list[bytes]) -> Any:
-        """The reply of next.lua; while it is on its way, the process is tidied up."""
-        if waits := args[_WANT] == b"1" and not self._busy:
-            args[_WANT] = b"+"
-            self._link.send(self._command.packed(*args), self._wait)
+    def _send(self, step: Step) -> Answer:
+        """The answer to `step`; while it is on its way, the process is tidied up."""
+        if waits := step.want == LEASE and not self._busy:
+            step.want = LEASE_OR_MAIL
+            self._link.send(self._steps.packed(step), self._wait)
         else:
-            self._link.send(self._command.packed(*args))
+            self._link.send(self._steps.packed(step))
         self._meanwhile()
-        reply = self._link.read()
+        answer = Steps.answer(self._link.read())
         self._waits = waits
-        return reply
+        return answer
 
     def _meanwhile(self) -> None:
         """What can be done while the results are on their way."""
@@ -293,12 +290,12 @@ class Exchange:
 
 
 def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[bytes]:
-    """The inputs that failed for good, for RQ's registry: count, then id, description, traceback, payload each."""
+    """The inputs that failed for good, for RQ's registry: id, description, traceback and payload each."""
     try:
         head, items = unseal(environment, lease, payload)  # what is not signed must not be signed here
         parsed, inputs = parse_head(head), codec.split_list(bytes(items))
     except ActorqError:  # the payload itself is what failed
-        return [b"0"]
+        return []
     fields: list[bytes] = []
     final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
     chosen = final[:_RECORDED_FAILURES]
@@ -310,4 +307,4 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
         kept = again if len(again) < blobs.LARGE_BYTES else b""
         told = failure.registered(text)
         fields += (f"{lease}-{position}".encode(), description.encode(errors="replace"), told, kept)
-    return [b"%d" % len(chosen), *fields]
+    return fields

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from actorq.base.log import logger
-from actorq.broker import blobs, keys, scripts
-from actorq.broker.commands import Argument
+from actorq.broker import blobs
 from actorq.broker.linger import Linger
 from actorq.broker.link import Link, Store
+from actorq.broker.scripts.serving import GONE, KEPT, OURS, Part, sync
 from actorq.declare.environment import ActorEnvironment
 from actorq.errors import ActorqError, PoolError
 from actorq.isolation.reset.reset import Isolation
@@ -48,8 +48,6 @@ _LAST_PATIENCE = 1.5
 _QUICK_SECONDS = 0.06
 #: what was claimed ahead waits for twice as long as leases took, and this, seconds; then it is given back
 _PATIENCE_SECONDS = 0.01
-#: answers of sync.lua
-_NOT_OURS, _OURS, _KEEP = range(3)
 
 
 class _Leave(BaseException):
@@ -394,8 +392,8 @@ class Executor:
                 self._exchange.forgo(self._lease)  # first: what this lease gives back is to run before that
             frame = run.take(self._worker) if run.pending_results else None
             answer = self._send_sync(frame, end)
-            frame, mine = None, answer != _NOT_OURS
-            if answer == _KEEP:
+            frame, mine = None, answer != GONE
+            if answer == KEPT:
                 run.uncut()
         except ActorqError as error:
             logger().warning("flush_failed", error=str(error))
@@ -414,19 +412,23 @@ class Executor:
     def _send_sync(self, frame: Frame | None, end: int | None) -> int:
         """What sync.lua says."""
         if frame is None and end is None:
-            return _OURS
-        args: list[Argument] = [*keys.prefix(self._spec.environment), self._lease]
-        stores: list[Store] = []
-        if frame is None:
-            args += (0, 0, b"")
-        else:
+            return OURS
+        part, stores = None, list[Store]()
+        if frame is not None:
             lease = self._lease.rpartition(b":")[0].decode(errors="replace")
             parts = seal_results(self._spec.environment, lease, frame.parts())
             message, stores = blobs.send(parts, self._lease, frame.start)
-            args += (frame.start, frame.start + frame.count, message)
-        must = self._draining or self.worn_out or self._wear.stopped_for_memory
-        args += ("" if end is None else end, "1" if must else "")
-        answer = int(self._exchange.free_link().call_quickly(scripts.SYNC, [], args, stores, _FLUSH_PATIENCE))
+            part = Part(frame.start, frame.start + frame.count, message)
+        answer = sync(
+            self._exchange.free_link(),
+            self._spec.environment,
+            self._lease,
+            part=part,
+            end=end,
+            must=self._draining or self.worn_out or self._wear.stopped_for_memory,
+            stores=stores,
+            within=_FLUSH_PATIENCE,
+        )
         if frame is not None:
             self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=False)
         return answer

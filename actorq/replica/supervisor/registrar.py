@@ -20,17 +20,16 @@ from rq.command import parse_payload
 from rq.worker import BaseWorker
 
 from actorq.base.log import logger
-from actorq.broker import keys, scripts
-from actorq.broker.commands import Argument, iso_now
+from actorq.broker import keys
 from actorq.broker.connect import connection_pool
 from actorq.broker.link import Link
+from actorq.broker.scripts import serving
 from actorq.errors import BrokerError
 from actorq.replica import deadlines
 from actorq.replica.slots import REPORT_BYTES
 from actorq.replica.state import ReplicaState
 from actorq.replica.supervisor.replica import Unfinished, Work
 from actorq.replica.supervisor.subscription import Subscription
-from actorq.wire.lease import NONE_RAN
 
 #: pause before a death that could not be told is told again, seconds
 _RETRY_SECONDS = 0.5
@@ -211,11 +210,9 @@ class Registrar(threading.Thread):
     def _renew(self) -> None:
         if self._subscription is None:
             self._register()
-        held = self._watched.held()
-        args: list[Argument] = [*keys.prefix(self._environment), self._lease_seconds, len(held), *held]
-        stop = self._link.call(scripts.RENEW, [], [*args, *self._watched.idle_workers()])
-        for member in stop:
-            self._watched.cancel(member.decode())
+        held, idle = self._watched.held(), self._watched.idle_workers()
+        for member in serving.renew(self._link, self._environment, self._lease_seconds, held=held, idle=idle):
+            self._watched.cancel(member)
         self.last_renewal = time.time()
         ttl = keys.worker_ttl(self._lease_seconds)
         if not self._workers:
@@ -239,7 +236,7 @@ class Registrar(threading.Thread):
     def _book(self) -> None:
         """Has RQ's tools shown what each replica runs, if it has run it since the last look: others end too soon."""
         self._books = False
-        args: list[Argument] = [*keys.prefix(self._environment), self._lease_seconds, iso_now()]
+        shown: list[serving.Shown] = []
         told: dict[str, tuple[bool, str]] = {}
         for work in self._watched.work():
             stays = bool(work.held) and self._seen.get(work.worker) == work.held
@@ -247,9 +244,9 @@ class Registrar(threading.Thread):
             now = (bool(work.held), work.held if stays else "")
             if now != self._told.get(work.worker):
                 told[work.worker] = now
-                args += (work.worker, "busy" if now[0] else "idle", now[1], *work.totals)
+                shown.append(serving.Shown(work.worker, now[0], now[1], *work.totals))
         if told:
-            self._link.call(scripts.BOOK, [], args)
+            serving.book(self._link, self._environment, self._lease_seconds, shown)
             self._told |= told
 
     def _register(self) -> None:
@@ -286,20 +283,17 @@ class Registrar(threading.Thread):
         return handle
 
     def _unclaim(self, worker: str, member: str) -> None:
-        self._link.call(scripts.UNCLAIM, [], [*keys.prefix(self._environment), worker, member])
+        serving.unclaim(self._link, self._environment, worker, member)
 
     def _bury(self, death: Death) -> None:
         for lease in death.unfinished:
-            position: Argument = "" if lease.position is None else lease.position
-            if position == NONE_RAN:
-                position = "-"
-            args: list[Argument] = [*keys.prefix(self._environment), lease.worker, death.reason, lease.member, position]
-            self._link.call(scripts.LOST, [], args)
+            member, position = lease.member, lease.position
+            serving.lost(self._link, self._environment, lease.worker, death.reason, member=member, position=position)
         self._watched.buried(death.replica)
 
     def _retire(self, name: str) -> None:
         for worker in [w for w in self._workers if w.name == name]:
-            self._link.call(scripts.LOST, [], [*keys.prefix(self._environment), name, "stopped", "", ""])
+            serving.lost(self._link, self._environment, name, "stopped")
             worker.register_death()
             self._workers.remove(worker)
 

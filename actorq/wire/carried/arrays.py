@@ -152,25 +152,31 @@ def _content(array: Any) -> tuple[Any, str]:
     return (memoryview(flat.view("u1")) if flat.size else b""), order
 
 
-def _encode_array(array: Any) -> Encoded:
+def plain_array(array: Any) -> list[Any]:
+    """An array as plain data, which may hold a view of its bytes."""
     numpy = sys.modules["numpy"]
     descr = plain_dtype(array.dtype)
     if array.nbytes <= _SMALL_BYTES and type(array) is numpy.ndarray and array.flags.c_contiguous and array.itemsize:
-        return ext.NDARRAY, [descr, list(array.shape), array.tobytes(), "C", 0]
+        return [descr, list(array.shape), array.tobytes(), "C", 0]
     plain = array if type(array) is numpy.ndarray else array.view(numpy.ndarray)
     if plain.dtype.itemsize == 0:
         raise CodecError(f"An array of {array.dtype!r}, whose elements have no bytes, is not carried: pass its shape.")
     if plain.dtype.type is not numpy.void:
         plain = plain.view(numpy.dtype(f"V{plain.dtype.itemsize}"))
     data, order = _content(plain)
-    return ext.NDARRAY, [descr, list(plain.shape), data, order, _VIEWS[type(array).__name__]]
+    return [descr, list(plain.shape), data, order, _VIEWS[type(array).__name__]]
+
+
+def _encode_array(array: Any) -> Encoded:
+    return ext.NDARRAY, plain_array(array)
 
 
 #: classes that are another view of an array, by a number
 _VIEWS = {"ndarray": 0, "matrix": 1, "recarray": 2}
 
 
-def _decode_array(value: Any) -> Any:
+def array_of(value: Any) -> Any:
+    """The inverse."""
     descr, shape, data, order, view = value
     numpy = _numpy()
     dtype = dtype_of(descr)
@@ -249,4 +255,4 @@ def encoder(kind: type) -> Encoder | None:
     return None
 
 
-DECODERS = {ext.NDARRAY: _decode_array, ext.NPSCALAR: _decode_scalar, ext.MASKED: _decode_masked}
+DECODERS = {ext.NDARRAY: array_of, ext.NPSCALAR: _decode_scalar, ext.MASKED: _decode_masked}

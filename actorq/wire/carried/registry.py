@@ -18,6 +18,7 @@ from actorq.errors import CodecError
 from actorq.wire import extensions as ext
 from actorq.wire.carried import classes, exceptions, models, registered, standard
 from actorq.wire.carried.hints import refusal
+from actorq.wire.carried.outside import Outside
 from actorq.wire.carried.standard import ByClass, Decoder, Encoder
 
 #: by exact type
@@ -36,14 +37,24 @@ _found: ByClass[Encoder] = ByClass()
 _LIBRARIES = {
     "numpy": "arrays",
     "ml_dtypes": "arrays",
+    "pandas": "frames",
+    "pyarrow": "arrow",
+    "polars": "polar",
+    "PIL": "images",
+    "torch": "tensors",
     **dict.fromkeys(("array", "fractions", "ipaddress", "zoneinfo", "re", "collections"), "library"),
 }
 _CODES = {
     **dict.fromkeys((ext.NDARRAY, ext.NPSCALAR, ext.MASKED), "arrays"),
+    ext.PANDAS: "frames",
+    ext.ARROW: "arrow",
+    ext.POLARS: "polar",
+    ext.IMAGE: "images",
+    ext.TENSOR: "tensors",
     **dict.fromkeys((ext.ARRAY, ext.FRACTION, ext.ADDRESS, ext.PATTERN, ext.COLLECTION), "library"),
 }
 #: those whose values hold no others, or hold them as bytes
-_OF_BYTES = frozenset({"arrays"})
+_OF_BYTES = frozenset({"arrays", "arrow", "polar", "tensors"})
 
 
 def encoder_of(kind: type) -> Encoder:
@@ -88,7 +99,7 @@ def _adapter(name: str) -> Any:
 def content(value: Any) -> Any:
     """The plain data that stands for `value` in a message, where others can lie in it, else None."""
     kind = type(value)
-    if kind in standard.LEAVES or issubclass(kind, enum.Enum):
+    if kind in standard.LEAVES or kind is Outside or issubclass(kind, enum.Enum):
         return None
     encoder = encoder_of(kind)
     if encoder.__module__.rpartition(".")[2] in _OF_BYTES:
@@ -105,5 +116,7 @@ def parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{position}]", part) for position, part in enumerate(value))
     elif kind in (set, frozenset):
         yield from ((f"[{part!r:.40}]", part) for part in value)
+    elif isinstance(kind.__module__, str) and kind.__module__.partition(".")[0] == "pandas":
+        yield from _adapter("frames").parts(value)
     else:
         yield from classes.named_parts(value)

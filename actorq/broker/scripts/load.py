@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent / "lua"
+_FOLDER = Path(__file__).parents[1] / "lua"
 
 
 @dataclass(frozen=True, kw_only=True)

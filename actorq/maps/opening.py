@@ -1,0 +1,51 @@
+"""A map begins: its inputs, its books and where its leases go are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from actorq.declare.map_options import MapOptions
+from actorq.maps.ledger import Ledger
+from actorq.maps.pump import Pump
+from actorq.maps.sources import argument_lists, source_of
+from actorq.maps.transport import Transport
+from actorq.wire.messages import STAR
+
+
+class Route(Protocol):
+    """Where a map runs."""
+
+    @property
+    def options(self) -> MapOptions:
+        """Of the map, as this place needs them."""
+
+    @property
+    def transport(self) -> Callable[[str, str], Transport]:
+        """Makes the transport for a map's id and owner."""
+
+
+def open_map(
+    map_id: str, iterables: tuple[Iterable[object], ...], options: MapOptions, route: Callable[[int | None], Route]
+) -> Pump:
+    """A map that has not started.
+
+    Args:
+        map_id: its name.
+        iterables: its inputs, which advance together.
+        options: of the map.
+        route: tells where a map of so many inputs runs; None: nobody knows how many.
+    """
+    pump: Pump | None = None
+
+    def on_input() -> None:
+        if pump is not None:
+            pump.nudge()
+
+    if options.head.mode == STAR and len(iterables) == 1:  # starmap: of several iterables `map` makes the tuples
+        iterables = (argument_lists(iterables[0]),)
+    source = source_of(iterables, on_input)
+    found = route(source.total)
+    ledger = Ledger(map_id, source, found.options)
+    pump = Pump(ledger, found.transport(ledger.map_id, ledger.owner))
+    return pump

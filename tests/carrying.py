@@ -97,6 +97,7 @@ class Page(pydantic.BaseModel, Generic[T]):
     item: T
 
 
+NUMPY_SCALARS = [np.float32(1.5), np.float64("nan"), np.bool_(1), np.datetime64("NaT", "s"), np.timedelta64(3, "h")]
 MODELS = [Page[int](item=1), Page[list[str] | None](item=None), Page[Page[int]](item=Page[int](item=2)), Page(item=3)]
 
 
@@ -230,9 +231,7 @@ scalars: st.SearchStrategy[Any] = (
     | st.text("/\\ab.: ").map(pathlib.PureWindowsPath).filter(lambda path: type(path)(str(path)) == path)
     | st.text("ab\0").map(np.str_)
     | st.binary(max_size=3).map(np.bytes_)
-    | st.sampled_from(
-        [np.float32(1.5), np.float64("nan"), np.bool_(1), np.datetime64("NaT", "s"), np.timedelta64(3, "h")]
-    )
+    | st.sampled_from(NUMPY_SCALARS)
     | st.sampled_from(MODELS)
     | arrays
     | st.fractions()

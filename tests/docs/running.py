@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+
+from tests.conftest import eventually
 from tests.docs.pages import ROOT, Page
 
 #: seconds a page may take
@@ -51,7 +54,8 @@ def _assert_in_order(expected: list[str], printed: str) -> None:
 def _shell(commands: list[str]) -> list[str]:
     """A script of them. What one of them leaves running in the background ends with it."""
     port = str(_free_port())
-    lines = ["set -e", "trap 'jobs=$(jobs -p); [ -z \"$jobs\" ] || { kill $jobs; wait $jobs || true; }' EXIT"]
+    # with job control, so that Ctrl-C is not ignored in the background; it is what these programs end by
+    lines = ["set -em", "trap 'for job in $(jobs -p); do kill -INT -- -$job; wait $job || true; done' EXIT"]
     for command in commands:
         here = re.sub(rf"\b{_PORT}\b", port, command)
         here = re.sub(r"^make ", f"make --no-print-directory -C {shlex.quote(str(ROOT))} ", here)
@@ -81,10 +85,25 @@ def _run(page: Page, command: list[str], folder: Path) -> str:
     try:
         printed, _ = process.communicate(timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        for member in _members(process.pid):
+            member.kill()
         printed, _ = process.communicate()
+    left = [] if eventually(lambda: not _members(process.pid)) else _members(process.pid)
+    for member in left:
+        member.kill()
     assert process.returncode == 0, f"{page.name} ends with {process.returncode}:\n{printed}"
+    assert left == [], f"{page.name} leaves processes behind"
     return printed
+
+
+def _members(session: int) -> list[psutil.Process]:
+    """The processes of a session."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def _free_port() -> int:

@@ -236,7 +236,7 @@ def test_a_replica_that_left_for_good_is_not_registered(worker: Worker) -> None:
 
     with redis.Redis.from_url(worker.url) as client:
         send_shutdown_command(client, StockWorker.all(connection=client)[0].name)
-        assert eventually(lambda: len(StockWorker.all(connection=client)) == 1, timeout=10)
+        assert eventually(lambda: len(StockWorker.all(connection=client)) == 1, timeout=30)
 
 
 def test_a_replica_is_replaced_after_so_many_inputs() -> None:

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-versions test-cluster fuzz chaos lint types bench bench-leaks bench-cluster clean
+.PHONY: help demo test test-versions test-cluster fuzz chaos lint types dist bench bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
@@ -27,7 +27,7 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once per replica
 	$(BIN)/python -m actorq.demo
 
-test: $(VENV)/.test tools lint types  ## lint, types, and the whole test suite against a real server
+test: $(VENV)/.test tools lint types dist  ## lint, types, and the whole test suite against a real server
 	$(BIN)/python -m pytest
 
 VERSIONS ?= 3.12 3.13 3.14
@@ -64,6 +64,11 @@ lint: $(VENV)/.test  ## ruff: rules and formatting; which module may import whic
 
 types: $(VENV)/.test  ## mypy, strict, over package, tests and benchmarks
 	$(BIN)/mypy
+
+dist: $(VENV)/.test  ## the source distribution and the wheel, in dist/, as a package index would take them
+	@mkdir -p dist && rm -f dist/actorq-*.tar.gz dist/actorq-*.whl
+	$(BIN)/python -P -m build --no-isolation --outdir dist >dist/build.log 2>&1 || { cat dist/build.log; exit 1; }
+	$(BIN)/python -P -m twine check --strict dist/actorq-*.tar.gz dist/actorq-*.whl
 
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 	$(BIN)/python -m benchmarks.run

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from actorq.runs.handle import Run
     from actorq.wire.lease import Counters
 
+#: the one place that says it: the package, the image and the commands read it here, and the chart is checked against it
+__version__ = "0.1.0"
+
 
 def _runtime() -> _engine.Engine:
     from actorq.runtime.program import runtime
@@ -103,6 +106,7 @@ __all__ = [
     "TaskEnvironment",
     "TaskError",
     "TaskTimeoutError",
+    "__version__",
     "actor_cache",
     "attach",
     "map",

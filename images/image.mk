@@ -1,5 +1,5 @@
 # The container image: `make image`, `make image-sbom`.
-VERSION  := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION  := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' actorq/__init__.py)
 REVISION ?= $(shell r=$$(git rev-parse HEAD 2>/dev/null) || { echo unknown; exit; }; \
 	git --no-optional-locks diff --quiet HEAD && echo $$r || echo $$r-dirty)
 IMAGE    ?= actorq:$(VERSION)

@@ -37,7 +37,7 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 #: how long what a test started may take to disappear, seconds
-_PATIENCE = 15.0
+_PATIENCE = 30.0
 
 
 def eventually(condition: object, timeout: float = _PATIENCE) -> bool:
@@ -143,8 +143,8 @@ class Worker:
 
     def wait_ready(self, replicas: int = 2) -> None:
         with redis.Redis.from_url(self.url) as client:
-            assert eventually(lambda: client.zcard(f"aq:idle:{self._environment}") >= replicas, timeout=15)
-            assert eventually(lambda: client.scard(f"rq:workers:{self._environment}") >= replicas, timeout=15)
+            assert eventually(lambda: client.zcard(f"aq:idle:{self._environment}") >= replicas, timeout=60)
+            assert eventually(lambda: client.scard(f"rq:workers:{self._environment}") >= replicas, timeout=60)
 
     def http_port(self) -> int:
         """Where it listens, when it was told to take any free port."""

@@ -30,6 +30,18 @@ def is_suspended(link: Link) -> bool:
     return bool(link.command("EXISTS", keys.SUSPENDED))
 
 
+def idle_replicas(link: Link, environment: str) -> list[str]:
+    """Those that wait for a lease: some are not registered yet."""
+    return [name.decode() for name in link.command("ZRANGE", keys.idle(environment), 0, -1)]
+
+
+def unregister(link: Link, environment: str, worker: str) -> None:
+    """A replica that is gone, and could not say so, is none of RQ's workers any more."""
+    link.command("UNLINK", keys.worker(worker))
+    for names in (keys.WORKERS, keys.workers(environment)):
+        link.command("SREM", names, keys.worker(worker))
+
+
 def suspended_for(link: Link) -> int | None:
     """Seconds for which all queues are suspended, -1 for until `rq resume`; None where they are not."""
     left = int(link.command("TTL", keys.SUSPENDED))  # -2: there is no such key, -1: it stays

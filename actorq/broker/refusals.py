@@ -115,7 +115,7 @@ _TABLE = {
     ),
     _NOT_PERMITTED: Refusal(
         means="does not permit what actorq needs",
-        advice="See the ACL rule in the README.",
+        advice="docs/security.md has the ACL rule.",
         kind=NotPermittedError,
     ),
     "WRONGTYPE": Refusal(

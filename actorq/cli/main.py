@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 
 import click
 
+from actorq import __version__
 from actorq.base.streams import open_missing
 from actorq.cli.cluster import keep, run_input, scale
 from actorq.cli.options import say
@@ -20,7 +20,7 @@ _EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server (or the
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ACTORQ"}, epilog=_EXIT_CODES
 )
-@click.version_option(importlib.metadata.version("actorq"), prog_name="actorq")
+@click.version_option(__version__, prog_name="actorq")
 def main() -> None:
     """Map functions over inputs on warm replicas, through Redis."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: levels of `isolation`; what each restores between two inputs is a table in the README
+#: levels of `isolation`; what each restores between two inputs is a table in docs/isolation.md
 ISOLATION = ("none", "reset", "fork")
 #: how replicas start: forked from one warmed parent, each a new interpreter, or the first where that is safe
 START_METHODS = ("auto", "fork", "spawn")

@@ -88,7 +88,7 @@ class MapLogin:
             self._refused = True
             warn(
                 f"Pods of regular tasks get this program's own login, since the server refuses to make one for "
-                f"their map alone ({error}). Set ACTORQ_ACL_URL to a login that may: the README has its rule."
+                f"their map alone ({error}). Set ACTORQ_ACL_URL to a login that may: docs/security.md has its rule."
             )
             return
         if self._makers is not None:

@@ -239,7 +239,7 @@ class KubeApi:
         elif status == 403 and refused:
             text = (
                 f"Permission missing: {refused['user']} may not {refused['verb']} {refused['resource']} in namespace "
-                f"{self.namespace!r}. Ask for a Role with that verb; the README lists all that actorq needs."
+                f"{self.namespace!r}. Ask for a Role with that verb; docs/kubernetes.md lists all that actorq needs."
             )
         elif status == 404 and method == "POST":
             text = f"Cannot {what}: is there a namespace {self.namespace!r}? The cluster says: {said}"

@@ -7,11 +7,11 @@ has so many. Never a map, a job, a worker or an argument.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from actorq import __version__
 from actorq.replica.state import REPLICA_STATES
 
 if TYPE_CHECKING:
@@ -116,5 +116,5 @@ def _build_info() -> Any:
     from prometheus_client.core import GaugeMetricFamily
 
     family = GaugeMetricFamily("actorq_build_info", "Version of actorq.", labels=["version"])
-    family.add_metric([importlib.metadata.version("actorq")], 1)
+    family.add_metric([__version__], 1)
     return family

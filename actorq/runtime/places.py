@@ -163,6 +163,7 @@ class Pools:
                 pool = self.local.pop(environment.name, None)
                 if pool is not None:
                     pool.stop()
+                    self._forget_replicas(environment.name)
                 return
             self._on_demand(environment, client).down()
 
@@ -261,12 +262,27 @@ class Pools:
                     "that run."
                 )
             pool.stop()
-            pool = None
         if pool is None or not pool.alive:
             if pool is not None:
                 pool.stop()
+                self._forget_replicas(environment.name)
             pool = self.local[environment.name] = LocalPool(environment, url)
         return pool
+
+    def _forget_replicas(self, environment: str) -> None:
+        """Those of a pool that has ended, on this program's own server: no lease may be handed to one of them.
+
+        A pool is killed, or has died; only one with exit hooks has time to say goodbye.
+        """
+        from actorq.broker import records
+        from actorq.broker.scripts import serving
+        from actorq.broker.scripts.submitting import known_replicas
+
+        assert self.client is not None
+        with self.client.lent() as link:
+            for name in {*known_replicas(link, environment), *records.idle_replicas(link, environment)}:
+                serving.lost(link, environment, name, "its pool was ended")
+                records.unregister(link, environment, name)
 
     def _hear_wishes(self, url: str) -> None:
         """From the first pool on: its tasks may ask for others."""

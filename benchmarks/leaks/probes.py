@@ -231,7 +231,7 @@ class Probe:
 
     Args:
         name: as reports call it.
-        row: begin of the row of the README's isolation table that speaks of it.
+        row: begin of the row of the table in docs/isolation.md that speaks of it.
         spoil: changes it.
         observe: says what it is.
         differs: whether what `observe` said first and then means that it leaked.

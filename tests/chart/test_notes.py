@@ -49,10 +49,10 @@ def test_notes_say_that_a_port_forward_ends_with_its_pod() -> None:
     assert "the port-forward ends with Redis' pod" in notes()
 
 
-def test_the_readme_and_the_program_name_the_flags_that_the_notes_name() -> None:
+def test_the_documentation_and_the_program_name_the_flags_that_the_notes_name() -> None:
     flags = "--reset-then-reuse-values --set environments.hello.replicas="
     deployment = {"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}}
-    texts = [notes(), (ROOT / "README.md").read_text(), (CHART / "README.md").read_text()]
+    texts = [notes(), (ROOT / "docs" / "kubernetes.md").read_text(), (CHART / "README.md").read_text()]
     for text in [*texts, how_to_scale("work", "hello", deployment, 10)]:
         assert flags in text
         assert "--reuse-values" not in text

@@ -32,7 +32,7 @@ from tests.chart.test_rendering import FIXED, NAMES
 
 OTHER = "redis.auth.password=another-password"
 EVERYTHING = ("metrics.exporter.enabled=true", "signingKey.existingSecret=signing")
-#: as the README documents it
+#: as docs/security.md documents it
 MINIMUM = "~rq:* ~aq:* &rq:pubsub:* +@all -@admin -@dangerous +info"
 
 

@@ -114,7 +114,7 @@ class Release:
             port = free.getsockname()[1]
         command = [tool("kubectl"), "-n", self.namespace, "port-forward", "svc/rel-actorq-redis", f"{port}:6379"]
         self.forward = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        assert eventually(lambda: _listens(port), timeout=15)
+        assert eventually(lambda: _listens(port), timeout=30)
         return self._url("url", port)
 
     def _url(self, key: str, port: int) -> str:

@@ -103,9 +103,9 @@ def test_a_cancelled_map_cancels_its_inputs(tmp_path: Path) -> None:
     files = [tmp_path / str(i) for i in range(4)]
     pid = concurrent.where.remote(0)[0]
     handle = concurrent.lasts.map([str(file) for file in files])
-    assert eventually(lambda: all(file.exists() for file in files), timeout=10)
+    assert eventually(lambda: all(file.exists() for file in files), timeout=30)
     handle.close()
-    assert eventually(lambda: all(file.read_text() == "cancelled" for file in files), timeout=10)
+    assert eventually(lambda: all(file.read_text() == "cancelled" for file in files), timeout=30)
     assert concurrent.where.remote(0)[0] == pid
 
 

@@ -147,10 +147,10 @@ def test_the_child_ends_with_a_cancelled_map(tmp_path: Path) -> None:
     before = replica()
     handle = forked.lasts.map([str(file)])
     iterator = iter(handle)
-    assert eventually(file.exists, timeout=10)
+    assert eventually(file.exists, timeout=30)
     del iterator
     handle.cancel()
-    assert eventually(lambda: not psutil.pid_exists(int(file.read_text() or 0)), timeout=5)
+    assert eventually(lambda: not psutil.pid_exists(int(file.read_text() or 0)), timeout=30)
     assert replica() == before
 
 
@@ -159,7 +159,7 @@ def test_the_child_ends_with_its_replica(tmp_path: Path) -> None:
     future = forked.lasts.submit(str(file))
     seen = [""]
     for _ in range(1 + forked.forked.max_crashes):  # it runs again elsewhere, as after every death of a replica
-        assert eventually(lambda: file.exists() and file.read_text() not in seen, timeout=10)
+        assert eventually(lambda: file.exists() and file.read_text() not in seen, timeout=30)
         seen.append(file.read_text())
         child = psutil.Process(int(seen[-1]))
         os.kill(child.ppid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What `isolation="reset"` restores beyond the rows of the README's table, and what it does with leaks that grow.
+"""What `isolation="reset"` restores beyond the table in docs/isolation.md, and what it does with leaks that grow.
 
 The table itself is `test_leaks.py`.
 """

@@ -1,4 +1,4 @@
-"""The isolation table of the README, row by row: every probe, at every level, in consecutive inputs of one replica.
+"""The table in docs/isolation.md, row by row: every probe, at every level, in consecutive inputs of one replica.
 
 The table itself says what is expected, so that it cannot say anything else than what happens.
 """
@@ -37,14 +37,16 @@ _PATIENCE = 240
 
 def rows() -> dict[str, dict[str, str]]:
     """The table: row -> level -> cell."""
-    section = (ROOT / "README.md").read_text().partition("## What a replica restores")[2].partition("\n## ")[0]
+    section = (
+        (ROOT / "docs" / "isolation.md").read_text().partition("## What a replica restores")[2].partition("\n## ")[0]
+    )
     lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {first: dict(zip(_LEVELS, rest, strict=True)) for first, *rest in cells}
 
 
 def cell(probe: probes.Probe, level: str) -> str:
-    """What the README says of a probe's row."""
+    """What the page says of a probe's row."""
     (found,) = [cells for row, cells in rows().items() if row.startswith(probe.row)]
     return found[level]
 
@@ -60,7 +62,7 @@ def result(level: str) -> Result:
 @pytest.mark.timeout(_PATIENCE)
 @pytest.mark.parametrize("probe", probes.PROBES, ids=lambda probe: probe.name)
 @pytest.mark.parametrize("level", _LEVELS)
-def test_the_next_input_sees_what_the_readme_says(level: str, probe: probes.Probe) -> None:
+def test_the_next_input_sees_what_the_page_says(level: str, probe: probes.Probe) -> None:
     word = re.split(r"\W", cell(probe, level))[0]
     assert result(level).outcomes[probe.name].verdict == _MEANS[word][probe.cache]
 

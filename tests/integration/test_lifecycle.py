@@ -133,12 +133,12 @@ def test_a_worker_whose_start_fails_is_unready_takes_nothing_and_recovers(
     (tmp_path / "fail").touch()
     worker = start("none", "hooked-none", http_port=0)
     future = hooked.WHERE["hooked-none"].submit(0)
-    assert eventually(lambda: steps(log).count("start-first") >= 2, timeout=20)
+    assert eventually(lambda: steps(log).count("start-first") >= 2, timeout=30)
     port = worker.http_port()
     assert get(port, "/readyz")[0] == 503
     assert get(port, "/livez")[0] == 200
     assert eventually(lambda: samples(get(port, "/metrics")[1])["actorq_replicas hooked-none failing"] == 1)
-    assert eventually(lambda: "failing" in actorq("workers", "-o", "json", url=on_server).stdout, timeout=10)
+    assert eventually(lambda: "failing" in actorq("workers", "-o", "json", url=on_server).stdout, timeout=30)
     assert "failing" in actorq("status", url=on_server).stdout
     assert not future.done()
     (tmp_path / "fail").unlink()
@@ -157,7 +157,7 @@ def test_a_replica_whose_executors_die_with_nothing_to_do_is_quarantined(start: 
         worker.wait_ready(1)
         (executor,) = worker.executors()
         executor.send_signal(signal.SIGKILL)
-        assert eventually(lambda executor=executor: not executor.is_running(), timeout=10)
+        assert eventually(lambda executor=executor: not executor.is_running(), timeout=30)
         with redis.Redis.from_url(on_server) as client:
             assert eventually(lambda client=client: client.zcard("aq:idle:hooked-none") == 0)
     port = worker.http_port()

@@ -53,7 +53,7 @@ def watched(on_server: str) -> Iterator[Worker]:
 def test_a_worker_answers_probes_and_tells_its_counters(watched: Worker) -> None:
     port = watched.http_port()
     assert get(port, "/livez") == (200, "ok\n")
-    assert eventually(lambda: get(port, "/readyz")[0] == 200, timeout=10)
+    assert eventually(lambda: get(port, "/readyz")[0] == 200, timeout=30)
     assert list(tasks.double.map(range(100))) == [2 * i for i in range(100)]
     assert len(list(tasks.fails_at.map(range(5), return_exceptions=True))) == 5
 
@@ -75,7 +75,7 @@ def test_what_is_cached_is_told_by_function_and_no_argument_is_shown(watched: Wo
         return samples(get(port, "/metrics")[1])
 
     name = "plain tests.tasks.opened"
-    assert eventually(lambda: told().get(f"actorq_cache_hits_total {name}", 0) > 0, timeout=15)
+    assert eventually(lambda: told().get(f"actorq_cache_hits_total {name}", 0) > 0, timeout=30)
     found = told()
     loads = found[f"actorq_cache_loads_total {name}"]
     assert 30 <= loads == found[f"actorq_cache_misses_total {name}"] <= 60
@@ -87,7 +87,7 @@ def test_what_is_cached_is_told_by_function_and_no_argument_is_shown(watched: Wo
     def workers() -> list[dict[str, Any]]:
         return list(json.loads(actorq("workers", "-o", "json", url=watched.url).stdout))
 
-    assert eventually(lambda: any(r["cached"] for r in workers()), timeout=15)
+    assert eventually(lambda: any(r["cached"] for r in workers()), timeout=30)
     replica = max(workers(), key=lambda r: int(r["cached"]))
     functions = {f["function"]: f for f in replica["caches"]["functions"]}
     assert functions["tests.tasks.opened"]["entries"] == replica["cached"]
@@ -102,9 +102,9 @@ def test_what_is_cached_is_told_by_function_and_no_argument_is_shown(watched: Wo
 
 def test_a_worker_without_its_server_lives_and_is_not_ready(watched: Worker) -> None:
     port = watched.http_port()
-    assert eventually(lambda: get(port, "/readyz")[0] == 200, timeout=10)
+    assert eventually(lambda: get(port, "/readyz")[0] == 200, timeout=30)
     watched.stop_server()
-    assert eventually(lambda: get(port, "/readyz")[0] == 503, timeout=15)
+    assert eventually(lambda: get(port, "/readyz")[0] == 503, timeout=30)
     assert get(port, "/livez")[0] == 200
 
 
@@ -124,18 +124,18 @@ def test_status_shows_a_running_map_and_its_replicas(worker: Worker) -> None:
     def replicas() -> list[dict[str, object]]:
         return list(json.loads(actorq("workers", "-o", "json", url=worker.url).stdout))
 
-    assert eventually(lambda: [m["id"] for m in look()] == ["shown"], timeout=20)
+    assert eventually(lambda: [m["id"] for m in look()] == ["shown"], timeout=30)
     (shown,) = look()
     assert shown["total"] == 10_000
     assert shown["task"] == "tests.tasks.sleeps"
     assert {r["state"] for r in replicas()} <= {"busy", "idle"}
-    assert eventually(lambda: "shown" in {r["map"] for r in replicas()}, timeout=20)
+    assert eventually(lambda: "shown" in {r["map"] for r in replicas()}, timeout=30)
     table = actorq("status", url=worker.url).stdout
     assert "plain: replicas" in table
     assert "/10,000" in table
     assert "plain" in actorq("queues", url=worker.url).stdout
     handle.close()
-    assert eventually(lambda: look() == [], timeout=20)
+    assert eventually(lambda: look() == [], timeout=30)
 
 
 def test_inputs_that_wait_are_counted_as_inputs(on_server: str) -> None:
@@ -146,7 +146,7 @@ def test_inputs_that_wait_are_counted_as_inputs(on_server: str) -> None:
         found = json.loads(actorq("queues", "-o", "json", url=on_server).stdout)
         return dict(found[0]) if found else {}
 
-    assert eventually(lambda: queue().get("queued_leases", 0) != 0, timeout=10)
+    assert eventually(lambda: queue().get("queued_leases", 0) != 0, timeout=30)
     assert queue()["queued_inputs"] == queue()["queued_leases"]
     handle.close()
 
@@ -223,9 +223,9 @@ def test_replicas_whose_worker_was_killed_are_stale_after_a_lease(watched: Worke
         (view,) = json.loads(actorq("status", "plain", "-o", "json", url=on_server).stdout)
         return {replica["state"] for replica in view["replicas"]}
 
-    assert eventually(lambda: states() == {"idle"}, timeout=15)
+    assert eventually(lambda: states() == {"idle"}, timeout=30)
     watched.process.kill()
-    assert eventually(lambda: states() == {"stale"}, timeout=15)
+    assert eventually(lambda: states() == {"stale"}, timeout=30)
     assert "replicas 2 stale;" in actorq("status", "plain", url=on_server).stdout
 
 

@@ -169,6 +169,46 @@ def test_the_next_map_starts_a_new_pool_when_the_old_one_was_killed(tmp_path: Pa
     assert eventually(lambda: not _orphaned_servers(folders))
 
 
+REPLACED = """
+    import psutil
+    from actorq import ActorEnvironment
+    from actorq.runtime.program import runtime
+
+    env = ActorEnvironment("replaced", replica_count=2, lease_seconds=3600)  # who is handed a lost lease waits for ever
+
+    @env.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    def hook() -> None: ...
+
+    if __name__ == "__main__":
+        print(double.remote(1), double.map([2]).results())
+
+    {how}
+
+    if __name__ == "__main__":
+        print(double.map(range(20)).results() == list(range(0, 40, 2)), double.remote(3))
+"""
+HOOK = "env.on_start(hook)"
+DOWN = """if __name__ == "__main__":
+        env.down()"""
+KILLED = """if __name__ == "__main__":
+        pool = runtime().pools.local["replaced"]
+        for process in psutil.Process(pool._process.pid).children(recursive=True) + [psutil.Process(pool._process.pid)]:
+            process.kill()
+        pool._process.wait()"""
+
+
+@pytest.mark.parametrize("how", [HOOK, DOWN, KILLED], ids=["declared anew", "taken down", "killed"])
+def test_replicas_of_a_pool_that_has_ended_are_handed_nothing(tmp_path: Path, how: str) -> None:
+    script = tmp_path / "replaced.py"
+    script.write_text(textwrap.dedent(REPLACED.format(how=how)))
+    told = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(script)], env=told, capture_output=True, text=True, check=False)
+    assert done.stdout == "2 [4]\nTrue 6\n", done.stderr
+
+
 def _orphaned_servers(folders: list[str]) -> list[psutil.Process]:
     """Embedded servers with one of these folders whose guard was killed and that nobody ended."""
     told = ["name", "ppid", "status", "cmdline"]
@@ -236,7 +276,7 @@ def test_a_replica_that_left_for_good_is_not_registered(worker: Worker) -> None:
 
     with redis.Redis.from_url(worker.url) as client:
         send_shutdown_command(client, StockWorker.all(connection=client)[0].name)
-        assert eventually(lambda: len(StockWorker.all(connection=client)) == 1, timeout=10)
+        assert eventually(lambda: len(StockWorker.all(connection=client)) == 1, timeout=30)
 
 
 def test_a_replica_is_replaced_after_so_many_inputs() -> None:

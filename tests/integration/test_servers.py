@@ -182,7 +182,7 @@ def running(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen
     ]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     try:
-        assert eventually(lambda: answers(port), timeout=15)
+        assert eventually(lambda: answers(port), timeout=30)
         yield process
     finally:
         process.kill()
@@ -244,7 +244,7 @@ def test_a_pod_waits_for_a_server_that_has_forgotten_its_login(server: str) -> N
     thread = threading.Thread(target=lambda: answers.append(pod.command("GET", "x")))
     thread.start()
     with redis.Redis.from_url(server) as client:
-        assert eventually(client.acl_log, timeout=10)
+        assert eventually(client.acl_log, timeout=30)
         client.set("x", "it")
         client.acl_setuser("pod", enabled=True, passwords=["+secret"], keys=["x"], commands=["+get"])
     thread.join()

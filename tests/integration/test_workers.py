@@ -92,7 +92,7 @@ def test_a_shutdown_command_drains_one_replica(worker: Worker) -> None:
 
 def test_a_kill_horse_command_replaces_the_executor(worker: Worker) -> None:
     outputs = tasks.wait.map([3.0] * 2)
-    assert eventually(lambda: rq_info(worker.url).count(": busy plain") == 2, timeout=20)
+    assert eventually(lambda: rq_info(worker.url).count(": busy plain") == 2, timeout=30)
     with redis.Redis.from_url(worker.url) as client:
         for replica in StockWorker.all(connection=client):
             send_kill_horse_command(client, replica.name)
@@ -143,7 +143,7 @@ def test_a_requeued_failed_input_says_what_becomes_of_it_and_runs_again(worker: 
         assert "give up" in result.exc_string
         assert "the output is dropped" in result.exc_string
         registry.requeue(job.id)
-        assert eventually(lambda: path.read_text() == "xx", timeout=10)
+        assert eventually(lambda: path.read_text() == "xx", timeout=30)
 
 
 def test_sigterm_finishes_the_input_and_hands_back_the_rest(on_server: str) -> None:

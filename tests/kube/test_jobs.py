@@ -47,7 +47,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, on_server: str) -> Iterator
 
 def test_a_deleted_job_runs_again(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([1.0], map_id="deleted")
-    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=10)
+    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=30)
     with on_cluster.lock:
         on_cluster._delete("jobs", jobs(on_cluster)[0]["metadata"]["name"])
     assert list(handle) == [1.0]
@@ -80,7 +80,7 @@ def test_breaking_out_deletes_the_pods(on_cluster: FakeCluster) -> None:
 
 def test_pods_of_a_submitter_that_died_end_the_job(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([60.0], map_id="orphan")
-    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=10)
+    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=30)
     (job,) = jobs(on_cluster)
     rules = job["spec"]["podFailurePolicy"]["rules"]
     assert {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [43]}} in rules
@@ -125,7 +125,7 @@ def test_a_job_that_is_half_made_is_deleted_and_runs_nothing(
 
 def test_a_job_takes_its_secret_along(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([1.0], map_id="deleted")
-    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=10)
+    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=30)
     first = jobs(on_cluster)[0]["metadata"]["name"]
     with on_cluster.lock:
         on_cluster._delete("jobs", first)
@@ -136,7 +136,7 @@ def test_a_job_takes_its_secret_along(on_cluster: FakeCluster) -> None:
 @pytest.mark.parametrize("map_id", ["Nightly_report-", "x" * 64])
 def test_a_map_may_have_a_name_that_kubernetes_does_not_take(on_cluster: FakeCluster, map_id: str) -> None:
     handle = pods.naps.map([0.5], map_id=map_id)
-    assert eventually(lambda: jobs(on_cluster), timeout=10)
+    assert eventually(lambda: jobs(on_cluster), timeout=30)
     assert jobs(on_cluster)[0]["metadata"]["annotations"]["actorq.dev/map-id"] == map_id
     assert list(handle) == [0.5]
 
@@ -159,7 +159,7 @@ def test_a_server_that_comes_back_empty_ends_no_map(on_cluster: FakeCluster) -> 
 
 def test_a_job_that_its_pods_have_ended_costs_no_input_a_try(on_cluster: FakeCluster) -> None:
     handle = pods.span.map(range(3))  # two at a time, and no crash is forgiven
-    assert eventually(lambda: len(running(on_cluster)) == 2, timeout=10)
+    assert eventually(lambda: len(running(on_cluster)) == 2, timeout=30)
     terminated = {"exitCode": MAP_GONE}
     status = {"containerStatuses": [{"name": "actorq", "state": {"terminated": terminated}}]}
     on_cluster.fail(running(on_cluster)[0], status)
@@ -176,11 +176,11 @@ def test_why_an_input_failed_is_asked_of_the_pod_that_failed(on_cluster: FakeClu
     }
     for statuses in ([failed], [disrupted, failed]):  # max_crashes=1
         for status in statuses:
-            assert eventually(lambda: running(on_cluster), timeout=10)
+            assert eventually(lambda: running(on_cluster), timeout=30)
             (name,) = running(on_cluster)
             on_cluster.fail(name, status)
             if status is disrupted:
-                assert eventually(lambda: running(on_cluster), timeout=10)
+                assert eventually(lambda: running(on_cluster), timeout=30)
                 with on_cluster.lock:  # the last in a list
                     on_cluster.objects["pods", name] = on_cluster.objects.pop(("pods", name))
     (output,) = handle

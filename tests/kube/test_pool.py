@@ -92,7 +92,7 @@ def test_replicas_read_a_changed_secret(on_cluster: FakeCluster, monkeypatch: py
     shutdown()
     settings.cache_clear()
     pods.pool.up()
-    assert eventually(lambda: not names & replica_pods(on_cluster), timeout=20)
+    assert eventually(lambda: not names & replica_pods(on_cluster), timeout=30)
     assert not before & {pid for _, pid in pods.warm.map(range(60))}
     assert on_cluster.secret("actorq-pool-pods")["signing-key"] == "a new key for all"
 
@@ -123,7 +123,7 @@ def test_a_pool_without_end_may_be_given_one(on_cluster: FakeCluster, monkeypatc
         assert [owner["uid"] for owner in owned["metadata"]["ownerReferences"]] == [keeper["metadata"]["uid"]]
     with on_cluster.lock:
         on_cluster._delete("jobs", keeper["metadata"]["name"])
-    assert eventually(lambda: not on_cluster.objects, timeout=20)
+    assert eventually(lambda: not on_cluster.objects, timeout=30)
 
 
 def test_what_is_left_of_an_earlier_pool_is_not_built_upon(on_cluster: FakeCluster) -> None:
@@ -172,7 +172,7 @@ def test_a_map_on_a_pool_without_replicas_says_so(on_cluster: FakeCluster, monke
         warnings.simplefilter("always")
         handle = pods.warm.map(range(5))
         fix = "It is scaled to 0, and the map waits. Scale it: actorq scale pool-pods 1"
-        assert eventually(lambda: any(fix in str(w.message) for w in seen), timeout=10)
+        assert eventually(lambda: any(fix in str(w.message) for w in seen), timeout=30)
     handle.close()
 
 
@@ -203,7 +203,7 @@ def test_scaling_by_hand_stays_and_the_window_follows(on_cluster: FakeCluster) -
     handle = pods.warm.map(range(2000))
     next(handle)
     pods.pool.scale(1)
-    assert eventually(lambda: ready(on_cluster) == 1, timeout=10)
+    assert eventually(lambda: ready(on_cluster) == 1, timeout=30)
     assert len(list(handle)) == 1999
     list(pods.warm.map(range(30)))
     assert replicas(on_cluster) == 1
@@ -214,13 +214,13 @@ def test_scaling_by_hand_stays_and_the_window_follows(on_cluster: FakeCluster) -
 def test_status_tells_what_is_wanted_and_what_serves(on_cluster: FakeCluster) -> None:
     assert (pods.pool.status().wanted, pods.pool.status().ready) == (0, 0)
     pods.pool.up()
-    assert eventually(lambda: pods.pool.status().ready == 3, timeout=5)
+    assert eventually(lambda: pods.pool.status().ready == 3, timeout=30)
     assert pods.pool.status().wanted == 3
 
 
 def test_down_removes_everything(on_cluster: FakeCluster) -> None:
     pods.pool.up()
-    assert eventually(lambda: ready(on_cluster) == 3, timeout=5)
+    assert eventually(lambda: ready(on_cluster) == 3, timeout=30)
     pods.pool.down()
     assert eventually(lambda: not on_cluster.objects)
 
@@ -235,7 +235,7 @@ def test_an_idle_pool_goes_by_itself(on_cluster: FakeCluster, monkeypatch: pytes
 def test_calls_bring_back_a_pool_that_has_gone(on_cluster: FakeCluster) -> None:
     assert pods.warm.remote(1)[0] == 1
     pods.pool.down()
-    assert eventually(lambda: not on_cluster.objects, timeout=10)
+    assert eventually(lambda: not on_cluster.objects, timeout=30)
     assert pods.warm.remote(2)[0] == 2
 
 
@@ -263,7 +263,7 @@ def test_a_pod_that_waits_for_a_node_is_a_warning(on_cluster: FakeCluster, monke
     handle = pods.warm.map(range(5))
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        assert eventually(lambda: any("waits for a node" in str(w.message) for w in seen), timeout=10)
+        assert eventually(lambda: any("waits for a node" in str(w.message) for w in seen), timeout=30)
     handle.close()
 
 

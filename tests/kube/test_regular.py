@@ -41,7 +41,7 @@ def test_every_input_has_a_pod_and_outputs_are_in_order(on_cluster: FakeCluster)
 
 def test_a_map_of_known_length_is_one_indexed_job(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([0.3] * 3)
-    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=10)  # let go
+    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=30)  # let go
     (job,) = jobs(on_cluster)
     assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (3, 3)
     assert list(handle) == [0.3] * 3
@@ -100,7 +100,7 @@ def test_pods_sign_and_check_with_a_key_of_their_map_and_have_no_other(
     monkeypatch.setenv("ACTORQ_SIGNING_KEY", "0123456789abcdef")
     settings.cache_clear()
     handle = pods.naps.map([0.5], map_id="mine")
-    assert eventually(lambda: on_cluster.of_kind("secrets"), timeout=10)
+    assert eventually(lambda: on_cluster.of_kind("secrets"), timeout=30)
     (secret,) = on_cluster.of_kind("secrets")
     given = on_cluster.secret(secret["metadata"]["name"])
     assert set(given) == {"url", "map-keys"}
@@ -111,7 +111,7 @@ def test_pods_sign_and_check_with_a_key_of_their_map_and_have_no_other(
 
 def test_the_pods_login_fits_their_map_only(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([1.5], map_id="mine")
-    assert eventually(lambda: on_cluster.of_kind("secrets"), timeout=10)
+    assert eventually(lambda: on_cluster.of_kind("secrets"), timeout=30)
     (secret,) = on_cluster.of_kind("secrets")
     with redis.Redis.from_url(on_cluster.secret(secret["metadata"]["name"])["url"]) as pod:
         assert pod.exists("aq:map:mine") == 1
@@ -123,7 +123,7 @@ def test_the_pods_login_fits_their_map_only(on_cluster: FakeCluster) -> None:
 
 def test_an_eviction_costs_no_try(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([1.0])
-    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=10)
+    assert eventually(lambda: on_cluster.of_kind("pods"), timeout=30)
     on_cluster.evict(on_cluster.of_kind("pods")[0]["metadata"]["name"])
     assert list(handle) == [1.0]
     assert handle.stats().recovered == 0
@@ -156,7 +156,7 @@ def test_what_a_task_wrote_last_is_in_its_error(
 def test_what_a_pod_logged_last_is_in_the_error_of_its_input(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([60.0], return_exceptions=True)
     for _ in range(2):  # max_crashes=1
-        assert eventually(lambda: started(on_cluster), timeout=15)
+        assert eventually(lambda: started(on_cluster), timeout=30)
         message = '{"event": "input_started", "level": "info"}\nFatal Python error\n'
         on_cluster.fail(started(on_cluster)[0], ended(exitCode=139, message=message))
     (error,) = handle
@@ -178,7 +178,7 @@ def ended(**state: Any) -> Manifest:
 def test_a_pod_that_somebody_deletes_is_replaced_and_costs_no_try(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([1.5])
     for _ in range(3):  # max_crashes=1
-        assert eventually(lambda: started(on_cluster), timeout=15)
+        assert eventually(lambda: started(on_cluster), timeout=30)
         on_cluster.delete_pod(started(on_cluster)[0])
     assert list(handle) == [1.5]
     assert handle.stats().recovered == 0
@@ -189,7 +189,7 @@ def test_a_pod_that_was_deleted_and_killed_before_it_could_hear_it_costs_no_try_
 ) -> None:
     handle = pods.naps.map([1.5])
     for _ in range(3):
-        assert eventually(lambda: started(on_cluster), timeout=15)
+        assert eventually(lambda: started(on_cluster), timeout=30)
         name = started(on_cluster)[0]
         on_cluster.objects["pods", name]["metadata"]["deletionTimestamp"] = "now"
         on_cluster.fail(name, ended(exitCode=137))
@@ -201,7 +201,7 @@ def test_a_pod_out_of_memory_says_so(on_cluster: FakeCluster) -> None:
 
     def strike() -> None:
         for _ in range(2):  # max_crashes=1: its second try as well
-            assert eventually(running, timeout=15)
+            assert eventually(running, timeout=30)
             on_cluster.fail(running()[0], ended(exitCode=137, reason="OOMKilled"))
 
     def running() -> list[str]:
@@ -239,12 +239,12 @@ QUOTA = "pods is forbidden: exceeded quota: small, requested: pods=1, used: pods
 
 def test_a_quota_that_another_map_uses_up_is_waited_for_and_told_once(on_cluster: FakeCluster, impatient: None) -> None:
     first = pods.naps.map([5.0])
-    assert eventually(lambda: started(on_cluster), timeout=15)
+    assert eventually(lambda: started(on_cluster), timeout=30)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         on_cluster.quota = QUOTA.format(1)
         second = pods.pid.map(range(2))
-        assert eventually(lambda: any("quota" in str(each.message) for each in seen), timeout=15)
+        assert eventually(lambda: any("quota" in str(each.message) for each in seen), timeout=30)
         on_cluster.quota = QUOTA.format(2)  # the figures change
         assert list(first) == [5.0]
         on_cluster.quota = None
@@ -254,7 +254,7 @@ def test_a_quota_that_another_map_uses_up_is_waited_for_and_told_once(on_cluster
 
 def test_a_job_that_a_quota_refuses_is_made_when_another_map_has_made_room(on_cluster: FakeCluster) -> None:
     first = pods.naps.map([4.0])
-    assert eventually(lambda: started(on_cluster), timeout=15)
+    assert eventually(lambda: started(on_cluster), timeout=30)
     refused = Fault(403, 'jobs.batch "j" is forbidden: exceeded quota: small', method="POST", kind="jobs")
     on_cluster.faults.extend([refused] * 2)
     with pytest.warns(RuntimeWarning, match="waits. The quota of namespace 'test' is used up"):
@@ -299,7 +299,7 @@ def test_users_for_the_pods_are_made_with_a_login_that_no_pod_is_given(
     shutdown()
     settings.cache_clear()
     handle = pods.naps.map([1.0])
-    assert eventually(lambda: on_cluster.of_kind("secrets"), timeout=10)
+    assert eventually(lambda: on_cluster.of_kind("secrets"), timeout=30)
     (secret,) = on_cluster.of_kind("secrets")
     login = on_cluster.secret(secret["metadata"]["name"])["url"]
     assert "actorq-map-" in login
@@ -319,7 +319,7 @@ def test_an_environment_without_an_image_is_told_at_once(
 
 def test_the_pods_are_restricted(on_cluster: FakeCluster) -> None:
     handle = pods.naps.map([0.5])
-    assert eventually(lambda: jobs(on_cluster), timeout=10)
+    assert eventually(lambda: jobs(on_cluster), timeout=30)
     spec = jobs(on_cluster)[0]["spec"]["template"]["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"] is True

@@ -64,7 +64,7 @@ def test_a_release_that_is_scaled_to_zero_names_the_command_that_the_notes_name(
 ) -> None:
     release(on_cluster, 0)
     handle = pods.served.map(range(3))
-    assert eventually(lambda: told, timeout=10)
+    assert eventually(lambda: told, timeout=30)
     assert "scaled to 0" in told[0]
     command = "helm -n test upgrade rel CHART --reset-then-reuse-values --set environments.no-image.replicas=1"
     assert command in told[0]
@@ -73,7 +73,7 @@ def test_a_release_that_is_scaled_to_zero_names_the_command_that_the_notes_name(
 
 def test_where_there_is_no_release_a_worker_is_asked_for(on_cluster: FakeCluster, told: list[str]) -> None:
     handle = pods.served.map(range(3))
-    assert eventually(lambda: told, timeout=15)
+    assert eventually(lambda: told, timeout=30)
     assert "Start one with: actorq worker" in told[0]
     assert "kubectl get pods -l actorq.dev/environment=no-image" in told[0]
     handle.close()
@@ -83,7 +83,7 @@ def test_a_cluster_that_shows_nothing_to_this_program_is_asked_once(on_cluster: 
     said = 'deployments.apps is forbidden: User "ann" cannot list resource "deployments" in API group "apps"'
     on_cluster.faults.extend([Fault(403, said)] * 100)
     handle = pods.served.map(range(3))
-    assert eventually(lambda: told, timeout=15)
+    assert eventually(lambda: told, timeout=30)
     assert "Start one with: actorq worker" in told[0]
     assert len(on_cluster.requests) == 1
     handle.close()

@@ -14,7 +14,7 @@ import yaml
 import actorq
 from actorq import ActorEnvironment
 from actorq.base.settings import Settings
-from actorq.declare.task import MapArguments
+from actorq.declare.calling import MapArguments
 from hatch_build import for_index
 from tests.docs.pages import ROOT, Block, pages
 

@@ -185,6 +185,18 @@ def open_runs(link: Link, environment: str) -> list[str]:
     return [name.decode(errors="replace") for name in link.command("ZRANGE", keys.runs(environment), 0, -1)]
 
 
+def environments(link: Link) -> list[str]:
+    """Those of which the server knows a queue."""
+    prefix = f"{keys.RQ}:queue:"
+    return sorted(name.decode(errors="replace").removeprefix(prefix) for name in link.command("SMEMBERS", keys.QUEUES))
+
+
+def run_progress(link: Link, run_id: str) -> dict[str, int]:
+    """How many inputs of a run are done, and how many of them have failed, as its driver last said."""
+    done, failed = link.command("HMGET", keys.map_(run_id), "done", "failed")
+    return {"done": int(done or 0), "failed": int(failed or 0)}
+
+
 def has_open_runs(link: Link, environment: str) -> bool:
     """Whether there is any."""
     return bool(link.command("EXISTS", keys.runs(environment)))

@@ -172,6 +172,11 @@ class Driver(threading.Thread):
                 self._stopped.wait(_LOOK_SECONDS)
         self._link.close()
 
+    def take_all(self) -> None:
+        """No other driver lives: nobody has the lead of any run."""
+        for run_id in records.open_runs(self._link, self._environment):
+            records.leave_lead(self._link, run_id)
+
     def look(self) -> None:
         """Drives what is open and nobody drives. Raises `BrokerError`."""
         self._driven = {run_id: driving for run_id, driving in self._driven.items() if not driving.over}

@@ -114,6 +114,8 @@ class Runtime:
             driver = self._drivers.get(environment)
             if driver is None or not driver.is_alive() or driver.url != client.url:
                 driver = self._drivers[environment] = Driver(client.url, environment, client.is_gone)
+                if self.pools.owns_state:  # whoever led before has ended
+                    driver.take_all()
                 driver.start()
 
     def outputs_async(

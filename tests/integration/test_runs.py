@@ -255,3 +255,88 @@ def test_a_plan_that_is_not_signed_is_not_driven(on_server: str, monkeypatch: py
         worker.process.terminate()
         worker.process.communicate(timeout=30)
         server.delete(keys.run("forged"), keys.runs("plain"))
+
+
+# -- a program's own server --------------------------------------------------------------------------------------------
+
+LAPTOP = """
+    import sys
+    from actorq import ActorEnvironment
+
+    env = ActorEnvironment("laptop", replica_count=2, isolation="none")
+
+    @env.task
+    def work(log: str, x: int) -> int:
+        import time
+        with open(log, "a") as file:
+            file.write(f"{x} ")
+        time.sleep(0.01)
+        return 2 * x
+
+    if __name__ == "__main__":
+        for position, output in enumerate(work.spawn_map([sys.argv[1]] * 300, range(300), map_id="laptop")):
+            print(output, flush=True)
+"""
+
+
+def test_a_script_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    script, log = tmp_path / "laptop.py", tmp_path / "log"
+    script.write_text(textwrap.dedent(LAPTOP))
+    told = {**os.environ, "PYTHONPATH": str(ROOT), "ACTORQ_STATE_DIR": str(tmp_path / "state")}
+    arguments = [sys.executable, str(script), str(log)]
+    with subprocess.Popen(arguments, env=told, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert [int(first.stdout.readline()) for _ in range(50)] == list(range(0, 100, 2))
+        first.kill()
+    done = subprocess.run(arguments, env=told, capture_output=True, text=True, check=False)
+    assert [int(line) for line in done.stdout.split()] == list(range(0, 600, 2)), done.stderr
+    ran = [int(number) for number in log.read_text().split()]
+    assert set(ran) == set(range(300))
+    assert len(ran) < 310  # those that ran when it was killed run again
+
+
+def test_two_programs_cannot_share_a_folder_of_state(tmp_path: Path) -> None:
+    from actorq import BrokerError
+    from actorq.runtime.embedded import EmbeddedServer
+
+    server = EmbeddedServer(tmp_path)
+    server.wait_ready()
+    with pytest.raises(BrokerError, match="Another program uses the server in ACTORQ_STATE_DIR"):
+        EmbeddedServer(tmp_path)
+    server.stop()
+    second = EmbeddedServer(tmp_path)
+    second.wait_ready()
+    second.stop()
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+def command(url: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "actorq.cli", *arguments, "-u", url],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    return done.stdout + done.stderr
+
+
+def test_commands_list_follow_and_end_runs(on_server: str) -> None:
+    worker = Worker(on_server, replicas=1)
+    worker.wait_ready(1)
+    run = tasks.double.spawn_map(range(5), map_id="told")
+    assert command(on_server, "results", "told").split() == ["0", "2", "4", "6", "8"]
+    assert command(on_server, "results", "told", "--start", "3").split() == ["6", "8"]
+    long = tasks.wait.spawn_map([0.05] * 1000, map_id="long")
+    assert eventually(lambda: "long  plain  running" in command(on_server, "runs"))
+    assert "told" not in command(on_server, "runs")
+    assert command(on_server, "cancel", "long") == ""
+    assert long.state == "cancelled"
+    assert "was cancelled" in command(on_server, "results", "long")
+    for name in ("told", "long"):
+        assert command(on_server, "delete", name) == ""
+    assert "There is no run 'told'" in command(on_server, "results", run.map_id)
+    worker.process.terminate()
+    worker.process.communicate(timeout=30)

@@ -39,6 +39,7 @@ NOT_RUN = {
     "docs/recipes/from-rq.md": ['queue = Queue("thumbnails", connection=Redis())'],
     "docs/recipes/from-union.md": ["env = union.ActorEnvironment("],
     "docs/security.md": ["$ openssl rand -hex 32"],
+    "docs/runs.md": ["$ actorq runs                          # those that have not ended"],
     "docs/testing.md": ["import pytest"],
     "docs/tutorial.md": ["$ pip install '.[embedded]'"],
 }

@@ -249,7 +249,7 @@ def test_a_matrix_and_records_keep_their_class_and_order() -> None:
         np.ones(3, dtype=[("a", "i4"), ("b", "f8")])["b"],
         np.ones(3, dtype=complex).imag,
         np.array(["a", "bc"])[::-1],
-        np.ma.array([1, 2, 3], mask=[1, 0, 0])[::-1],
+        np.ma.array([1, 2, 3], mask=[True, False, False])[::-1],
         np.arange(3)[:0:-1],
         np.arange(6)[::-1].view(np.recarray),
     ],

@@ -235,6 +235,13 @@ def fresh_dies(_: int) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+@regular.task
+def fresh_closes(seconds: float) -> None:
+    """Closes all files that it did not open, as daemons do."""
+    os.closerange(3, 256)
+    time.sleep(seconds)
+
+
 @plain.task(timeout=0.3)
 async def dawdles(path: str, seconds: float) -> float:
     """Notes when it wakes, which a stopped coroutine must not."""

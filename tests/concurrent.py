@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -168,4 +169,27 @@ async def blocks_in_a_subtask(x: int) -> int:
     if x == 5:
         await asyncio.gather(_blocks())
     await asyncio.sleep(0.1)
+    return x
+
+
+@concurrent.task(timeout=5)
+async def forks(x: int, how: str) -> int:
+    """Input 5 forks, and comes back in the child, too."""
+    await asyncio.sleep(0.001)
+    if x != 5 or os.fork():
+        return x
+    if how == "raise":
+        raise ValueError("in the child")
+    if how == "exit":
+        sys.exit(0)
+    if how == "await":
+        await asyncio.sleep(0.01)
+    return -1
+
+
+@concurrent.task(timeout=5)
+async def forks_in_a_callback(x: int) -> int:
+    if x == 5:
+        asyncio.get_running_loop().call_soon(os.fork)
+    await asyncio.sleep(0.01)
     return x

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from actorq import ActorEnvironment, NonRecoverableError, TaskEnvironment, actor_cache
+from actorq import ActorEnvironment, NonRecoverableError, TaskEnvironment, actor_cache, register
 
 plain = ActorEnvironment("plain", replica_count=2, isolation="none", lease_seconds=2)
 regular = TaskEnvironment("regular", concurrency=2)
@@ -24,6 +24,27 @@ class OwnError(Exception):
         super().__init__(f"code {code}")
         self.code = code
         self.hint = hint
+
+
+class Picky:
+    """A value that is sent whatever it is, and cannot be made again of 3."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @classmethod
+    def arrived(cls, number: int) -> Picky:
+        if number == 3:
+            raise ValueError("not 3")
+        return cls(number)
+
+
+register(Picky, lambda value: value.number, Picky.arrived, name="picky/1")
+
+
+@plain.task
+def number_of(value: Picky) -> int:
+    return value.number
 
 
 @plain.task
@@ -212,6 +233,13 @@ def fresh_sleeps(seconds: float) -> float:
 @regular.task
 def fresh_dies(_: int) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@regular.task
+def fresh_closes(seconds: float) -> None:
+    """Closes all files that it did not open, as daemons do."""
+    os.closerange(3, 256)
+    time.sleep(seconds)
 
 
 @plain.task(timeout=0.3)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorq.base.masking import shown
 from actorq.base.prefix import Prefixed, install
+from actorq.errors import DeclarationError
 
 if TYPE_CHECKING:
     import logging
@@ -29,6 +30,8 @@ _NAME = "actorq"
 _LIBRARIES = ("rq", "redis", "kubernetes", "urllib3")
 #: what is attached to what a task logs
 _KEYS = ("replica", "map", "index")
+#: what `ACTORQ_LOG_LEVEL` may be
+_LEVELS = ("debug", "info", "warning", "error")
 
 
 class _Silent:
@@ -287,7 +290,15 @@ def local_log() -> tuple[str, str, int | None]:
     """
     logging = sys.modules.get("logging")
     root = None if logging is None else logging.getLogger()
-    return "console", os.environ.get("ACTORQ_LOG_LEVEL", "WARNING"), int(root.level) if root and root.handlers else None
+    return "console", _level_asked_for(), int(root.level) if root and root.handlers else None
+
+
+def _level_asked_for() -> str:
+    """Raises `DeclarationError` for a level that there is not: a pool would end with the first event it has to tell."""
+    level = os.environ.get("ACTORQ_LOG_LEVEL") or "warning"
+    if level.lower() not in _LEVELS:
+        raise DeclarationError(f"ACTORQ_LOG_LEVEL is {level!r}: choose one of {', '.join(_LEVELS)}.")
+    return level
 
 
 def _is_configured(logging: Any) -> bool:

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from actorq.base.masking import masked
 from actorq.broker.commands import Argument, Command, packed
-from actorq.broker.connect import CONNECT_TIMEOUT, REPLY_TIMEOUT, connection_pool
+from actorq.broker.connect import CONNECT_TIMEOUT, REPLY_TIMEOUT, new_connection
 from actorq.broker.patience import Patience, is_lost, never
 from actorq.broker.refusals import ReplyTooLargeError, explain, forgot_script, typed
 from actorq.broker.scripts.load import Script
@@ -76,7 +76,7 @@ class Link:
         self._most = most
         self._patience = Patience(url, patience, stubborn=stubborn, at_once=at_once, is_gone=is_gone)
         self._reply_timeout = reply_timeout
-        self._connection: Any = connection_pool(url, reply_timeout).make_connection()
+        self._connection: Any = new_connection(url, reply_timeout)
         self._sock: Any = None
         self._reader: Any = hiredis.Reader()  # its stubs refuse what it takes
         self._buffer = bytearray(_READ_BYTES)

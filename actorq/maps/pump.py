@@ -12,6 +12,7 @@ the map (last output, an error, a `break`, Ctrl-C, the end of the program), the 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -59,6 +60,7 @@ class Pump:
         self._close_by: float | None = None
         self._over = False
         self._early: Exception | None = None  # raised by the first offer
+        self._pid = os.getpid()
         self._listener: Callable[[], None] | None = None
         self._by_name = ledger.options.affinity is not None
         timeout = ledger.options.timeout
@@ -84,6 +86,7 @@ class Pump:
 
     def take(self) -> Segment | None:
         """The next finished segment; waits for it. None after the last one. Raises what ended the map."""
+        self._refuse_fork()
         with self._condition:
             while (segment := self._poll()) is None and not self._over:
                 self._condition.wait()
@@ -91,6 +94,7 @@ class Pump:
 
     def poll(self) -> tuple[Segment | None, bool]:
         """The next finished segment if it is there, and whether the map is over. Never waits; see `listen`."""
+        self._refuse_fork()
         with self._condition:
             return self._poll(), self._over
 
@@ -128,8 +132,11 @@ class Pump:
     def close(self) -> None:
         """Ends the map now and waits until nothing of it is left, or the server has not answered for two seconds.
 
-        Who interrupts the wait does not wait at all, also when it is called again.
+        Who interrupts the wait does not wait at all, also when it is called again. In a fork of its program it does
+        nothing: the map goes on where it was started.
         """
+        if self._is_fork:
+            return
         self.hurry()
         assert self._close_by is not None
         if threading.current_thread() is not self._thread:
@@ -151,6 +158,21 @@ class Pump:
     def join(self) -> None:
         """Waits until the map is over."""
         self._thread.join()
+
+    @property
+    def _is_fork(self) -> bool:
+        """Whether this process is a fork of the one in which the map runs.
+
+        No thread keeps the map here, and its locks may be held for good.
+        """
+        return os.getpid() != self._pid
+
+    def _refuse_fork(self) -> None:
+        if self._is_fork:
+            raise PoolError(
+                f"Map {self.ledger.map_id} runs in process {self._pid}, of which this one ({os.getpid()}) is a fork: "
+                "take the outputs there, or start a map of its own here."
+            )
 
     @property
     def runs(self) -> bool:

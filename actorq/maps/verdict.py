@@ -76,9 +76,14 @@ class Verdicts:
             self._lapsed[lease] = index
         if (self._rules.shared and not alone and not damaged) or len(charges) <= self._rules.max_crashes:
             return Again(alone=self._rules.shared)
-        kind, message = failure.LOST, f"{len(charges)} replicas died while they ran it; the last one {reason}"
+        many, several = f"{len(charges)} replicas", len(charges) > 1
         if damaged:
-            kind, message = failure.DAMAGED, f"{len(charges)} replicas sent what is no result of it: {reason}"
+            kind = failure.DAMAGED
+            message = f"{many if several else 'its replica'} sent what is no result of it: {reason}"
+        else:
+            kind = failure.LOST
+            died = f"{many} died while they ran it; the last one" if several else "its replica died while it ran:"
+            message = f"{died} {reason}"
         return Final(data=failure.described(kind, message), attempt=max(self._attempts.get(index, 0), 1))
 
     def lives(self, lease: str) -> None:

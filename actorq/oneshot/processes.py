@@ -35,6 +35,8 @@ from actorq.wire.messages import join, parse_frame
 _CHUNK = 1 << 20
 #: how often the end of a process is looked for beside the end of its pipe, seconds
 _EXIT_LOOK = 0.2
+#: how long a process may take to end after its pipe, seconds
+_END_SECONDS = 0.5
 
 
 @dataclass(kw_only=True)
@@ -163,15 +165,24 @@ class ProcessTransport:
         """What became of a process that has said all, or ended."""
         running = self._running.pop(pipe)
         os.close(pipe)
+        told = running.timed_out or pipes.is_whole(running.data)
+        reason = "" if told else _how_it_ended(running.process)
         running.kill()  # with what it started
-        status = running.process.wait()
+        running.process.wait()
         if running.timed_out:
             return self._lost(running, failure.TIMEOUT)
         try:
             return Results(lease=running.lease, frame=parse_frame(pipes.message_in(running.data)))
         except CodecError:
-            reason = f"killed by signal {-status}" if status < 0 else f"exited with status {status}"
             return self._lost(running, reason)
 
     def _lost(self, running: _Running, reason: str) -> Report:
         return Lost(lease=running.lease, reason=reason, position=0, replica=f"process {running.process.pid}")
+
+
+def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
+    """Of a process whose pipe has ended before its result: as a rule since it ends, and the kernel closes its files."""
+    try:
+        return failure.end_of(process.wait(_END_SECONDS))
+    except subprocess.TimeoutExpired:
+        return "closed the descriptor through which its result goes"

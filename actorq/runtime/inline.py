@@ -26,9 +26,9 @@ from actorq.maps.opening import open_map
 from actorq.maps.progress import reporter
 from actorq.maps.pump import Pump
 from actorq.maps.share import Share
+from actorq.replica.executor.inputs import decoded
 from actorq.replica.executor.run import Prepared, Run
 from actorq.replica.slots import Slots
-from actorq.wire import codec
 from actorq.wire.lease import Counters, GivenUp, Lease, Report, Results
 from actorq.wire.messages import CALL, Frame, parse_frame
 
@@ -98,7 +98,7 @@ class InlineTransport:
         """The results of a lease, as they would arrive. Stops between two inputs when the map is closed."""
         prepared = self._prepared
         with prepared.decoding():
-            values = codec.unpack_list(lease.inputs)
+            values, _ = decoded(memoryview(lease.inputs))  # one that cannot be decoded fails alone, when it runs
         run = Run(prepared, values, Slots(1)[0], self._stop if lease.count > 1 else None)
         try:
             run.run(self._event_loop)

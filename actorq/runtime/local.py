@@ -27,6 +27,7 @@ from actorq.declare.environment import ActorEnvironment
 from actorq.errors import PoolError
 from actorq.replica.spec import SupervisorSpec, ZygoteSpec
 from actorq.replica.start import hugepages
+from actorq.wire.failure import end_of
 
 #: how long the exit hooks of a pool, and the inputs before them, may take when their program ends, seconds
 _DRAIN_TIMEOUT = 5.0
@@ -109,8 +110,8 @@ class LocalPool:
             raise PoolError(f"The replicas of {self.environment!r} cannot start:\n\n{self._failure.rstrip()}")
         if self._process.poll() is not None:
             raise PoolError(
-                f"The pool of {self.environment!r} has stopped (exit status {self._process.returncode}); "
-                "what it said is on stderr above."
+                f"The pool of {self.environment!r} has stopped: {end_of(self._process.returncode)}. "
+                "What it said, if anything, is on stderr above; the next map starts a new one."
             )
 
     def forget(self) -> None:

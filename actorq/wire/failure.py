@@ -289,6 +289,11 @@ def exit_reason(status: int, *, guess: bool = True) -> str:
     return f"exited with status {os.WEXITSTATUS(status)}"
 
 
+def end_of(returncode: int) -> str:
+    """The same, as `subprocess` tells how a process has ended."""
+    return exit_reason(-returncode if returncode < 0 else returncode << 8)
+
+
 def stopped_for(used: int, limit: int, *, killed: bool = False) -> str:
     """Why an input was stopped, as its caller reads it."""
     return (

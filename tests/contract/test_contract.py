@@ -165,6 +165,15 @@ def test_what_cannot_be_carried_is_refused_by_name() -> None:
         tasks.echo.remote(object())
 
 
+def test_an_input_that_cannot_be_read_where_it_runs_fails_alone() -> None:
+    values = list(tasks.number_of.map(map(tasks.Picky, range(6)), return_exceptions=True))
+    assert [value for value in values if isinstance(value, int)] == [0, 1, 2, 4, 5]
+    assert isinstance(values[3], CodecError)
+    assert isinstance(values[3].__cause__, TaskError)
+    with pytest.raises(CodecError, match="not 3"):
+        tasks.number_of.remote(tasks.Picky(3))
+
+
 def test_an_output_is_never_the_object_that_went_in() -> None:
     value = {"a": [1, (2, 3)]}
     [output] = tasks.echo.map([value])

@@ -57,6 +57,19 @@ def test_a_timeout_cancels_that_input_alone(tmp_path: Path) -> None:
     assert concurrent.where.remote(0)[0] == pid
 
 
+@pytest.mark.parametrize("how", ["return", "raise", "exit", "await"])
+def test_a_child_that_an_input_forks_does_not_come_back_to_the_loop(how: str) -> None:
+    outputs = concurrent.forks.map(range(200), kwargs={"how": how})
+    assert list(outputs) == list(range(200))
+    assert outputs.stats().recovered == 0
+    assert list(concurrent.quick.map(range(200))) == list(range(200))
+
+
+def test_a_child_that_a_callback_forks_does_not_come_back_to_the_loop() -> None:
+    assert list(concurrent.forks_in_a_callback.map(range(200))) == list(range(200))
+    assert list(concurrent.quick.map(range(200))) == list(range(200))
+
+
 def test_an_input_that_blocks_the_loop_past_its_timeout_costs_the_others_no_result() -> None:
     results = list(concurrent.blocks.map([0.0] * 3 + [60.0] + [0.0] * 10, return_exceptions=True))
     blocked = results.pop(3)

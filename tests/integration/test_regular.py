@@ -33,5 +33,10 @@ def test_a_timeout_kills_the_process() -> None:
 
 
 def test_a_process_that_dies_is_that_inputs_failure() -> None:
-    with pytest.raises(ReplicaLostError, match="signal 11"):
+    with pytest.raises(ReplicaLostError, match=r"its replica died while it ran: killed by SIGSEGV$"):
         tasks.fresh_dies.remote(1)
+
+
+def test_a_process_that_closes_what_its_result_goes_through_is_not_taken_for_killed() -> None:
+    with pytest.raises(ReplicaLostError, match="closed the descriptor"):
+        tasks.fresh_closes.remote(60.0)

@@ -218,9 +218,27 @@ def test_a_forwarded_port_that_has_ended_is_thought_of(on_server: str) -> None:
     assert "port-forward" not in str(explain(ended, on_server))
 
 
-def test_what_is_no_address_is_refused() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example",
+        "redis://example/production",
+        "redis://example/-1",
+        "redis://example?db=one",
+        "redis://example?no_option=1",
+        "rediss://example?ssl_cert_reqs=perhaps",
+    ],
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(DeclarationError, match="not a Redis address"):
-        Link("http://example", patience=0.0)
+        Link(url, patience=0.0)
+
+
+def test_an_address_does_not_change_how_the_server_is_spoken_with(server: str) -> None:
+    link = Link(f"{server}?protocol=3&decode_responses=true&db=1", patience=0.0)
+    link.command("HSET", "h", "field", "1")
+    assert link.command("HGETALL", "h") == [b"field", b"1"]
+    link.close()
 
 
 def test_a_missing_or_wrong_password_is_told(tmp_path: Path) -> None:

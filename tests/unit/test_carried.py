@@ -232,6 +232,35 @@ def test_a_matrix_and_records_keep_their_class_and_order() -> None:
     assert unpack(pack(np.asfortranarray(np.ones((2, 3))))).flags.f_contiguous
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(10)[::2],
+        np.arange(10_000)[::-1],
+        np.arange(5, dtype="u1")[::-1],
+        np.ones((3, 4))[:, 1],
+        np.ones((3, 4))[:, ::-1],
+        np.ones((3, 4))[::-1].T,
+        np.ones((3, 4, 5)).transpose(2, 0, 1)[::2],
+        np.diagonal(np.eye(4)),
+        np.broadcast_to(np.int64(7), (3,)),
+        np.broadcast_to(np.int64(7), (3, 4)),
+        np.broadcast_to(np.arange(4), (3, 4)),
+        np.ones(3, dtype=[("a", "i4"), ("b", "f8")])["b"],
+        np.ones(3, dtype=complex).imag,
+        np.array(["a", "bc"])[::-1],
+        np.ma.array([1, 2, 3], mask=[True, False, False])[::-1],
+        np.arange(3)[:0:-1],
+        np.arange(6)[::-1].view(np.recarray),
+    ],
+    ids=range(17),
+)
+def test_an_array_that_does_not_lie_in_one_piece_arrives_whole(array: Any) -> None:
+    arrived = unpack(pack(array))
+    assert (type(arrived), arrived.dtype, arrived.shape) == (type(array), array.dtype, array.shape)
+    assert arrived.tolist() == array.tolist()
+
+
 def test_a_large_array_is_copied_as_often_as_bytes_are() -> None:
     array = np.zeros(1 << 20, dtype="u1")
     for each in (array, array.reshape(1024, 1024).T):

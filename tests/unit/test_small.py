@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorq import CodecError, DeclarationError, PoolError, TaskError
+from actorq.base.log import local_log
 from actorq.base.settings import settings
 from actorq.isolation.fork.forkable import held
 from actorq.maps.progress import _Line
@@ -192,6 +193,16 @@ def test_settings_refuse_what_is_no_number(monkeypatch: pytest.MonkeyPatch) -> N
         settings()
     monkeypatch.delenv("ACTORQ_MAX_PAYLOAD_BYTES")
     settings.cache_clear()
+
+
+def test_a_level_of_logs_that_there_is_not_is_refused_before_a_pool_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTORQ_LOG_LEVEL", "loud")
+    with pytest.raises(DeclarationError, match="ACTORQ_LOG_LEVEL is 'loud': choose one of debug"):
+        local_log()
+    monkeypatch.setenv("ACTORQ_LOG_LEVEL", "Info")
+    assert local_log()[1] == "Info"
+    monkeypatch.setenv("ACTORQ_LOG_LEVEL", "")
+    assert local_log()[1] == "warning"
 
 
 def test_a_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -12,6 +12,7 @@ for code that comes with a map, which a lane imports, while the others wait.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import queue
@@ -27,8 +28,10 @@ from actorq.base import log
 from actorq.base.waiting import Waker, ready
 from actorq.replica import context, deadlines
 from actorq.replica.caches import CacheTeller
+from actorq.replica.executor import marked
 from actorq.replica.executor.executor import Executor
 from actorq.replica.executor.lifecycle import Lifecycle
+from actorq.replica.executor.marked import Marked
 from actorq.replica.executor.run import Prepared, Run, Stop
 from actorq.replica.executor.versions import Versions
 from actorq.replica.slots import Slot
@@ -78,7 +81,7 @@ class Lanes:
         asyncio.set_event_loop(self._loop)
         self._lanes[0].start_all()
         self._loop.add_signal_handler(WAKE_SIGNAL, self._wake)
-        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # a child's signals would wake our loop
+        os.register_at_fork(after_in_child=self._in_child)
         for lane in self._lanes:
             threading.Thread(target=self._serve_lane, args=(lane,), daemon=True).start()
         self._loop.run_forever()
@@ -89,6 +92,13 @@ class Lanes:
         """Runs the exit hooks, and removes what the lanes keep on disk."""
         self._lanes[0].worn_out = self.worn_out
         self._lanes[0].end()
+
+    def _in_child(self) -> None:
+        """In a child that a task has forked."""
+        marked.come_to_child()
+        signal.set_wakeup_fd(-1)  # its signals would wake our loop
+        with contextlib.suppress(RuntimeError):  # forked by a thread: the loop does not run there
+            self._loop.call_soon(os._exit, 1)  # where a callback has forked
 
     def _serve_lane(self, lane: Lane) -> None:
         try:
@@ -292,7 +302,7 @@ class LoopRun(Run):
     def _on_loop(self, value: Any) -> Any:
         """Runs one input on the loop and waits for it."""
         owner = _Owner(self._slot)
-        call = _Call(self._loop, _Marked(_run_input(self.prepared.call, value, owner), self._slot), self._inbox)
+        call = _Call(self._loop, Marked(_run_input(self.prepared.call, value, owner), self._slot), self._inbox)
         try:
             while self._inbox.get() is not call:
                 self._on_wake()
@@ -356,37 +366,6 @@ class _Call:
         self._task.add_done_callback(lambda _: self._inbox.put(self))
 
 
-class _Marked(Coroutine[Any, Any, Any]):
-    """A coroutine that tells, by its lane's page, while it runs: 0.3 us a step."""
-
-    def __init__(self, coro: Coroutine[Any, Any, Any], slot: Slot) -> None:
-        self._coro = coro
-        self._slot = slot
-
-    def send(self, value: Any) -> Any:
-        self._slot.enter_loop()
-        try:
-            return self._coro.send(value)
-        finally:
-            self._slot.leave_loop()
-
-    def throw(self, *error: Any) -> Any:
-        self._slot.enter_loop()
-        try:
-            return self._coro.throw(*error)
-        finally:
-            self._slot.leave_loop()
-
-    def close(self) -> None:
-        self._coro.close()
-
-    def __await__(self) -> Any:
-        return self._coro.__await__()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._coro, name)  # cr_frame and the like, which libraries look at
-
-
 class _Exit:
     """The outcome of an input that wanted to end the process, which asyncio would let it do."""
 
@@ -419,7 +398,7 @@ def _new_task(
     owner = _owner.get() if context is None else None
     if owner is None:
         return asyncio.Task(coro, loop=loop, context=context)
-    task: asyncio.Task[Any] = asyncio.Task(_Marked(coro, owner.slot), loop=loop)
+    task: asyncio.Task[Any] = asyncio.Task(Marked(coro, owner.slot), loop=loop)
     owner.tasks.add(task)
     task.add_done_callback(owner.tasks.discard)
     return task

@@ -148,7 +148,9 @@ def _content(array: Any) -> tuple[Any, str]:
     """The bytes of an array, without a copy where they lie as they are, and the order of its axes."""
     flags = array.flags
     order = "F" if flags.f_contiguous and not flags.c_contiguous else "C"
-    flat = array.reshape(-1, order=order)  # a copy of what does not lie in one piece
+    flat = array.reshape(-1, order=order)  # a copy of most that does not lie in one piece
+    if not flat.flags.c_contiguous:  # but not of what has one axis, or one stride: a column, every second element
+        flat = flat.copy()
     return (memoryview(flat.view("u1")) if flat.size else b""), order
 
 

@@ -7,7 +7,8 @@
 --       8 seconds of the replicas' time the map had lately   9 seconds a lease of it takes   10 seconds it had since
 --       the last heartbeat   11 how many fields of progress follow (name and value each: twice as many)   then the ids
 --       of the leases it waits for
--- Returns {live replicas, or -1 where another driver has taken over, 1 while the server knows of the map all that was read, ids without an unfinished job...}
+-- Returns {live replicas, or -1 where another driver has taken over this run, 1 while the server knows of the map all
+-- that was read, ids without an unfinished job...}
 local map, last = ARGV[6], ARGV[7]
 
 local function older(a, b) -- of two ids of a stream

@@ -235,8 +235,7 @@ class Registrar(threading.Thread):
         for member in serving.renew(self._link, self._environment, self._lease_seconds, held=held, idle=idle):
             self._watched.cancel(member)
         self.last_renewal = time.time()
-        if self._driver is not None and records.has_open_runs(self._link, self._environment):
-            self._driver.ensure()
+        self._look_at_runs()
         ttl = keys.worker_ttl(self._lease_seconds)
         if not self._workers:
             return  # all have left
@@ -255,6 +254,15 @@ class Registrar(threading.Thread):
         worker_registration.clean_worker_registry(self._workers[0].queues[0])
         self._told.clear()
         self._book()
+
+    def _look_at_runs(self) -> None:
+        """Runs need a driver, which is another process."""
+        if self._driver is None or not records.has_open_runs(self._link, self._environment):
+            return
+        try:
+            self._driver.ensure()
+        except OSError as error:  # no memory, no processes: renewals go on, and the next one tries again
+            logger().error("driver_not_started", environment=self._environment, error=str(error))
 
     def _book(self) -> None:
         """Has RQ's tools shown what each replica runs, if it has run it since the last look: others end too soon."""

@@ -14,7 +14,7 @@ for vector in embed.map(texts): ...  # ordered, lazy, bounded memory
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from actorq.cache import CacheInfo, actor_cache
 from actorq.declare import engine as _engine
@@ -27,6 +27,7 @@ from actorq.errors import (
     BrokerError,
     CodecError,
     DeclarationError,
+    MapConflictError,
     MapFailedError,
     MapTimeoutError,
     NonRecoverableError,
@@ -41,6 +42,7 @@ from actorq.wire.carried.registered import register
 if TYPE_CHECKING:
     from actorq.declare.status import PoolStatus
     from actorq.maps.handle import MapHandle
+    from actorq.runs.handle import Run
     from actorq.wire.lease import Counters
 
 #: the one place that says it: the package, the image and the commands read it here, and the chart is checked against it
@@ -58,7 +60,19 @@ _engine.install(_runtime)
 
 
 #: loaded when they are asked for: `import actorq` takes a fifth less without all that a map needs
-_LATE = {"MapHandle": "maps.handle", "Counters": "wire.lease", "PoolStatus": "declare.status"}
+_LATE = {"MapHandle": "maps.handle", "Counters": "wire.lease", "PoolStatus": "declare.status", "Run": "runs.handle"}
+
+
+def attach(map_id: str) -> Run[Any]:
+    """The run of this name on the server of this program: started by `spawn_map`, perhaps of another program.
+
+    Raises `PoolError` where there is none, and `BrokerError`.
+
+    Example:
+        for output in actorq.attach("wiki-2026-11"):
+            ...
+    """
+    return cast("Run[Any]", _engine.engine().attach(map_id))
 
 
 def __getattr__(name: str) -> Any:
@@ -78,6 +92,7 @@ __all__ = [
     "CodecError",
     "Counters",
     "DeclarationError",
+    "MapConflictError",
     "MapFailedError",
     "MapHandle",
     "MapTimeoutError",
@@ -86,12 +101,14 @@ __all__ = [
     "PoolError",
     "PoolStatus",
     "ReplicaLostError",
+    "Run",
     "Task",
     "TaskEnvironment",
     "TaskError",
     "TaskTimeoutError",
     "__version__",
     "actor_cache",
+    "attach",
     "map",
     "register",
 ]

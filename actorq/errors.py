@@ -111,6 +111,10 @@ class MapTimeoutError(ActorqError, TimeoutError):
     """The map did not finish within its `timeout`; its remaining inputs were cancelled."""
 
 
+class MapConflictError(ActorqError):
+    """A run of this `map_id` is there with another task or other inputs. Choose another id, or delete that run."""
+
+
 class Unsent(str):
     """What stands for a part of an exception that could not travel: its `repr`, or its text where it is a `str`.
 

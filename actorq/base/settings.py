@@ -51,6 +51,8 @@ class Settings:
     memory_limit_bytes: int | None = None
     #: file with the certificates that a rediss:// server is checked against, in place of the system's
     redis_ca_file: str | None = None
+    #: folder where the embedded server keeps what it knows for the next program
+    state_dir: str | None = None
     #: set in a replica: name of the environment it serves, where a nested call to it could wait for itself
     replica_of: str | None = None
     #: set in a local replica: its program starts the replicas that its tasks ask for
@@ -157,6 +159,7 @@ def settings() -> Settings:
         drain_seconds=_optional("ACTORQ_DRAIN_SECONDS"),
         memory_limit_bytes=_bytes("ACTORQ_MEMORY_LIMIT_BYTES"),
         redis_ca_file=_guard("ACTORQ_REDIS_CA_FILE"),
+        state_dir=_guard("ACTORQ_STATE_DIR"),
         replica_of=_read("ACTORQ_REPLICA_OF"),
         owned=_read("ACTORQ_OWNED") is not None,
         cache_labels=_read("ACTORQ_CACHE_LABELS") is not None,

@@ -23,7 +23,7 @@ from actorq.wire.messages import Parts
 #: above this the extra command costs less than the copies
 LARGE_BYTES = 32 * 1024
 #: a blob that nobody fetches (its reader died) goes by itself, seconds
-_TTL_SECONDS = 120
+TTL_SECONDS = 120
 #: how a reference begins. No message of ours does: it would be the length of a head
 REFERENCE = b"\xff\xff\xff\xff"
 
@@ -31,7 +31,7 @@ REFERENCE = b"\xff\xff\xff\xff"
 _HEAD_BYTES = 1 << 20
 
 
-def send(parts: Parts, *name: str | bytes | int, lives: int = _TTL_SECONDS) -> tuple[bytes, list[Store]]:
+def send(parts: Parts, *name: str | bytes | int, lives: int = TTL_SECONDS) -> tuple[bytes, list[Store]]:
     """What to give to a script for a message in `parts`, and what to store in the same write, as the blob `name`."""
     if len(parts[-1]) < LARGE_BYTES and len(message := b"".join(parts)) < LARGE_BYTES:
         return message, []

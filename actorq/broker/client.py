@@ -25,7 +25,7 @@ class Client:
     def __init__(self, url: str, patience: float, is_gone: Callable[[], bool] = never) -> None:
         self.url = url
         self.patience = patience
-        self._is_gone = is_gone
+        self.is_gone = is_gone
         self._free: list[Link] = []
         self._lock = threading.Lock()
         self._checked = self._closed = False
@@ -53,7 +53,7 @@ class Client:
     def _new(self, *, at_once: bool = False) -> Link:
         # at most half of the patience for one reply: one that is lost with its connection can be asked for again
         timeout = min(REPLY_TIMEOUT, self.patience / 2)
-        return Link(self.url, patience=self.patience, reply_timeout=timeout, at_once=at_once, is_gone=self._is_gone)
+        return Link(self.url, patience=self.patience, reply_timeout=timeout, at_once=at_once, is_gone=self.is_gone)
 
     def give_back(self, link: Link) -> None:
         with self._lock:

@@ -34,6 +34,14 @@ prefixes; the table at the head of each script says which.
     aq:code:<sha256>                 STRING   a code bundle                                    a day after its last map
     aq:blob:<lease>                  STRING   a large payload, beside its job                  until its last result
     aq:blob:<lease>:<attempt>:<n>    STRING   a large frame, beside its reference in aq:out    until it is read
+    aq:runs:<env>                    ZSET     runs that have not ended -> when they expire     while there is any
+    aq:run:<m>                       HASH     a run: its plan, state, and how many inputs      expires; then result_ttl
+    aq:in:<m>                        STREAM   its inputs, in chunks, by the index of the first until they have a result
+    aq:sums:<m>                      LIST     checksums of its inputs, four bytes each         as aq:run
+    aq:lead:<m>                      STRING   who drives it                                    lease_seconds
+    aq:wake:<env>                    LIST     a word to the drivers of an environment          a minute
+
+Of a run aq:map:<m> and aq:out:<m> live as long as it does, and its stream and large frames until its results go.
 """
 
 from __future__ import annotations
@@ -133,6 +141,30 @@ def ttl(env: str) -> str:
 
 def out(map_id: str) -> str:
     return f"{AQ}:out:{map_id}"
+
+
+def runs(env: str) -> str:
+    return f"{AQ}:runs:{env}"
+
+
+def run(run_id: str) -> str:
+    return f"{AQ}:run:{run_id}"
+
+
+def run_inputs(run_id: str) -> str:
+    return f"{AQ}:in:{run_id}"
+
+
+def run_sums(run_id: str) -> str:
+    return f"{AQ}:sums:{run_id}"
+
+
+def lead(run_id: str) -> str:
+    return f"{AQ}:lead:{run_id}"
+
+
+def wake(env: str) -> str:
+    return f"{AQ}:wake:{env}"
 
 
 def code(digest: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from actorq.broker import keys
 from actorq.broker.link import Link
@@ -139,3 +140,124 @@ def keep_code(link: Link, digest: str, seconds: int) -> None:
 def put_code(link: Link, digest: str, data: bytes, seconds: int) -> None:
     """Puts a bundle there."""
     link.command("SET", keys.code(digest), data, "EX", seconds)
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+class RunRecord(NamedTuple):
+    """A run as the server has it."""
+
+    environment: str
+    plan: bytes
+    #: "running", or how it has ended
+    state: str
+    #: inputs that are stored, and all of them; None while they are still being stored
+    stored: int
+    total: int | None
+    #: Unix seconds
+    created: float
+    ended: float | None
+    #: why it has ended, packed; b"" for nothing
+    why: bytes
+
+
+def run_record(link: Link, run_id: str) -> RunRecord | None:
+    """What the server has of a run; None where it knows of none."""
+    names = ("env", "plan", "state", "count", "total", "created", "ended", "why")
+    env, plan, state, count, total, created, ended, why = link.command("HMGET", keys.run(run_id), *names)
+    if plan is None or env is None or state is None:
+        return None
+    return RunRecord(
+        environment=env.decode(),
+        plan=plan,
+        state=state.decode(),
+        stored=int(count or 0),
+        total=None if total is None else int(total),
+        created=float(created or 0),
+        ended=None if ended is None else float(ended),
+        why=why or b"",
+    )
+
+
+def open_runs(link: Link, environment: str) -> list[str]:
+    """The runs of an environment that have not ended."""
+    return [name.decode(errors="replace") for name in link.command("ZRANGE", keys.runs(environment), 0, -1)]
+
+
+def environments(link: Link) -> list[str]:
+    """Those of which the server knows a queue."""
+    prefix = f"{keys.RQ}:queue:"
+    return sorted(name.decode(errors="replace").removeprefix(prefix) for name in link.command("SMEMBERS", keys.QUEUES))
+
+
+def run_progress(link: Link, run_id: str) -> dict[str, int]:
+    """How many inputs of a run are done, and how many of them have failed, as its driver last said."""
+    done, failed = link.command("HMGET", keys.map_(run_id), "done", "failed")
+    return {"done": int(done or 0), "failed": int(failed or 0)}
+
+
+def has_open_runs(link: Link, environment: str) -> bool:
+    """Whether there is any."""
+    return bool(link.command("EXISTS", keys.runs(environment)))
+
+
+def forget_open_run(link: Link, environment: str, run_id: str) -> None:
+    """A run that has ended, or is gone, is open no more."""
+    link.command("ZREM", keys.runs(environment), run_id)
+
+
+def seal_run(link: Link, environment: str, run_id: str, total: int) -> None:
+    """All inputs are stored. Wakes a driver."""
+    link.command("HSETNX", keys.run(run_id), "total", total)
+    wake_drivers(link, environment)
+
+
+def wake_drivers(link: Link, environment: str) -> None:
+    """Has a driver of the environment look for runs."""
+    link.command("RPUSH", keys.wake(environment), "")
+    link.command("EXPIRE", keys.wake(environment), _WISH_SECONDS)
+
+
+def wait_for_wake(link: Link, environment: str, seconds: float) -> None:
+    """Until somebody says so, or for so long."""
+    link.command("BLPOP", keys.wake(environment), seconds)
+
+
+def run_sums(link: Link, run_id: str, first: int) -> bytes:
+    """The checksums of the inputs of a run, from a chunk on."""
+    return b"".join(link.command("LRANGE", keys.run_sums(run_id), first, -1))
+
+
+def run_chunk(link: Link, run_id: str, index: int) -> tuple[int, bytes] | None:
+    """The chunk in which an input lies: the index of its first, and what is stored; None where it is not there."""
+    found = link.command("XREVRANGE", keys.run_inputs(run_id), f"{index + 1}-0", "-", "COUNT", 1)
+    if not found:
+        return None
+    entry, fields = found[0]
+    first, count = int(entry.partition(b"-")[0]) - 1, int(fields[1])
+    return (first, fields[3]) if first <= index < first + count else None
+
+
+def leave_lead(link: Link, run_id: str) -> None:
+    """This driver goes: another one may take over at once."""
+    link.command("UNLINK", keys.lead(run_id))
+
+
+def journal(link: Link, run_id: str, last: bytes, count: int) -> list[tuple[bytes, list[bytes]]]:
+    """The next entries of a run's journal behind the id `last`."""
+    found: list[tuple[bytes, list[bytes]]] = link.command("XRANGE", keys.out(run_id), b"(" + last, "+", "COUNT", count)
+    return found
+
+
+def journal_after(link: Link, run_id: str, last: bytes, count: int, wait: float) -> list[tuple[bytes, list[bytes]]]:
+    """The same, waited for, `wait` seconds at most."""
+    block = max(1, int(wait * 1000))
+    found = link.command("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", keys.out(run_id), last)
+    return found[0][1] if found else []
+
+
+def delete_run(link: Link, run_id: str) -> None:
+    """Nothing stays of a run that has ended, but its large results, which go by themselves."""
+    named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
+    link.command("UNLINK", *named, keys.lead(run_id), keys.map_(run_id))

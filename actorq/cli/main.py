@@ -10,6 +10,7 @@ from actorq import __version__
 from actorq.base.streams import open_missing
 from actorq.cli.cluster import keep, run_input, scale
 from actorq.cli.options import say
+from actorq.cli.runs import cancel, delete, results, runs
 from actorq.cli.watch import exporter, ping, queues, status, workers
 from actorq.cli.worker import worker
 from actorq.errors import ActorqError, BrokerError, DeclarationError
@@ -25,7 +26,10 @@ def main() -> None:
     """Map functions over inputs on warm replicas, through Redis."""
 
 
-for command in (worker, status, queues, workers, ping, scale, exporter, keep, run_input):
+for command in (
+    *(worker, status, queues, workers, ping, scale, exporter, keep, run_input),
+    *(runs, results, cancel, delete),
+):
     command.epilog = _EXIT_CODES
     main.add_command(command)
 

@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+
+class RunOptions(NamedTuple):
+    """What `spawn_map` takes beside the options of a map."""
+
+    #: seconds after which a run that has not ended is dropped
+    expires: int
+    #: seconds that results are kept after its end
+    result_ttl: int
+    #: a line on stderr while inputs are stored; None where that is a terminal and ACTORQ_PROGRESS is set
+    progress: bool | None
 
 
 class PoolControl(Protocol):
@@ -30,6 +41,8 @@ class Engine(Protocol):
     @property
     def control(self) -> PoolControl: ...
     def map(self, task: Any, iterables: Any, options: Any, map_id: str, progress: bool | None) -> Any: ...
+    def spawn_map(self, task: Any, iterables: Any, options: Any, map_id: str, kept: RunOptions) -> Any: ...
+    def attach(self, map_id: str) -> Any: ...
     def outputs_async(self, start: Callable[[Any], Any], iterables: Any) -> AsyncIterator[Any]: ...
     def call(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
     def submit(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]: ...

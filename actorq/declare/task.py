@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from actorq.base import checks
 from actorq.base.misspelt import unknown_option
 from actorq.base.names import check_map_id, declares, new_id, public_module
 from actorq.base.settings import settings
 from actorq.declare.affinity_key import Affinity, check_affinity, key_reader
-from actorq.declare.engine import engine
-from actorq.declare.map_options import MapOptions
+from actorq.declare.calling import MapArguments, MapMethod, RemoteMethod
+from actorq.declare.engine import RunOptions, engine
 from actorq.declare.retry import Backoff, Rules
 from actorq.errors import CodecError, DeclarationError
 from actorq.wire import codec
@@ -26,12 +26,18 @@ if TYPE_CHECKING:
 
     from actorq.declare.environment import Environment
     from actorq.maps.handle import MapHandle
+    from actorq.runs.handle import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
 #: what a plain call returns: R, or a coroutine of R
 C = TypeVar("C")
 
+#: options of a map that a run has, too
+_RUN_OPTIONS = {
+    *("kwargs", "concurrency", "return_exceptions", "min_success_ratio", "min_successes", "max_failures"),
+    *("timeout", "priority"),
+}
 #: retries beyond this are a loop, not a retry
 _MOST_RETRIES = 1000
 
@@ -64,22 +70,6 @@ class TaskOptions:
         if not isinstance(writable, bool):
             raise DeclarationError(f"writable={writable!r}: True gives the task arrays that it may write to.")
         return cls(retries=retries, retry_delay=retry_delay, timeout=timeout, affinity=affinity, writable=writable)
-
-
-class MapArguments(TypedDict, total=False):
-    """Options of `Task.map`, which says what they mean."""
-
-    kwargs: Mapping[str, Any] | None
-    concurrency: int | None
-    order_outputs: bool
-    min_success_ratio: float
-    min_successes: int | None
-    max_failures: int | None
-    max_outstanding: int | None
-    timeout: float | None
-    priority: int
-    map_id: str | None
-    progress: bool | None
 
 
 class Task(Generic[P, R, C]):
@@ -129,6 +119,49 @@ class Task(Generic[P, R, C]):
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Runs the task on a replica; returns a future at once."""
         return cast("Future[R]", engine().submit(self, args, kwargs))
+
+    def spawn_map(
+        self,
+        *iterables: Iterable[Any],
+        map_id: str | None = None,
+        result_ttl: float = 86_400,
+        expires: float = 604_800,
+        progress: bool | None = None,
+        order_outputs: bool = True,
+        **options: Any,
+    ) -> Run[R]:
+        """Starts a map that outlives this program, and returns when every input is on the server.
+
+        Workers of the environment drive it. Called again with the same `map_id`, task and inputs, it attaches to the
+        run that is there, and stores what is missing: so running the same script again resumes it.
+
+        Args:
+            iterables: the inputs, as for `map`.
+            map_id: name of the run; random by default, see `repr` of what is returned.
+            result_ttl: seconds that outputs are kept after the end.
+            expires: seconds after which a run that has not ended is dropped.
+            progress: as for `map`, while inputs are stored.
+            order_outputs: False has readers get outputs as they come.
+            options: `kwargs`, `concurrency`, `return_exceptions`, `min_success_ratio`, `min_successes`,
+                `max_failures`, `timeout` and `priority`, as for `map`.
+
+        Raises `MapConflictError` for other inputs than those of the run that is there, `CodecError` for an input that
+        cannot be carried, and `BrokerError`. Runs do not look at `affinity=`.
+
+        Example:
+            run = embed.spawn_map(texts, map_id="wiki-2026-11")
+            print(run.wait())
+        """
+        taken = {name: options.pop(name) for name in list(options) if name in _RUN_OPTIONS}
+        kwargs = taken.pop("kwargs", None) or {}
+        made = self.map.options_of(iterables, options, kwargs=kwargs, ordered=order_outputs, **taken)
+        kept = RunOptions(
+            expires=int(checks.seconds("expires", expires, 60)),
+            result_ttl=int(checks.seconds("result_ttl", result_ttl, 1)),
+            progress=progress,
+        )
+        map_id = new_id() if map_id is None else check_map_id(map_id)
+        return cast("Run[R]", engine().spawn_map(self, iterables, made, map_id, kept))
 
     def unknown_option(self, name: str) -> str:
         """What is wrong with an option of `map` that there is not, and what to do."""
@@ -223,142 +256,13 @@ class Task(Generic[P, R, C]):
 
     def __dir__(self) -> list[str]:
         """What users use: the rest is for those who run it."""
-        return ["environment", "function", "map", "name", "options", "remote", "starmap", "submit"]
+        return ["environment", "function", "map", "name", "options", "remote", "spawn_map", "starmap", "submit"]
 
     def __repr__(self) -> str:
         return f"<task {self.name} of {self.environment.name!r}>"
 
     def __reduce__(self) -> str:
         return self.function.__qualname__  # a module-level name, as for functions
-
-
-class RemoteMethod(Generic[P, R]):
-    """`task.remote`: call it, or its `aio`."""
-
-    def __init__(self, task: Task[P, R, Any]) -> None:
-        self._task = task
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs the task on a replica and returns its output. Raises what the task raised."""
-        return cast("R", engine().call(self._task, args, kwargs))
-
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same, without blocking the event loop. Cancelled while it waits for a replica, it is not run."""
-        import asyncio  # takes 30 ms to import, which only those pay who await
-
-        submit = functools.partial(self._task.submit, *args, **kwargs)
-        future = await asyncio.get_running_loop().run_in_executor(None, submit)  # may start a server and replicas
-        return await asyncio.wrap_future(future)
-
-
-class MapMethod(Generic[R]):
-    """`task.map` and `task.starmap`: call it, or its `aio`."""
-
-    def __init__(self, task: Task[Any, R, Any], mode: int) -> None:
-        self._task = task
-        self._mode = mode
-
-    @overload
-    def __call__(
-        self, *iterables: Iterable[Any], return_exceptions: Literal[False] = ..., **options: Unpack[MapArguments]
-    ) -> MapHandle[R]: ...
-
-    @overload
-    def __call__(
-        self, *iterables: Iterable[Any], return_exceptions: Literal[True], **options: Unpack[MapArguments]
-    ) -> MapHandle[R | Exception]: ...
-
-    def __call__(
-        self,
-        *iterables: Iterable[Any],
-        kwargs: Mapping[str, Any] | None = None,
-        concurrency: int | None = None,
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-        min_success_ratio: float = 1.0,
-        min_successes: int | None = None,
-        max_failures: int | None = None,
-        max_outstanding: int | None = None,
-        timeout: float | None = None,
-        priority: int = 0,
-        map_id: str | None = None,
-        progress: bool | None = None,
-        **unknown: Any,
-    ) -> MapHandle[Any]:
-        """Runs the task over inputs on the replicas, lazily on both sides, and yields the outputs in order.
-
-        Work starts at once. Inputs are drawn in a thread of their own, as far ahead as the replicas and the bound on
-        finished outputs need. By default the first input that fails for good stops the map, and its exception is
-        raised at its place in the order. With any of the options that tolerate failures the map goes on, and a failed
-        input yields None.
-
-        Args:
-            iterables: the inputs; several advance together (`f(a, b)`) and must be of equal length.
-            kwargs: constant keyword arguments of every call.
-            concurrency: replicas to use at most.
-            order_outputs: False yields outputs as they come.
-            return_exceptions: a failed input yields its exception.
-            min_success_ratio: fail with `MapFailedError` when fewer succeed; below 1.0 failures are tolerated.
-            min_successes: the same as a number.
-            max_failures: fail with `MapFailedError` when more inputs fail.
-            max_outstanding: inputs drawn and not yet yielded, at most. Default: 24 windows of leases, and 32 MiB; with
-                affinity 96 windows, of which at least 256 inputs wait for each replica.
-            timeout: seconds the whole map may take; then `MapTimeoutError`.
-            priority: -9 to 9. While maps wait for the same replicas, one has ten times the time of another whose
-                priority is one lower; at the same priority, the one that had least of it lately is next.
-            map_id: name of the map; random by default.
-            progress: True shows a line on stderr, None does where stderr is a terminal and
-                ACTORQ_PROGRESS is set.
-        """
-        task = self._task
-        if unknown:
-            raise TypeError(task.unknown_option(next(iter(unknown))))
-        mode = self._mode
-        if mode == ONE and len(iterables) > 1:
-            mode = STAR
-        if self._mode == STAR and len(iterables) != 1:
-            raise DeclarationError("starmap() takes one iterable of argument tuples.")
-        head = task.head(mode, kwargs or {})
-        if self._mode == ONE and iterables:
-            task.check_arity(len(iterables), kwargs or {})
-        options = MapOptions(
-            environment=task.environment.name,
-            head=head,
-            rules=task.rules,
-            ordered=order_outputs,
-            return_exceptions=return_exceptions,
-            min_success_ratio=min_success_ratio,
-            min_successes=min_successes,
-            max_failures=max_failures,
-            single=not task.environment.warm,
-            concurrency=task.environment.concurrency_of(checks.optional_whole("concurrency", concurrency, 1)),
-            max_outstanding=max_outstanding,
-            timeout=timeout,
-            priority=priority,
-            affinity=task.key_reader(mode, kwargs or {}),
-        )
-        map_id = new_id() if map_id is None else check_map_id(map_id)
-        return cast("MapHandle[Any]", engine().map(task, iterables, options, map_id, progress))
-
-    @overload
-    def aio(
-        self,
-        *iterables: Iterable[Any] | AsyncIterable[Any],
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[MapArguments],
-    ) -> AsyncIterator[R]: ...
-
-    @overload
-    def aio(
-        self,
-        *iterables: Iterable[Any] | AsyncIterable[Any],
-        return_exceptions: Literal[True],
-        **options: Unpack[MapArguments],
-    ) -> AsyncIterator[R | Exception]: ...
-
-    def aio(self, *iterables: Iterable[Any] | AsyncIterable[Any], **options: Any) -> AsyncIterator[Any]:
-        """The same, for `async for`. Takes the options of `map`, and async iterables beside plain ones."""
-        return engine().outputs_async(lambda inputs: self(*inputs, **options), iterables)
 
 
 def _constant(text: str, _position: int) -> str:

@@ -29,7 +29,7 @@ from actorq.maps.share import Share
 from actorq.maps.stream import Position
 from actorq.maps.verdict import Final, Verdicts
 from actorq.wire import codec, failure
-from actorq.wire.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Report, Results
+from actorq.wire.lease import NONE_RAN, Bundle, Ended, HandedBack, Lives, Lost, Opened, Report, Results
 from actorq.wire.messages import CALL, Frame, Heads, Parts
 from actorq.wire.seal import seal
 
@@ -200,16 +200,8 @@ class Caller:
         suspect = False
         while True:
             for report in self._receive(lane):
-                if isinstance(report, Lives):
-                    if lane.verdicts is not None:
-                        lane.verdicts.lives(report.lease)
-                    continue
-                if isinstance(report, Results) and report.frame.other_code:
-                    tell(self.task.name, self.task.function, report.frame.other_code)
-                    if not report.frame.count:
-                        continue
-                if report.lease == lease and not (isinstance(report, HandedBack) and report.end > 0):
-                    return _for_one_input(report)
+                if (ending := self._ending(lane, lease, report)) is not None:
+                    return ending
             if self._vanished(lane, lease):
                 if suspect:
                     return Lost(lease=lease, reason="vanished from the server", position=NONE_RAN, replica="?")
@@ -217,6 +209,22 @@ class Caller:
                 self._submit(lane, lease, payload, with_reply=True)  # skipped, or tells why it was refused
             else:
                 lane.link.ask(lane.read())
+
+    def _ending(self, lane: _Lane, lease: str, report: Report) -> Ending | None:
+        """What a report says of the end of `lease`, if it does."""
+        if isinstance(report, Lives):
+            if lane.verdicts is not None:
+                lane.verdicts.lives(report.lease)
+            return None
+        if isinstance(report, (Opened, Ended)):  # of a run's journal
+            return None
+        if isinstance(report, Results) and report.frame.other_code:
+            tell(self.task.name, self.task.function, report.frame.other_code)
+            if not report.frame.count:
+                return None
+        if report.lease != lease or (isinstance(report, HandedBack) and report.end > 0):
+            return None
+        return _for_one_input(report)
 
     def _submit(self, lane: _Lane, lease: str, parts: Parts, *, with_reply: bool = False) -> None:
         """Sends the lease and, behind it, the wait for its result."""

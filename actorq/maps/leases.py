@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actorq.base.names import new_id
 from actorq.base.settings import settings
 from actorq.maps.verdict import Verdicts
 from actorq.wire import codec
-from actorq.wire.lease import Counters, Lease, ending
+from actorq.wire.lease import Counters, Lease, ending, first_index
 
 #: leases in flight per replica: one that runs, one that is claimed ahead, and two that wait. One is claimed only while
 #: every other replica has one that waits, too: none is kept that somebody else may have to do without. All replicas may
 #: claim before the pump runs again (it may wait for the interpreter's lock, 5 ms: a lease of tiny inputs)
 LEASES_PER_REPLICA = 4
+_NIL = b"\xc0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,11 @@ class _Waiting:
 
     indexes: Sequence[int]
     inputs: bytes
+
+
+def unknown_inputs(count: int) -> bytes:
+    """Stands for so many inputs that are not known here."""
+    return codec.join_list([_NIL] * count)
 
 
 class Leases:
@@ -92,6 +98,53 @@ class Leases:
             cold=cold,
             alone=alone,
         )
+
+    def adopt(self, lease_id: str, count: int, *, alone: bool) -> None:
+        """A lease that the driver before this one has offered, with inputs that are still to be filled in."""
+        lo = first_index(lease_id)
+        indexes = range(lo, lo + count)
+        self._take_out(indexes)
+        if alone:
+            self._suspected = lease_id
+        self.outstanding[lease_id] = Lease(
+            serial=0, id=lease_id, indexes=indexes, inputs=unknown_inputs(count), front=False, alone=alone
+        )
+
+    def _take_out(self, indexes: range) -> None:
+        """These inputs do not wait any more: they are the first ones of what waited, or all."""
+        for at, suspect in enumerate(self._suspects):
+            if suspect.indexes[0] == indexes[0]:
+                del self._suspects[at]
+                return
+        for at, (_, lo, again) in enumerate(self._again):
+            if lo == indexes[0]:
+                del self._again[at]
+                heapq.heapify(self._again)
+                if rest := again.indexes[len(indexes) :]:
+                    self.lease_again(rest, unknown_inputs(len(rest)), 0.0)
+                return
+
+    def fill(self, inputs_of: Callable[[Sequence[int]], list[bytes]]) -> None:
+        """Fills in the inputs of what was adopted, and of what waits to be leased once more.
+
+        Args:
+            inputs_of: tells the inputs of indexes, packed each.
+        """
+        for lease in self.outstanding.values():
+            done = [_NIL] * lease.done
+            lease.inputs = codec.join_list([*done, *inputs_of(lease.indexes[lease.done :])])
+
+        def filled(entry: _Waiting) -> _Waiting:
+            return _Waiting(indexes=entry.indexes, inputs=codec.join_list(inputs_of(entry.indexes)))
+
+        self._again = [(not_before, lo, filled(entry)) for not_before, lo, entry in self._again]
+        self._suspects = deque(map(filled, self._suspects))
+
+    def lowest(self, drawn: int) -> int:
+        """The lowest index without a result; `drawn` is the next one to be drawn."""
+        waiting = [entry.indexes for _, _, entry in self._again] + [entry.indexes for entry in self._suspects]
+        waiting += [lease.indexes[lease.done :] for lease in self.outstanding.values()]
+        return min((min(indexes) for indexes in waiting if indexes), default=drawn)
 
     # -- once more -----------------------------------------------------------------------------------------------------
 

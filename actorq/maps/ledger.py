@@ -14,7 +14,7 @@ a replica that was given up: it is dropped and counted. So at most one result is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from actorq.declare.map_options import MapOptions
 from actorq.errors import MapFailedError
@@ -122,6 +122,32 @@ class Ledger:
         """Nothing is expected of `lease` any more."""
         del self.outstanding[lease.id]
         self._ordering.removed(lease)
+
+    # -- a driver takes over -------------------------------------------------------------------------------------------
+
+    def opened(self, lease_id: str, count: int, *, alone: bool) -> None:
+        """The driver before this one has offered a lease of `count` inputs; what becomes of it is booked as ever.
+
+        Raises `ValueError` for a lease whose id does not tell its inputs.
+        """
+        self._leases.adopt(lease_id, count, alone=alone)
+        self._drawing.count = max(self._drawing.count, self.outstanding[lease_id].indexes[-1] + 1)
+        self.counters.submitted = self._drawing.count
+        self.counters.leases += 1
+
+    def fill(self, inputs_of: Callable[[Sequence[int]], list[bytes]]) -> None:
+        """Fills in the inputs of all that may run again; `inputs_of` tells those of indexes, packed each."""
+        self._leases.fill(inputs_of)
+
+    @property
+    def needed_from(self) -> int:
+        """The lowest index whose input may still be needed."""
+        return self._leases.lowest(self._drawing.count)
+
+    @property
+    def drawn(self) -> int:
+        """The index of the next input to be drawn."""
+        return self._drawing.count
 
     # -- reports -------------------------------------------------------------------------------------------------------
 

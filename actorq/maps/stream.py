@@ -49,14 +49,14 @@ class Position:
         """The server has dropped what was read."""
         self.frames = 0
 
-    def take(self, reply: Any, link: Link, environment: str) -> list[Report]:
-        """The reports of a reply to XREAD. `link` fetches large ones."""
+    def take(self, reply: Any, link: Link, environment: str, *, keep: bool = False) -> list[Report]:
+        """The reports of a reply to XREAD. `link` fetches large ones, which stay there with `keep`."""
         if not reply:
             return []
         entries = reply[0][1]
         self.last = entries[-1][0]
         self.frames += len(entries)
-        return parse_reports(entries, link, environment)
+        return parse_reports(entries, link, environment, keep=keep)
 
 
 class ReportStream:
@@ -67,9 +67,11 @@ class ReportStream:
         other: one that waits for none.
         environment: where the map's leases run.
         map_id: whose stream it is.
+        keep: large results stay on the server, for other readers.
     """
 
-    def __init__(self, reader: Link, other: Link, environment: str, map_id: str) -> None:
+    def __init__(self, reader: Link, other: Link, environment: str, map_id: str, *, keep: bool = False) -> None:
+        self._keep = keep
         self._reader, self._other = reader, other
         self._environment = environment
         self._key = keys.out(map_id)
@@ -111,7 +113,7 @@ class ReportStream:
     def read_past(self) -> list[Report]:
         """What lies in the stream and the reader has not told, over the connection that has just been answered."""
         reply = self._other.command("XREAD", "COUNT", _COUNT, "STREAMS", self._key, self.position.last)
-        if reports := self.position.take(reply, self._other, self._environment):
+        if reports := self.position.take(reply, self._other, self._environment, keep=self._keep):
             self.forget()  # what it would tell now is known
         return reports
 
@@ -138,4 +140,4 @@ class ReportStream:
             self._reader.bear(error)
             return []
         self._reader.answered()
-        return self.position.take(reply, self._other, self._environment)
+        return self.position.take(reply, self._other, self._environment, keep=self._keep)

@@ -7,6 +7,7 @@ folder: no port to collide, nobody else can reach it, gone with the program.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import select
@@ -22,6 +23,8 @@ from actorq.errors import BrokerError
 
 #: seconds until a server that started must answer
 _START_TIMEOUT = 10.0
+#: the same where it reads what it knew before: a GiB takes some ten seconds
+_LOAD_TIMEOUT = 300.0
 #: seconds it may take to answer, and how often it is asked: somebody may cut a connection while the server is well
 _PROBE_TIMEOUT, _PROBES = 0.5, 3
 #: seconds until it must have ended
@@ -72,10 +75,38 @@ def _fits(parent: Path) -> bool:
 _GUARD = 'folder=$1; shift; "$@" & server=$!; cat >/dev/null; kill -9 $server 2>/dev/null; rm -rf "$folder"'
 
 
-class EmbeddedServer:
-    """A server process of this program. `url` is its address."""
+def _lock(state: Path) -> int:
+    """Takes a folder of state for this program, as long as it or its server lives. Raises `BrokerError`."""
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise BrokerError(f"ACTORQ_STATE_DIR is {str(state)!r}, which cannot be used: {error.strerror}.") from error
+    deadline = time.monotonic() + _STOP_TIMEOUT  # the server of a program that was killed is on its way out
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
+            os.close(descriptor)
+            raise BrokerError(
+                f"Another program uses the server in ACTORQ_STATE_DIR={state}: wait for its end, give this one another "
+                "folder, or run `actorq worker` and both programs with one ACTORQ_REDIS_URL."
+            ) from None
+        return descriptor
 
-    def __init__(self) -> None:
+
+class EmbeddedServer:
+    """A server process of this program. `url` is its address.
+
+    Args:
+        state: a folder where what it knows is kept for the next program; None: it ends with this one.
+    """
+
+    def __init__(self, state: Path | None = None) -> None:
+        self._state_lock = -1 if state is None else _lock(state)
         self._folder = _make_folder()
         self._socket = self._folder / _SOCKET
         self.url = f"unix://{self._socket}"
@@ -86,9 +117,10 @@ class EmbeddedServer:
             "unixsocket": str(self._socket),
             "unixsocketperm": "700",
             "save": "",
-            "appendonly": "no",
+            "appendonly": "no" if state is None else "yes",
+            "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
-            "dir": str(self._folder),
+            "dir": str(self._folder if state is None else state),
             "logfile": str(self._folder / "server.log"),
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
@@ -98,13 +130,14 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the program, which stops the server when it is done
+            pass_fds=() if state is None else (self._state_lock,),  # nobody else may write there before it has ended
         )
 
     def wait_ready(self) -> None:
         """Returns once the server answers. Raises `BrokerError` with the end of its log when it does not."""
         if self._was_ready:
             return
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = time.monotonic() + (_START_TIMEOUT if self._state_lock < 0 else _LOAD_TIMEOUT)
         while time.monotonic() < deadline:
             if self.answers():
                 self._was_ready = True
@@ -179,6 +212,9 @@ class EmbeddedServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._close_probe()
+        if self._state_lock >= 0:
+            os.close(self._state_lock)
+            self._state_lock = -1
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _close_probe(self) -> None:

@@ -19,6 +19,7 @@ from actorq.declare.environment import ActorEnvironment, Environment, TaskEnviro
 from actorq.declare.hooks import Hook
 from actorq.declare.map_options import MapOptions
 from actorq.declare.status import PoolStatus
+from actorq.errors import DeclarationError
 from actorq.maps.futures import Submitter
 from actorq.maps.handle import MapHandle
 from actorq.maps.opening import open_map
@@ -164,6 +165,12 @@ class InlineEngine:
         pump = open_map(map_id, iterables, options, lambda _: self._here(task, options))
         self._start(pump)
         return MapHandle(pump, reporter(task, progress))
+
+    def spawn_map(self, task: Any, iterables: Any, options: Any, map_id: str, kept: Any) -> Any:
+        raise DeclarationError("spawn_map() needs a server, where a run lives: actorq.testing has none. Use map().")
+
+    def attach(self, map_id: str) -> Any:
+        raise DeclarationError("attach() needs a server, where a run lives: actorq.testing has none.")
 
     def outputs_async(
         self,

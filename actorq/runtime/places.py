@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actorq.base.settings import settings
@@ -191,6 +192,19 @@ class Pools:
             return PoolStatus(wanted=environment.replica_count if running else 0, ready=ready)
 
     @property
+    def owns_state(self) -> bool:
+        """Whether the server is this program's alone, and knows of programs before it."""
+        return self._server is not None and settings().state_dir is not None
+
+    def server(self) -> Client:
+        """The server's client, which is started when first needed."""
+        with self.lock:
+            client = self._connected()
+            if self._server is not None:
+                self._server.wait_ready()
+            return client
+
+    @property
     def server_has_ended(self) -> bool:
         """Whether this program's own server is known to be gone."""
         server = self._server
@@ -239,7 +253,8 @@ class Pools:
                     )
                 from actorq.runtime.embedded import EmbeddedServer
 
-                self._server = EmbeddedServer()
+                state = settings().state_dir
+                self._server = EmbeddedServer(None if state is None else Path(state))
                 self.client = Client(self._server.url, settings().broker_timeout, self._server.is_gone)
             else:
                 self.client = Client(url, settings().broker_timeout)
@@ -260,6 +275,7 @@ class Pools:
         if pool is None or not pool.alive:
             if pool is not None:
                 pool.stop()
+            if pool is not None or settings().state_dir is not None:
                 self._forget_replicas(environment.name)
             pool = self.local[environment.name] = LocalPool(environment, url)
         return pool
@@ -274,6 +290,8 @@ class Pools:
         from actorq.broker.scripts.submitting import known_replicas
 
         assert self.client is not None
+        if self._server is not None:
+            self._server.wait_ready()
         with self.client.lent() as link:
             for name in {*known_replicas(link, environment), *records.idle_replicas(link, environment)}:
                 serving.lost(link, environment, name, "its pool was ended")

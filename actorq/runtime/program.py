@@ -16,9 +16,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from actorq.base.settings import settings
 from actorq.declare.environment import ActorEnvironment, Environment, TaskEnvironment
 from actorq.declare.map_options import MapOptions
-from actorq.errors import BrokerError, PoolError
+from actorq.errors import BrokerError, DeclarationError, PoolError
 from actorq.maps.handle import MapHandle
 from actorq.maps.opening import open_map
 from actorq.maps.pump import Pump
@@ -26,9 +27,13 @@ from actorq.runtime.places import Place, Pools
 from actorq.wire.messages import CALL
 
 if TYPE_CHECKING:
+    from actorq.broker.client import Client
+    from actorq.declare.engine import RunOptions
     from actorq.declare.task import Task
     from actorq.maps.calls import Caller
     from actorq.maps.futures import Submitter
+    from actorq.runs.driver import Driver
+    from actorq.runs.handle import Run
 
 #: a local pool is asked whether it lives no more often than this, seconds: asking takes a hundredth of a call
 _USABLE_SECONDS = 0.02
@@ -44,6 +49,7 @@ class Runtime:
         self._callers: dict[tuple[str, str], tuple[int, Caller]] = {}
         self._submitters: dict[tuple[str, str], Submitter] = {}
         self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
+        self._drivers: dict[str, Driver] = {}
         self._closed = False
 
     @property
@@ -68,6 +74,49 @@ class Runtime:
             _refuse_late(error)
             raise
         return MapHandle(pump, reporter(task, progress))
+
+    def spawn_map(
+        self,
+        task: Task[Any, Any, Any],
+        iterables: tuple[Iterable[Any], ...],
+        options: MapOptions,
+        map_id: str,
+        kept: RunOptions,
+    ) -> Run[Any]:
+        from actorq.runtime.spawning import spawn
+
+        environment = task.environment
+        if not isinstance(environment, ActorEnvironment):
+            raise DeclarationError(
+                f"spawn_map() of {task.name}: a regular task has no worker that could drive a run. Declare it on an "
+                "ActorEnvironment, or use map()."
+            )
+        with self._lock:
+            client, _ = self.pools.connect(environment, 1)
+        run = spawn(client, environment, iterables, self.pools.with_code(environment, options), map_id, kept)
+        if settings().replica_of is None:  # in a replica nothing may run beside its inputs: a worker drives it
+            self._drive(environment.name, client)
+        return run
+
+    def attach(self, map_id: str) -> Run[Any]:
+        from actorq.runs.handle import Run
+        from actorq.runs.reader import record_of
+
+        with self._lock:
+            client = self.pools.server()
+        record_of(client, map_id)
+        return Run(client, map_id)
+
+    def _drive(self, environment: str, client: Client) -> None:
+        from actorq.runs.driver import Driver
+
+        with self._lock:
+            driver = self._drivers.get(environment)
+            if driver is None or not driver.is_alive() or driver.url != client.url:
+                driver = self._drivers[environment] = Driver(client.url, environment, client.is_gone)
+                if self.pools.owns_state:  # whoever led before has ended
+                    driver.take_all()
+                driver.start()
 
     def outputs_async(
         self,
@@ -163,6 +212,8 @@ class Runtime:
         with self._lock:
             self._closed = self.pools.closed = True
             pumps = list(self._pumps)
+        for driver in self._drivers.values():
+            driver.stop()  # others may go on
         for pump in pumps:
             pump.hurry()  # all at the same time
         for pump in pumps:

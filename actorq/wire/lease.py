@@ -52,6 +52,11 @@ def ending(serial: int, indexes: Sequence[int], replica: str) -> str:
     return f"{serial}{first}{tag(replica) if replica else ''}"
 
 
+def first_index(lease: str) -> int:
+    """The index of the first input, as the end of a lease's id tells it. Raises `ValueError` where it does not."""
+    return int(lease.rpartition("-")[2].partition("_")[0].partition("x")[2])
+
+
 def is_addressed(lease: str) -> bool:
     """Whether only one replica may run the lease of this id."""
     return lease[-9:-8] == "_"
@@ -92,7 +97,25 @@ class Lives:
     lease: str
 
 
-Report = Results | HandedBack | Lost | Lives
+@record
+class Opened:
+    """Of a run's journal: its driver has offered a lease, of inputs from the index that its id tells."""
+
+    lease: str
+    count: int
+    #: with a process to itself
+    alone: bool
+
+
+@record
+class Ended:
+    """Of a run's journal: nothing more comes."""
+
+    lease: str
+    state: str
+
+
+Report = Results | HandedBack | Lost | Lives | Opened | Ended
 
 #: reason of a `Lost` whose replica was not heard of for the length of a lease
 LAPSED = "lapsed"

@@ -36,6 +36,8 @@ _PLAIN_FRAME = struct.Struct(">IBBIId")
 _PLAIN = 0xC1
 _CODE = re.compile(r"[0-9a-f]{64}")
 
+#: seconds that large results of a run may live: ten years
+_LONGEST_KEPT = 10 * 365 * 86_400
 #: seconds; it travels as nanoseconds in 64 bits
 _LONGEST_TIMEOUT = 1e9
 
@@ -85,10 +87,12 @@ class Head:
     fingerprint: str = ""
     #: other code than that may not run it
     strict: bool = False
+    #: seconds that large results of a run live beside its journal; 0: those of a map, which are read soon
+    keep: int = 0
 
     def packed(self) -> bytes:
         fields = [PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.record, self.code, self.alone]
-        return bytes(msgpack.packb([*fields, self.fingerprint, self.strict]))
+        return bytes(msgpack.packb([*fields, self.fingerprint, self.strict, self.keep]))
 
     def with_code(self, code: str) -> Head:
         """The head of a map that brings its code."""
@@ -168,8 +172,9 @@ def parse_head(head: bytes) -> Head:
     try:
         version, *rest = msgpack.unpackb(head)
         if version == PROTOCOL:
-            task, mode, kwargs, timeout, record, code, alone, fingerprint, strict = rest
+            task, mode, kwargs, timeout, record, code, alone, fingerprint, strict, keep = rest
             plain = isinstance(task, str) and isinstance(kwargs, bytes) and isinstance(fingerprint, str)
+            plain = plain and type(keep) is int and 0 <= keep <= _LONGEST_KEPT
             plain = plain and isinstance(timeout, (float, int, type(None)))
             plain = plain and isinstance(code, str) and (not code or _CODE.fullmatch(code) is not None)
             if not plain or mode not in (ONE, STAR, CALL) or not 0 <= (timeout or 0) <= _LONGEST_TIMEOUT:
@@ -184,6 +189,7 @@ def parse_head(head: bytes) -> Head:
                 alone=bool(alone),
                 fingerprint=fingerprint,
                 strict=bool(strict),
+                keep=keep,
             )
     except Exception as error:
         raise CodecError(f"The lease has no readable head: {error}") from error

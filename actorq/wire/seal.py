@@ -82,6 +82,21 @@ def unseal_results(environment: str, lease: str, message: bytes | bytearray) -> 
     return body(message)
 
 
+def seal_part(environment: str, run_id: str, part: str, data: bytes) -> bytes:
+    """A part of a run as it lies on the server, its plan or inputs; signed where this program has a key."""
+    return b"".join(_signed(part, environment, f"{run_id}-run", 0, (data,)))
+
+
+def unseal_part(environment: str, run_id: str, part: str, message: bytes) -> bytes:
+    """The part. Raises `PoolError` when this program has a key and it is not signed with that, for this place."""
+    if _checked(part, environment, f"{run_id}-run", message) is None:
+        raise PoolError(
+            f"The {part} of run {run_id!r} on the server is not signed with the key of this program: it was not used. "
+            "Set ACTORQ_SIGNING_KEY to the same value in the programs that start, drive and read the run."
+        )
+    return bytes(body(message))
+
+
 def body(message: bytes | bytearray) -> memoryview:
     """The message without its signature, if it has one, which is not looked at."""
     return memoryview(message)[_HEAD.size :] if message.startswith(MARK) else memoryview(message)

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.running import run
 
 #: seconds that strikes go on
-_SECONDS = 60.0
+_SECONDS = 25.0
 _SEED = 16
 
 

@@ -14,7 +14,7 @@ import yaml
 import actorq
 from actorq import ActorEnvironment
 from actorq.base.settings import Settings
-from actorq.declare.task import MapArguments
+from actorq.declare.calling import MapArguments
 from hatch_build import for_index
 from tests.docs.pages import ROOT, Block, pages
 
@@ -39,6 +39,7 @@ NOT_RUN = {
     "docs/recipes/from-rq.md": ['queue = Queue("thumbnails", connection=Redis())'],
     "docs/recipes/from-union.md": ["env = union.ActorEnvironment("],
     "docs/security.md": ["$ openssl rand -hex 32"],
+    "docs/runs.md": ["$ actorq runs                          # those that have not ended"],
     "docs/testing.md": ["import pytest"],
     "docs/tutorial.md": ["$ pip install '.[embedded]'"],
 }

@@ -15,7 +15,7 @@ import pytest
 
 import actorq
 from actorq import DeclarationError, MapFailedError, MapTimeoutError
-from actorq.declare.task import MapArguments
+from actorq.declare.calling import MapArguments
 from actorq.maps import pump
 from actorq.maps.leases import LEASES_PER_REPLICA
 from tests import tasks

@@ -117,7 +117,7 @@ def test_task_environments_check_their_options_too() -> None:
 
 
 def test_the_public_surface_is_small_and_documented() -> None:
-    assert len(actorq.__all__) <= 24
+    assert len(actorq.__all__) <= 28
     assert all(getattr(actorq, name).__doc__ for name in actorq.__all__)
 
 
@@ -164,7 +164,17 @@ def test_a_hook_is_still_the_function_that_it_was() -> None:
 
 
 def test_dir_shows_what_users_use() -> None:
-    assert dir(tasks.double) == ["environment", "function", "map", "name", "options", "remote", "starmap", "submit"]
+    assert dir(tasks.double) == [
+        "environment",
+        "function",
+        "map",
+        "name",
+        "options",
+        "remote",
+        "spawn_map",
+        "starmap",
+        "submit",
+    ]
     shown = dir(tasks.plain)
     assert {"task", "up", "down", "scale", "status", "on_start", "on_exit", "prewarm", "replica_count"} <= set(shown)
     assert not {"modules", "warm", "hook_modules", "of", "_declared"} & set(shown)

@@ -6,16 +6,17 @@
 -- ARGV  4 map TTL s ("" = not now)   5 lease s   6 ISO stamp   7 drop frames before this id ("" = none)
 --       8 "1": only to idle replicas   9 map id   10 owner of the map: who made it, a random word
 --       11 seconds of the replicas' time the map had lately, with what runs now
---       then per lease: serial, id, description, where, payload
+--       then per lease: serial, id, description, where, payload, count
 --       where: "" at the end of the queue, "1" at its front; longer: only for the replica of this name, which the id
 --       tells too, by its end: see next.lua
+--       count: of a run, which keeps its journal, the number of its inputs, with "a" behind it if it runs alone
 -- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else.
 -- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
 local map, ttl, lease_s, stamp, only_idle = KEYS[1], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[8] == '1'
-local known = call('HMGET', map, 'serial', 'owner')
+local known = call('HMGET', map, 'serial', 'owner', 'run')
 if known[2] and known[2] ~= ARGV[10] then return {-1, 0} end
 local seen = tonumber(known[1] or '-1')
-local last = only_idle and 0 or tonumber(ARGV[#ARGV - 4])
+local last = only_idle and 0 or tonumber(ARGV[#ARGV - 5])
 call('HSET', map, 'owner', ARGV[10], 'serial', math.max(seen, last))
 if ttl ~= '' or not known[1] then
   -- uses: renew_map
@@ -25,11 +26,11 @@ if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local may_hand_over = call('EXISTS', KEYS[5]) == 0
 local accepted, front = 0, {}
 local plenty = '' -- as in next.lua: there is one of these for every replica, beside those that are handed over
-if #ARGV > 16 and #ARGV[15] < 2 and (#ARGV - 11) / 5 - call('ZCARD', IDLE) >= call('SCARD', KEYS[4]) then
+if #ARGV > 17 and #ARGV[15] < 2 and (#ARGV - 11) / 6 - call('ZCARD', IDLE) >= call('SCARD', KEYS[4]) then
   plenty = '1'
 end
 local list, queued, addressed = AQ .. ':wait:' .. ARGV[9], false, false
-for i = 12, #ARGV, 5 do
+for i = 12, #ARGV, 6 do
   local serial, j, description, where, payload = tonumber(ARGV[i]), unpack(ARGV, i + 1, i + 4)
   if serial > seen then
     local w = false
@@ -42,6 +43,7 @@ for i = 12, #ARGV, 5 do
       end
     end
     if not w and only_idle then break end
+    if known[3] then call('XADD', KEYS[2], '*', 'l', j, 'o', ARGV[i + 5]) end
     if w then
       hand_over(j, w, stamp, t, lease_s, description, ARGV[9], payload, plenty)
       if only_idle then call('HSET', RQ .. ':job:' .. j, 'aq_idle', 1) end -- it must not wait in the queue later, either

@@ -32,6 +32,8 @@ class Offered(NamedTuple):
     #: "" at the end of the queue, "1" at its front, else the only replica that may run it
     where: str
     payload: bytes
+    #: of a run, what its journal tells of the lease: the number of inputs, with "a" behind it if it runs alone
+    opened: str = ""
 
 
 class Accepted(NamedTuple):
@@ -75,8 +77,8 @@ class MapOffers:
         Raises `ServerFullError` at once, and `BrokerError` when the patience is spent.
         """
         args = [iso_now(), read_until, b"1" if only_idle else b"", *self._names, b"%.6f" % served]
-        for serial, lease, description, where, payload in leases:
-            args += (b"%d" % serial, lease.encode(), description.encode(), where.encode(), payload)
+        for serial, lease, description, where, payload, opened in leases:
+            args += (b"%d" % serial, lease.encode(), description.encode(), where.encode(), payload, opened.encode())
         replicas, accepted = link.call_packed(SUBMIT, self._command.packed(*args), stores, full=False)
         return None if replicas < 0 else Accepted(int(replicas), int(accepted))
 
@@ -146,6 +148,7 @@ def recall(link: Link, environment: str, leases: Iterable[str]) -> set[str]:
 class Checked(NamedTuple):
     """What a heartbeat tells."""
 
+    #: -1: another driver has taken over this run
     replicas: int
     #: the server knows of the map all that was read; else its stream begins anew
     known: bool
@@ -163,6 +166,7 @@ def check(
     leases: Iterable[str],
     share: tuple[float, float, float] = (0.0, 0.0, 0.0),
     progress: Mapping[str, Argument] | None = None,
+    ttl: int = keys.MAP_TTL_SECONDS,
 ) -> Checked:
     """The heartbeat of a map, or of a lane of single calls (`check.lua`): keeps it alive.
 
@@ -174,10 +178,11 @@ def check(
         share: seconds of the replicas' time that it had lately, that a lease of it takes, and that it had since the
             last heartbeat.
         progress: what `actorq status` shows; None for a lane, which it does not show.
+        ttl: seconds that it lives from now on.
     """
     listed = "" if progress is None else map_id
     told = [word for item in (progress or {}).items() for word in item]
-    args: list[Argument] = [*keys.prefix(environment), keys.MAP_TTL_SECONDS, owner, listed, last, *share]
+    args: list[Argument] = [*keys.prefix(environment), ttl, owner, listed, last, *share]
     args += (len(told) // 2, *told, *leases)
     live, known, *missing = link.call(CHECK, _of_map(map_id), args)
     return Checked(int(live), bool(known), {lease.decode() for lease in missing})

@@ -100,6 +100,8 @@ class Exchange:
         self._unsure = False  # it may hold what it does not know of
         #: enough leases wait for the other replicas
         self.plenty = False
+        #: seconds that a large result of the lease that runs may wait for its readers
+        self.lives = blobs.TTL_SECONDS
         self._sent: _Sent | None = None  # by `go_on`, and not settled
 
     def next(self, done: Done | None, *, want: bool, again: bool = False) -> Taken | None:
@@ -239,7 +241,7 @@ class Exchange:
         self._uncounted = frame
         lease, _, attempt = member.rpartition(b":")
         parts = seal_results(self._environment, lease.decode(errors="replace"), frame.parts())
-        message, stores = blobs.send(parts, member, frame.start)
+        message, stores = blobs.send(parts, member, frame.start, lives=self.lives)
         step = Step(want=want, holds=holds, lease=lease, attempt=attempt, frame=message)
         if frame.errors:
             step.failed = _failures(self._environment, lease.decode(errors="replace"), frame, payload)

@@ -307,6 +307,7 @@ class Executor:
         self._lease = member
         if self._maps.other_code:
             self._tell()
+        self._exchange.lives = prepared.head.keep or blobs.TTL_SECONDS
         self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run = run
         self._isolation.task = prepared.head.task
@@ -417,7 +418,7 @@ class Executor:
         if frame is not None:
             lease = self._lease.rpartition(b":")[0].decode(errors="replace")
             parts = seal_results(self._spec.environment, lease, frame.parts())
-            message, stores = blobs.send(parts, self._lease, frame.start)
+            message, stores = blobs.send(parts, self._lease, frame.start, lives=self._exchange.lives)
             part = Part(frame.start, frame.start + frame.count, message)
         answer = sync(
             self._exchange.free_link(),

@@ -20,7 +20,7 @@ from rq.command import parse_payload
 from rq.worker import BaseWorker
 
 from actorq.base.log import logger
-from actorq.broker import keys
+from actorq.broker import keys, records
 from actorq.broker.connect import connection_pool
 from actorq.broker.link import Link
 from actorq.broker.scripts import serving
@@ -30,6 +30,7 @@ from actorq.replica.slots import REPORT_BYTES
 from actorq.replica.state import ReplicaState
 from actorq.replica.supervisor.replica import Unfinished, Work
 from actorq.replica.supervisor.subscription import Subscription
+from actorq.runs.process import DriverProcess
 
 #: pause before a death that could not be told is told again, seconds
 _RETRY_SECONDS = 0.5
@@ -89,9 +90,26 @@ class ReplicaWorker(BaseWorker):
 
 
 class Registrar(threading.Thread):
-    """Runs until `stop`."""
+    """Runs until `stop`.
 
-    def __init__(self, url: str, environment: str, workers: list[str], lease_seconds: float, watched: Watched) -> None:
+    Args:
+        url: the server.
+        environment: what is served.
+        workers: the replicas' names.
+        lease_seconds: how long a lease lives unless it is renewed.
+        watched: the supervisor.
+        driver_log: format and level of the log of the process that drives runs; None: there is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        environment: str,
+        workers: list[str],
+        lease_seconds: float,
+        watched: Watched,
+        driver_log: tuple[str, str] | None,
+    ) -> None:
         super().__init__(name="actorq-registrar", daemon=True)
         self._url = url
         self._environment = environment
@@ -107,6 +125,7 @@ class Registrar(threading.Thread):
         self._unregistered = threading.Event()
         self._ending = False
         self._next_renewal = 0.0
+        self._driver = None if driver_log is None else DriverProcess(url, environment, driver_log)
         self._books = False  # a look at what replicas do is in the inbox
         self._seen: dict[str, str] = {}  # replica -> what it held at the last look
         #: replica -> whether it is busy, and what with, as the server knows it
@@ -177,6 +196,8 @@ class Registrar(threading.Thread):
                     self._inbox.put(item)
             else:
                 self._surviving(item)
+        if self._driver is not None:
+            self._driver.stop(_LAST_SECONDS)
         self._surviving(self._unregister)
         self._unregistered.set()
         if self._subscription is not None:
@@ -214,6 +235,7 @@ class Registrar(threading.Thread):
         for member in serving.renew(self._link, self._environment, self._lease_seconds, held=held, idle=idle):
             self._watched.cancel(member)
         self.last_renewal = time.time()
+        self._look_at_runs()
         ttl = keys.worker_ttl(self._lease_seconds)
         if not self._workers:
             return  # all have left
@@ -232,6 +254,15 @@ class Registrar(threading.Thread):
         worker_registration.clean_worker_registry(self._workers[0].queues[0])
         self._told.clear()
         self._book()
+
+    def _look_at_runs(self) -> None:
+        """Runs need a driver, which is another process."""
+        if self._driver is None or not records.has_open_runs(self._link, self._environment):
+            return
+        try:
+            self._driver.ensure()
+        except OSError as error:  # no memory, no processes: renewals go on, and the next one tries again
+            logger().error("driver_not_started", environment=self._environment, error=str(error))
 
     def _book(self) -> None:
         """Has RQ's tools shown what each replica runs, if it has run it since the last look: others end too soon."""

@@ -241,9 +241,8 @@ class Supervisor:
             self._exited(self._replicas[message["exited"]], message["status"])
 
     def _register(self) -> None:
-        """Starts the registrar when there is a replica to register.
-
-        Importing RQ takes a quarter of a second, for which it would compete with the executors that start.
+        """Starts the registrar when there is a replica to register: importing RQ takes a quarter of a second, for
+        which it would compete with the executors that start.
         """
         if time.monotonic() < self._register_at and not any(r.serving for r in self._replicas):
             return
@@ -251,7 +250,8 @@ class Supervisor:
 
         served = self._environment
         names = [lane.worker for r in self._replicas for lane in r.lanes]
-        self._registrar = Registrar(self._spec.url, served.environment, names, served.lease_seconds, self)
+        log = None if self._lifeline is not None else self._spec.zygote.log[:2]  # a program drives its runs itself
+        self._registrar = Registrar(self._spec.url, served.environment, names, served.lease_seconds, self, log)
         self._registrar.start()
 
     def _lanes(self, index: int, name: str) -> list[Lane]:

@@ -1,0 +1,34 @@
+-- uses: now dequeue split forget
+-- Ends a run: its driver, or a person who cancels it. What it gave is kept for a while; what waits or runs is stopped.
+--
+-- KEYS  1 aq:run:<m>   2 aq:map:<m>   3 aq:lead:<m>   4 aq:out:<m>   5 aq:in:<m>   6 aq:sums:<m>   7 aq:runs:<env>
+-- ARGV  4 owner of the driver's leases, "" for a person   5 run id   6 state   7 why, packed   8 seconds to keep
+-- Returns 1; 0 where another driver has taken over; -1 where the run has ended, or is gone.
+if call('HGET', KEYS[1], 'state') ~= 'running' then return -1 end
+if ARGV[4] ~= '' and call('HGET', KEYS[2], 'owner') ~= ARGV[4] then return 0 end
+local prefix = ARGV[5] .. '-'
+for _, member in ipairs(call('ZRANGE', WIP, 0, -1)) do
+  if string.sub(member, 1, #prefix) == prefix then
+    local j, x = split(member)
+    local job = RQ .. ':job:' .. j
+    local f = call('HMGET', job, 'aq_map', 'worker_name')
+    if f[1] == ARGV[5] then
+      call('ZREM', WIP, member)
+      forget(j, x, f[2] or '')
+      call('DEL', AQ .. ':mail:' .. (f[2] or '')) -- who has a mail was idle, and holds no other lease
+      call('PUBLISH', RQ .. ':pubsub:' .. (f[2] or ''), cjson.encode({command = 'stop-job', job_id = j}))
+    end
+  end
+end
+for _, j in ipairs(call('LRANGE', AQ .. ':wait:' .. ARGV[5], 0, -1)) do
+  dequeue(j, ARGV[5])
+  call('DEL', RQ .. ':job:' .. j, AQ .. ':blob:' .. j)
+end
+call('ZREM', TURNS, ARGV[5], ARGV[5] .. ':')
+call('ZREM', AQ .. ':maps:' .. ENV, ARGV[5])
+call('ZREM', KEYS[7], ARGV[5])
+call('DEL', KEYS[2], KEYS[3], KEYS[5])
+call('HSET', KEYS[1], 'state', ARGV[6], 'why', ARGV[7], 'ended', string.format('%.3f', t))
+call('XADD', KEYS[4], '*', 'l', '', 'e', ARGV[6])
+for _, key in ipairs({KEYS[1], KEYS[4], KEYS[6]}) do call('EXPIRE', key, ARGV[8]) end
+return 1

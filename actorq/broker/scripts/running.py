@@ -1,0 +1,102 @@
+"""What is said of runs, the maps that outlive their script: by who starts one, by its driver, and by who ends it.
+
+The one idea: as in `submitting.py`, nobody else counts the arguments of a script. A driver writes only while it leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actorq.broker import keys
+from actorq.broker.commands import Argument, Command
+from actorq.broker.link import Link
+from actorq.broker.scripts.load import RUN_APPEND, RUN_CREATE, RUN_END, RUN_LEAD, RUN_NOTE
+
+#: what `lead` and `end` return: another driver leads; it is done; the run has ended, or is gone
+OTHERS, DONE, ENDED = 0, 1, -1
+
+
+class Started(NamedTuple):
+    """A run as the server has it."""
+
+    is_new: bool
+    #: what it is to do, as `create` was given it the first time
+    plan: bytes
+    #: "running", or how it has ended
+    state: str
+    #: inputs that are stored
+    stored: int
+    #: inputs in all; None while they are still being stored
+    total: int | None
+
+
+def create(link: Link, environment: str, run_id: str, plan: bytes, expires: int) -> Started:
+    """Tells the server of a run (`run_create.lua`), unless there is one of this name, which is returned.
+
+    Args:
+        link: the connection.
+        environment, run_id: whose it is.
+        plan: what it is to do.
+        expires: seconds after which all of it is dropped, unless it has ended before.
+    """
+    args: list[Argument] = [*keys.prefix(environment), run_id, expires, plan]
+    new, plan, state, count, total = link.call(RUN_CREATE, [keys.run(run_id), keys.runs(environment)], args)
+    return Started(bool(new), plan, state.decode(), int(count), int(total) if total else None)
+
+
+def append(
+    link: Link, environment: str, run_id: str, first: int, count: int, inputs: bytes, sums: bytes, expires: int
+) -> int:
+    """Stores inputs from index `first` on (`run_append.lua`); returns how many are stored now, `ENDED` where none can.
+
+    Args:
+        link: the connection.
+        environment, run_id: whose they are.
+        first, count: their indexes.
+        inputs: them, as they lie on the server.
+        sums: four bytes of each, by which inputs are compared later.
+        expires: seconds.
+    """
+    named = [keys.run(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
+    args: list[Argument] = [*keys.prefix(environment), first, count, inputs, sums, expires]
+    return int(link.call_packed(RUN_APPEND, Command.of(RUN_APPEND, named, *args).packed(), full=False))
+
+
+def lead(link: Link, environment: str, run_id: str, owner: str, seconds: int, expires: int) -> int:
+    """Takes or keeps the lead of a run (`run_lead.lua`): `DONE`, `OTHERS` or `ENDED`.
+
+    Args:
+        link: the connection.
+        environment, run_id: the run.
+        owner: of the leases that this driver makes.
+        seconds: how long the lead lasts.
+        expires: seconds that the run may take.
+    """
+    named = [keys.run(run_id), keys.map_(run_id), keys.lead(run_id), keys.out(run_id)]
+    return int(link.call(RUN_LEAD, named, [*keys.prefix(environment), owner, seconds, expires]))
+
+
+def note(link: Link, environment: str, run_id: str, owner: str, needed_from: int, entry: Sequence[str | int]) -> bool:
+    """Drops inputs below `needed_from`, and writes an entry into the journal (`run_note.lua`); False for who leads no
+    more.
+    """
+    named = [keys.map_(run_id), keys.out(run_id)]
+    args = [*keys.prefix(environment), owner, f"{needed_from + 1}-0", keys.run_inputs(run_id), *entry]
+    return bool(link.call(RUN_NOTE, named, args))
+
+
+def end(link: Link, environment: str, run_id: str, owner: str, state: str, why: bytes, kept: int) -> int:
+    """Ends a run (`run_end.lua`): `DONE`, `OTHERS` or `ENDED`.
+
+    Args:
+        link: the connection.
+        environment, run_id: the run.
+        owner: of the driver's leases; "" for a person, whom everybody obeys.
+        state: how it has ended.
+        why: a failure as `failure.describe` makes it, packed; b"" for none.
+        kept: seconds that its results are kept.
+    """
+    named = [keys.run(run_id), keys.map_(run_id), keys.lead(run_id), keys.out(run_id)]
+    named += [keys.run_inputs(run_id), keys.run_sums(run_id), keys.runs(environment)]
+    return int(link.call(RUN_END, named, [*keys.prefix(environment), owner, run_id, state, why, kept]))

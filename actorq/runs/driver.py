@@ -1,0 +1,210 @@
+"""Who drives the runs of an environment: the program that started one, or a process beside the replicas of a worker.
+
+The one idea: whoever has the lead folds the journal and goes on; whoever loses it stops. The lead is a key that lapses,
+so the runs of a driver that is gone are taken over within the length of a lease.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgpack
+
+from actorq.base.log import logger
+from actorq.broker import records
+from actorq.broker.link import Link
+from actorq.broker.scripts import running
+from actorq.errors import ActorqError, BrokerError
+from actorq.maps.pump import Pump
+from actorq.maps.segment import Segment
+from actorq.runs.inputs import StoredInputs, StoredSource
+from actorq.runs.journal import Journal
+from actorq.runs.plan import Plan
+from actorq.runs.transport import FencedError, RunTransport
+from actorq.wire import failure
+
+#: how often a driver looks for runs that nobody drives, seconds
+_LOOK_SECONDS = 1.0
+#: how long the server may be away before a driver gives up its runs, seconds
+_PATIENCE = 30.0
+#: seconds to say the last things
+_LAST_SECONDS = 1.0
+
+
+class Driving:
+    """One run that this process drives.
+
+    Args:
+        url: the server.
+        run_id: the run.
+        record: what the server has of it.
+    """
+
+    def __init__(self, url: str, run_id: str, record: records.RunRecord) -> None:
+        self._url = url
+        self._run_id = run_id
+        self._environment = record.environment
+        self._plan = Plan.of(record.environment, run_id, record.plan)
+        self._links = [Link(url, patience=_PATIENCE) for _ in range(3)]
+        inputs = StoredInputs(self._links[2], record.environment, run_id)
+        source = StoredSource(inputs, self._numbers)
+        options = replace(self._plan.options, ordered=False)  # outputs are for the readers
+        journal = Journal(self._links[0], run_id, source, options)
+        self._ledger = journal.ledger
+        #: nothing is driven here any more
+        self.over = False
+        self._stopping = False
+        self._pump: Pump | None = None
+        if self._leads():
+            while journal.read():
+                pass
+            self._ledger.fill(inputs.of)
+            source.begin_at(self._ledger.drawn)
+            self._drive(record, journal.last)
+        else:
+            self._let_go()
+
+    def stop(self) -> None:
+        """Another driver may go on."""
+        self._stopping = True
+        if self._pump is not None:
+            self._pump.close()
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _leads(self) -> bool:
+        seconds = max(2, round(self._plan.lease_seconds))
+        args = (self._links[0], self._environment, self._run_id, self._ledger.owner, seconds, self._plan.expires)
+        found = running.lead(*args)
+        if found == running.ENDED:
+            records.forget_open_run(self._links[0], self._environment, self._run_id)
+        return found == running.DONE
+
+    def _drive(self, record: records.RunRecord, last: bytes) -> None:
+        if (timeout := self._plan.options.timeout) is not None:
+            left = max(0.001, record.created + timeout - time.time())
+            self._ledger.options = replace(self._ledger.options, timeout=left)
+        transport = RunTransport(self._links[0], self._links[1], self._run_id, self._plan, self._ledger, last)
+        logger().info("run_driven", run=self._run_id, environment=self._environment, drawn=self._ledger.drawn)
+        self._pump = Pump(self._ledger, transport, deliver=_drop, on_end=self._ended)
+        self._pump.start()
+
+    def _numbers(self) -> tuple[int, int | None]:
+        record = records.run_record(self._links[2], self._run_id)
+        return (0, None) if record is None else (record.stored, record.total)
+
+    def _ended(self, error: Exception | None) -> None:
+        """In the pump's thread."""
+        try:
+            if self._stopping or isinstance(error, FencedError):
+                self._go(fenced=not self._stopping)
+            elif isinstance(error, BrokerError):
+                logger().warning("run_left", run=self._run_id, error=str(error))
+            else:
+                self._end(error)
+        except BrokerError as refused:
+            logger().warning("run_left", run=self._run_id, error=str(refused))
+        finally:
+            self._let_go()
+
+    def _go(self, *, fenced: bool) -> None:
+        link = Link(self._url, patience=_LAST_SECONDS)
+        if not fenced:
+            records.leave_lead(link, self._run_id)
+            records.wake_drivers(link, self._environment)
+        link.close()
+
+    def _end(self, error: Exception | None) -> None:
+        fatal = error or self._ledger.fatal
+        failed = fatal is not None or (bool(self._ledger.failures) and not self._ledger.options.tolerant)
+        why = b"" if fatal is None else bytes(msgpack.packb(failure.describe(fatal)))
+        link = Link(self._url, patience=_PATIENCE)
+        state = "failed" if failed else "done"
+        args = (self._environment, self._run_id, self._ledger.owner, state, why, self._plan.result_ttl)
+        running.end(link, *args)
+        link.close()
+        logger().info("run_ended", run=self._run_id, state=state)
+
+    def _let_go(self) -> None:
+        for link in self._links:
+            link.close()
+        self.over = True
+
+
+def _drop(segment: Segment) -> None:
+    """Outputs lie in the journal, for who reads them."""
+
+
+class Driver(threading.Thread):
+    """Drives all runs of an environment that nobody else does.
+
+    Args:
+        url: the server.
+        environment: its name.
+        is_gone: whether the server is known to be gone for good.
+    """
+
+    def __init__(self, url: str, environment: str, is_gone: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(name=f"actorq.driver-{environment}", daemon=True)
+        #: the server
+        self.url = url
+        self._environment = environment
+        self._is_gone = is_gone
+        self._driven: dict[str, Driving] = {}
+        self._refused: set[str] = set()
+        self._stopped = threading.Event()
+        self._link = Link(url, patience=0.0)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it drives nothing."""
+        return not self._driven
+
+    def run(self) -> None:
+        while not self._stopped.is_set() and not self._is_gone():
+            try:
+                self.look()
+                records.wait_for_wake(self._link, self._environment, _LOOK_SECONDS)
+            except BrokerError:
+                self._stopped.wait(_LOOK_SECONDS)
+        self._link.close()
+
+    def take_all(self) -> None:
+        """No other driver lives: nobody has the lead of any run."""
+        for run_id in records.open_runs(self._link, self._environment):
+            records.leave_lead(self._link, run_id)
+
+    def look(self) -> None:
+        """Drives what is open and nobody drives. Raises `BrokerError`."""
+        self._driven = {run_id: driving for run_id, driving in self._driven.items() if not driving.over}
+        for run_id in records.open_runs(self._link, self._environment):
+            if run_id not in self._driven and run_id not in self._refused:
+                self._try(run_id)
+
+    def stop(self) -> None:
+        """Lets go of all runs."""
+        self._stopped.set()
+        driven = list(self._driven.values())
+        for driving in driven:
+            driving.stop()
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join(2 * _LOOK_SECONDS)
+
+    def _try(self, run_id: str) -> None:
+        record = records.run_record(self._link, run_id)
+        if record is None or record.state != "running":
+            records.forget_open_run(self._link, self._environment, run_id)
+            return
+        try:
+            driving = Driving(self.url, run_id, record)
+        except BrokerError:
+            raise
+        except ActorqError as error:  # its plan is not signed, or of another version
+            self._refused.add(run_id)
+            logger().error("run_refused", run=run_id, error=str(error))
+            return
+        if not driving.over:
+            self._driven[run_id] = driving

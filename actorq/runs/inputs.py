@@ -1,0 +1,219 @@
+"""The inputs of a run on the server: stored in chunks by who starts it, and read again by who drives it.
+
+    aq:in:<m>     STREAM   a chunk each, under the index of its first input, plus one
+    aq:sums:<m>   LIST     of each chunk, four bytes for each input, kept when the inputs are not needed any more
+
+The one idea: the same inputs make the same chunks. So a script that is run again finds what it stored before, compares
+it by its checksums, and goes on behind it.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from actorq.base.settings import settings
+from actorq.base.warned import warn
+from actorq.broker import records
+from actorq.broker.link import Link
+from actorq.broker.refusals import ServerFullError
+from actorq.broker.scripts import running
+from actorq.errors import MapConflictError, PoolError
+from actorq.maps.sources import Source
+from actorq.wire import codec
+from actorq.wire.seal import seal_part, unseal_part
+
+#: inputs of a chunk, at most, and bytes after which it is full: a script copies its arguments, 1.7 ms for a MiB
+_CHUNK_INPUTS, _CHUNK_BYTES = 10_000, 256 * 1024
+#: inputs drawn at once
+_DRAW = 1_000
+#: pause before a full server is asked again, and how long it is asked without a word, seconds
+_FULL_PAUSE, _FULL_WARN_AFTER = 0.25, 3.0
+_SUM = struct.Struct(">I")
+
+
+def _sums(parts: Sequence[bytes]) -> bytes:
+    return b"".join([_SUM.pack(zlib.crc32(part)) for part in parts])
+
+
+class Upload:
+    """Stores the inputs of one run.
+
+    Args:
+        link: a connection.
+        environment, run_id: whose they are.
+        task: its name, for messages.
+        stored: how many are there already.
+        total: all of them, where the run was started before and is complete.
+        expires: seconds.
+    """
+
+    def __init__(
+        self, link: Link, environment: str, run_id: str, *, task: str, stored: int, total: int | None, expires: int
+    ) -> None:
+        self._link = link
+        self._environment = environment
+        self._run_id = run_id
+        self._task = task
+        self._stored = stored
+        self._total = total
+        self._expires = expires
+        self._first = 0
+
+    def all_of(self, source: Source, progress: Callable[[int], None]) -> int:
+        """Stores, or compares, all inputs; returns their number. `progress` is told how many there are.
+
+        Raises `MapConflictError` for other inputs than those that are there, `CodecError` for one that cannot be
+        carried, what the user's iterator raises, and `BrokerError`.
+        """
+        known = records.run_sums(self._link, self._run_id, 0) if self._stored else b""
+        for parts in self._chunks(source):
+            if self._first < self._stored:
+                parts = self._compared(parts, known)  # noqa: PLW2901 - the rest of it is new
+            if parts:
+                if self._total is not None:
+                    raise self._conflict(self._total, "the run that is there has no more inputs")
+                self._append(parts)
+            progress(self._first)
+        if self._first < (self._total or self._stored):
+            raise self._conflict(self._first, "the run that is there has more inputs")
+        records.seal_run(self._link, self._environment, self._run_id, self._first)
+        return self._first
+
+    def _chunks(self, source: Source) -> Iterator[list[bytes]]:
+        parts: list[bytes] = []
+        size = 0
+        while not source.exhausted:
+            values = source.draw(_DRAW, _DRAW)
+            if not values:
+                time.sleep(0.001)  # an iterator of the user's takes its time
+                continue
+            for part in self._packed(values, packed=source.packed):
+                parts.append(part)
+                size += len(part)
+                if len(parts) == _CHUNK_INPUTS or size >= _CHUNK_BYTES:
+                    yield parts
+                    parts, size = [], 0
+        if parts:
+            yield parts
+        if source.error is not None:
+            raise source.error
+
+    def _packed(self, values: Sequence[Any], *, packed: bool) -> Sequence[bytes]:
+        if packed:
+            return values
+        lo = self._first
+        limit = settings().max_payload_bytes
+        return codec.split_list(codec.pack_list(values, limit, lambda i: f"Input {lo + i} of {self._task}"))
+
+    def _compared(self, parts: list[bytes], known: bytes) -> list[bytes]:
+        """What is not there of a chunk. Raises `MapConflictError` where something else is there."""
+        count = min(len(parts), self._stored - self._first)
+        here = _sums(parts[:count])
+        there = known[_SUM.size * self._first : _SUM.size * (self._first + count)]
+        if here != there:
+            differ = next(i for i in range(count) if here[4 * i : 4 * i + 4] != there[4 * i : 4 * i + 4])
+            raise self._conflict(self._first + differ, "the run that is there has another input")
+        self._first += count
+        return parts[count:]
+
+    def _append(self, parts: list[bytes]) -> None:
+        data = seal_part(self._environment, self._run_id, f"inputs {self._first}", codec.join_list(parts))
+        since, told = time.monotonic(), False
+        named, sums = (self._link, self._environment, self._run_id), _sums(parts)
+        there = f"{self._first:,} inputs of run {self._run_id!r} are stored"
+        while True:
+            try:
+                stored = running.append(*named, self._first, len(parts), data, sums, self._expires)
+                break
+            except ServerFullError as error:
+                if time.monotonic() - since > settings().broker_timeout:
+                    raise ServerFullError(f"{error} {there}.") from None
+                if not told and time.monotonic() - since > _FULL_WARN_AFTER:
+                    told = True
+                    warn(f"{error} The upload waits for room: {there}.")
+                time.sleep(_FULL_PAUSE)
+        if stored == running.ENDED:
+            raise PoolError(f"Run {self._run_id!r} has ended while its inputs were stored.")
+        if stored != self._first + len(parts):
+            raise self._conflict(self._first, "another program stores inputs of a run of this name")
+        self._first = stored
+
+    def _conflict(self, index: int, what: str) -> MapConflictError:
+        return MapConflictError(
+            f"map_id {self._run_id!r}: at input {index} {what}. Give these inputs another map_id, or delete the run."
+        )
+
+
+class StoredInputs:
+    """Reads them again. One thread's."""
+
+    def __init__(self, link: Link, environment: str, run_id: str) -> None:
+        self._link = link
+        self._environment = environment
+        self._run_id = run_id
+        self._first = 0  # of the chunk that was read last
+        self._parts: list[bytes] = []
+
+    def of(self, indexes: Sequence[int]) -> list[bytes]:
+        """Inputs, packed each. Raises `PoolError` for one that is not there."""
+        return [self.at(index) for index in indexes]
+
+    def at(self, index: int) -> bytes:
+        if not self._first <= index < self._first + len(self._parts):
+            found = records.run_chunk(self._link, self._run_id, index)
+            if found is None:
+                raise PoolError(f"Input {index} of run {self._run_id!r} is not on the server any more.")
+            self._first, data = found
+            plain = unseal_part(self._environment, self._run_id, f"inputs {self._first}", data)
+            self._parts = codec.split_list(plain)
+        return self._parts[index - self._first]
+
+    def from_(self, index: int, most: int) -> list[bytes]:
+        """Those from `index` on that lie in one chunk."""
+        self.at(index)
+        at = index - self._first
+        return self._parts[at : at + most]
+
+
+class StoredSource:
+    """The inputs of a run as its driver draws them.
+
+    Args:
+        inputs: reads them.
+        numbers: tells how many are stored, and how many there are in all.
+        first: the index of the first that was not drawn yet.
+    """
+
+    packed = True
+    error: BaseException | None = None
+
+    def __init__(self, inputs: StoredInputs, numbers: Callable[[], tuple[int, int | None]], first: int = 0) -> None:
+        self._inputs = inputs
+        self._numbers = numbers
+        self._next = first
+        self._stored, self.total = numbers()
+        self.exhausted = self.total is not None and first >= self.total
+
+    def begin_at(self, index: int) -> None:
+        """Inputs below have been drawn."""
+        self._next = index
+        self.exhausted = self.total is not None and index >= self.total
+
+    def draw(self, count: int, ahead: int = 0) -> Sequence[Any]:
+        if self._next >= self._stored and self.total is None:
+            self._stored, self.total = self._numbers()
+        drawn: list[bytes] = []
+        while len(drawn) < count and self._next < self._stored:
+            some = self._inputs.from_(self._next, count - len(drawn))
+            drawn += some
+            self._next += len(some)
+        if self.total is not None and self._next >= self.total:
+            self.exhausted = True
+        return drawn
+
+    def close(self) -> None:
+        self.exhausted = True

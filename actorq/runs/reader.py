@@ -1,0 +1,140 @@
+"""The outputs of a run, from any process: while it runs or after, from the start, in order or as they come.
+
+The one idea: a reader folds the journal as a driver does, and needs nobody. One that dies costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+
+from actorq.broker import records
+from actorq.broker.client import Client
+from actorq.broker.scripts import running
+from actorq.errors import MapTimeoutError, PoolError, TaskError
+from actorq.maps.handle import values_of
+from actorq.runs.journal import Journal, NoSource
+from actorq.runs.plan import Plan
+from actorq.wire import failure
+from actorq.wire.lease import Counters
+
+#: one wait for news on the server, seconds; then it is looked whether the run is still there
+_WAIT_SECONDS = 1.0
+
+
+def record_of(client: Client, run_id: str) -> records.RunRecord:
+    """What the server has of a run. Raises `PoolError` where it has none."""
+    with client.lent() as link:
+        record = records.run_record(link, run_id)
+    if record is None:
+        raise PoolError(f"There is no run {run_id!r} on this server: it was deleted, has expired, or never was.")
+    return record
+
+
+class Reader:
+    """The outputs of one run.
+
+    Args:
+        client: lends the connection.
+        run_id: the run.
+        ordered: in the order of the inputs; None: as the run was started.
+        start: the index of the first output that is yielded.
+    """
+
+    def __init__(self, client: Client, run_id: str, *, ordered: bool | None = None, start: int = 0) -> None:
+        record = record_of(client, run_id)
+        self.run_id = run_id
+        self._client = client
+        options = Plan.of(record.environment, run_id, record.plan).options
+        self._options = options if ordered is None else replace(options, ordered=ordered)
+        self._start = start
+        self._link = client.borrow()
+        self._journal = Journal(self._link, run_id, NoSource(record.total), self._options)
+        self._closed = False
+
+    @property
+    def counters(self) -> Counters:
+        """As far as the journal was read."""
+        return self._journal.ledger.counters
+
+    @property
+    def failures(self) -> tuple[Exception, ...]:
+        return tuple(self._journal.ledger.failures)
+
+    def catch_up(self) -> None:
+        """Folds all that is there."""
+        while self._journal.read():
+            pass
+
+    def outputs(self) -> Iterator[Any]:
+        """All outputs, waited for. Raises what the run raises at its place, and what has ended it."""
+        ledger = self._journal.ledger
+        try:
+            while True:
+                segment = ledger.take()
+                if segment is not None:
+                    for offset, value in enumerate(values_of(segment, self._options)):
+                        if segment.lo + offset >= self._start:
+                            yield value
+                    continue
+                if self._journal.ended is not None:
+                    self._raise_end()
+                    return
+                if not self._journal.wait(_WAIT_SECONDS):
+                    record_of(self._client, self.run_id)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._client.give_back(self._link)
+
+    def _raise_end(self) -> None:
+        """What has ended the run, if it was not its last output."""
+        record = record_of(self._client, self.run_id)
+        if record.state == "cancelled":
+            raise PoolError(f"Run {self.run_id!r} was cancelled.")
+        if record.state == "failed":
+            raise self._journal.ledger.fatal or self._told(record.why)
+
+    def _told(self, why: bytes) -> Exception:
+        if not why:
+            return TaskError(f"Run {self.run_id!r} has failed.")
+        return failure.rebuild(msgpack.unpackb(why), index=-1, attempt=1, replica="driver")
+
+
+def wait(client: Client, run_id: str, timeout: float | None) -> str:
+    """Until a run has ended: how. Raises `MapTimeoutError` after `timeout` seconds."""
+    until = None if timeout is None else time.monotonic() + timeout
+    last = b"0-0"
+    with client.lent() as link:
+        while (record := record_of(client, run_id)).state == "running":
+            left = _WAIT_SECONDS if until is None else min(_WAIT_SECONDS, until - time.monotonic())
+            if left <= 0:
+                raise MapTimeoutError(f"Run {run_id!r} did not end within {timeout} s: it goes on.")
+            entries = records.journal_after(link, run_id, last, 1000, left)
+            last = entries[-1][0] if entries else last
+    return record.state
+
+
+def cancel(client: Client, run_id: str) -> None:
+    """Ends a run, whoever drives it. One that has ended stays as it is."""
+    record = record_of(client, run_id)
+    plan = Plan.of(record.environment, run_id, record.plan)
+    with client.lent() as link:
+        running.end(link, record.environment, run_id, "", "cancelled", b"", plan.result_ttl)
+
+
+def delete(client: Client, run_id: str) -> None:
+    """Cancels a run, and removes all of it."""
+    record = record_of(client, run_id)
+    if record.state == "running":
+        cancel(client, run_id)
+    with client.lent() as link:
+        records.delete_run(link, run_id)
+        records.forget_open_run(link, record.environment, run_id)

@@ -3,8 +3,8 @@
     aq:in:<m>     STREAM   a chunk each, under the index of its first input, plus one
     aq:sums:<m>   LIST     of each chunk, four bytes for each input, kept when the inputs are not needed any more
 
-The one idea: the same inputs make the same chunks. So a script that is run again finds what it stored before, compares
-it by its checksums, and goes on behind it.
+The one idea: each input has a checksum, which stays. So a script that is run again compares what it stored before,
+whether or not that is still needed, and goes on behind it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ from actorq.wire.seal import seal_part, unseal_part
 
 #: inputs of a chunk, at most, and bytes after which it is full: a script copies its arguments, 1.7 ms for a MiB
 _CHUNK_INPUTS, _CHUNK_BYTES = 10_000, 256 * 1024
-#: inputs drawn at once
-_DRAW = 1_000
 #: pause before a full server is asked again, and how long it is asked without a word, seconds
 _FULL_PAUSE, _FULL_WARN_AFTER = 0.25, 3.0
-_SUM = struct.Struct(">I")
+#: bytes of a checksum
+_SUM_BYTES = 4
 
 
 def _sums(parts: Sequence[bytes]) -> bytes:
-    return b"".join([_SUM.pack(zlib.crc32(part)) for part in parts])
+    return struct.pack(f">{len(parts)}I", *map(zlib.crc32, parts))
 
 
 class Upload:
@@ -70,58 +69,52 @@ class Upload:
         carried, what the user's iterator raises, and `BrokerError`.
         """
         known = records.run_sums(self._link, self._run_id, 0) if self._stored else b""
-        for parts in self._chunks(source):
-            if self._first < self._stored:
-                parts = self._compared(parts, known)  # noqa: PLW2901 - the rest of it is new
-            if parts:
+        for data, parts in self._chunks(source):
+            rest = parts if self._first >= self._stored else self._compared(parts, known)
+            if rest:
                 if self._total is not None:
                     raise self._conflict(self._total, "the run that is there has no more inputs")
-                self._append(parts)
+                self._append(data if rest is parts else codec.join_list(rest), rest)
             progress(self._first)
         if self._first < (self._total or self._stored):
             raise self._conflict(self._first, "the run that is there has more inputs")
         records.seal_run(self._link, self._environment, self._run_id, self._first)
         return self._first
 
-    def _chunks(self, source: Source) -> Iterator[list[bytes]]:
-        parts: list[bytes] = []
-        size = 0
+    def _chunks(self, source: Source) -> Iterator[tuple[bytes, list[bytes]]]:
+        """The inputs as they are drawn, some at a time: as one packed list, and each."""
+        count = 1  # nobody knows yet how large they are
         while not source.exhausted:
-            values = source.draw(_DRAW, _DRAW)
+            values = source.draw(count, count)
             if not values:
                 time.sleep(0.001)  # an iterator of the user's takes its time
                 continue
-            for part in self._packed(values, packed=source.packed):
-                parts.append(part)
-                size += len(part)
-                if len(parts) == _CHUNK_INPUTS or size >= _CHUNK_BYTES:
-                    yield parts
-                    parts, size = [], 0
-        if parts:
-            yield parts
+            if source.packed:
+                data, parts = codec.join_list(values), list(values)
+            else:
+                data = codec.pack_list(values, settings().max_payload_bytes, self._named)
+                parts = codec.split_list(data)
+            yield data, parts
+            count = min(10 * count, _CHUNK_INPUTS, max(1, _CHUNK_BYTES * len(parts) // len(data)))
         if source.error is not None:
             raise source.error
 
-    def _packed(self, values: Sequence[Any], *, packed: bool) -> Sequence[bytes]:
-        if packed:
-            return values
-        lo = self._first
-        limit = settings().max_payload_bytes
-        return codec.split_list(codec.pack_list(values, limit, lambda i: f"Input {lo + i} of {self._task}"))
+    def _named(self, position: int) -> str:
+        return f"Input {self._first + position} of {self._task}"
 
     def _compared(self, parts: list[bytes], known: bytes) -> list[bytes]:
         """What is not there of a chunk. Raises `MapConflictError` where something else is there."""
         count = min(len(parts), self._stored - self._first)
         here = _sums(parts[:count])
-        there = known[_SUM.size * self._first : _SUM.size * (self._first + count)]
+        there = known[_SUM_BYTES * self._first : _SUM_BYTES * (self._first + count)]
         if here != there:
             differ = next(i for i in range(count) if here[4 * i : 4 * i + 4] != there[4 * i : 4 * i + 4])
             raise self._conflict(self._first + differ, "the run that is there has another input")
         self._first += count
-        return parts[count:]
+        return parts[count:]  # never `parts` itself: some of it was there
 
-    def _append(self, parts: list[bytes]) -> None:
-        data = seal_part(self._environment, self._run_id, f"inputs {self._first}", codec.join_list(parts))
+    def _append(self, packed: bytes, parts: list[bytes]) -> None:
+        data = seal_part(self._environment, self._run_id, f"inputs {self._first}", packed)
         since, told = time.monotonic(), False
         named, sums = (self._link, self._environment, self._run_id), _sums(parts)
         there = f"{self._first:,} inputs of run {self._run_id!r} are stored"

@@ -22,6 +22,7 @@ from actorq.maps.pump import Pump
 from actorq.maps.segment import Segment
 from actorq.maps.transport import Transport
 from actorq.wire import codec
+from actorq.wire.messages import CALL
 
 if TYPE_CHECKING:
     from actorq.declare.task import Task
@@ -72,6 +73,21 @@ class _CallSource:
                 future.set_exception(error)
         while self.drawn:
             self.drawn.popitem()[1].set_exception(error)
+
+
+def options_of_calls(task: Task[Any, Any, Any]) -> MapOptions:
+    """Of the map whose inputs are a task's calls."""
+    environment = task.environment
+    return MapOptions(
+        environment=environment.name,
+        head=task.head(CALL, {}),
+        rules=task.rules,
+        ordered=False,
+        return_exceptions=True,
+        single=not environment.warm,
+        concurrency=environment.concurrency_of(None),
+        affinity=task.key_reader(CALL, {}),
+    )
 
 
 class Submitter:

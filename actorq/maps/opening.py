@@ -8,9 +8,8 @@ from typing import Protocol
 from actorq.declare.map_options import MapOptions
 from actorq.maps.ledger import Ledger
 from actorq.maps.pump import Pump
-from actorq.maps.sources import argument_lists, source_of
+from actorq.maps.sources import source_for
 from actorq.maps.transport import Transport
-from actorq.wire.messages import STAR
 
 
 class Route(Protocol):
@@ -42,9 +41,7 @@ def open_map(
         if pump is not None:
             pump.nudge()
 
-    if options.head.mode == STAR and len(iterables) == 1:  # starmap: of several iterables `map` makes the tuples
-        iterables = (argument_lists(iterables[0]),)
-    source = source_of(iterables, on_input)
+    source = source_for(options.head.mode, iterables, on_input)
     found = route(source.total)
     ledger = Ledger(map_id, source, found.options)
     pump = Pump(ledger, found.transport(ledger.map_id, ledger.owner))

@@ -12,6 +12,7 @@ from actorq.base.waiting import Waker
 from actorq.base.warned import warn
 from actorq.broker import records
 from actorq.broker.client import Client
+from actorq.broker.commands import Argument
 from actorq.broker.refusals import ServerFullError
 from actorq.broker.scripts import submitting
 from actorq.code.bundle import Courier
@@ -27,6 +28,23 @@ from actorq.wire.seal import seal
 _FULL_WARN_AFTER = 3.0
 #: seconds to try an unreachable server when the map ends
 _LAST_PATIENCE = 1.0
+
+
+def told_share(share: Share) -> tuple[float, float, float]:
+    """What a heartbeat tells of the replicas' time: had lately, that a lease takes, and had since the last one."""
+    standing = share.standing
+    return standing.served, standing.cost, share.take_untold() or 0
+
+
+def told_progress(task: str, started: float, counters: Counters) -> dict[str, Argument]:
+    """What a heartbeat tells for `actorq status`; `started` in Unix seconds."""
+    return {
+        "task": task,
+        "started": f"{started:.3f}",
+        "total": "" if counters.total is None else counters.total,
+        "done": counters.succeeded + counters.failed,
+        "failed": counters.failed,
+    }
 
 
 class Presence:
@@ -60,7 +78,6 @@ class Presence:
 
     def check(self, counters: Counters, share: Share, leases: Iterable[str]) -> submitting.Checked:
         """A heartbeat, which says whose the map is and how far, for `actorq status`."""
-        standing = share.standing
         found = submitting.check(
             self.link,
             self.environment,
@@ -68,14 +85,8 @@ class Presence:
             self.owner,
             last=self.stream.position.last,
             leases=leases,
-            share=(standing.served, standing.cost, share.take_untold() or 0),
-            progress={
-                "task": self.task,
-                "started": f"{self._started:.3f}",
-                "total": "" if counters.total is None else counters.total,
-                "done": counters.succeeded + counters.failed,
-                "failed": counters.failed,
-            },
+            share=told_share(share),
+            progress=told_progress(self.task, self._started, counters),
         )
         if not found.known:
             self.stream.begin_anew()

@@ -19,9 +19,12 @@ _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.1, 10.0
 
 def reporter(task: Task[Any, Any, Any], wanted: bool | None) -> Callable[[Counters, bool], None] | None:
     """What to call with the counters of a map; None when nobody wants to see them."""
-    if wanted is None:
-        wanted = bool(os.environ.get("ACTORQ_PROGRESS")) and sys.stderr.isatty()
-    return _Line(task.function.__name__) if wanted else None
+    return _Line(task.function.__name__) if is_wanted(wanted) else None
+
+
+def is_wanted(asked: bool | None) -> bool:
+    """Whether anybody wants to see a line: as `progress=` says, or, for None, where there is a terminal for it."""
+    return bool(os.environ.get("ACTORQ_PROGRESS")) and sys.stderr.isatty() if asked is None else asked
 
 
 class _Line:

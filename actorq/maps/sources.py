@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from actorq.errors import DeclarationError
 from actorq.maps.async_source import AsyncInputs, AsyncSource
 from actorq.maps.fed import FedSource, explained
+from actorq.wire.messages import STAR
 
 
 class Source(Protocol):
@@ -46,6 +47,13 @@ _IN_MEMORY = {list, tuple, range, str, bytes, dict, set, frozenset, deque}
 _IN_MEMORY |= {type({}.keys()), type({}.values()), type({}.items())}
 _SAMPLES: tuple[Iterable[Any], ...] = ([], (), range(0), range(2**70), "", "ü", b"", {}, {}.values(), {}.items(), set())
 _IN_MEMORY |= {type(iter(each)) for each in (*_SAMPLES, deque(), reversed([]), reversed({}))}
+
+
+def source_for(mode: int, iterables: tuple[Iterable[Any], ...], on_input: Callable[[], None]) -> Source:
+    """The inputs of a map or a run of this mode; else as `source_of`."""
+    if mode == STAR and len(iterables) == 1:  # starmap: of several iterables `map` makes the tuples
+        iterables = (argument_lists(iterables[0]),)
+    return source_of(iterables, on_input)
 
 
 def source_of(iterables: tuple[Iterable[Any], ...], on_input: Callable[[], None]) -> Source:

@@ -76,9 +76,7 @@ class Driving:
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _leads(self) -> bool:
-        seconds = max(2, round(self._plan.lease_seconds))
-        args = (self._links[0], self._environment, self._run_id, self._ledger.owner, seconds, self._plan.expires)
-        found = running.lead(*args)
+        found = self._plan.lead(self._links[0], self._run_id, self._ledger.owner)
         if found == running.ENDED:
             records.forget_open_run(self._links[0], self._environment, self._run_id)
         return found == running.DONE

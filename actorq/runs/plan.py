@@ -7,6 +7,8 @@ from typing import Any
 
 import msgpack
 
+from actorq.broker.link import Link
+from actorq.broker.scripts import running
 from actorq.declare.map_options import MapOptions
 from actorq.declare.retry import Backoff, Rules
 from actorq.errors import CodecError
@@ -18,6 +20,10 @@ _KEPT = (
     *("ordered", "return_exceptions", "min_success_ratio", "min_successes", "max_failures", "concurrency"),
     *("timeout", "priority"),
 )
+
+
+#: a driver keeps its lead every second
+_LEAST_LEAD_SECONDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,11 @@ class Plan:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CodecError(f"The plan of run {run_id!r} cannot be read: {error}") from error
+
+    def lead(self, link: Link, run_id: str, owner: str) -> int:
+        """Takes or keeps the lead of the run for the length of a lease; see `running.lead`."""
+        seconds = max(_LEAST_LEAD_SECONDS, round(self.lease_seconds))
+        return running.lead(link, self.options.environment, run_id, owner, seconds, self.expires)
 
     def is_like(self, other: Plan) -> bool:
         """Whether the other one runs the same task with the same constants: the limits may be others."""

@@ -9,10 +9,9 @@ from actorq.broker.client import Client
 from actorq.broker.scripts import running
 from actorq.declare.map_options import MapOptions
 from actorq.errors import MapConflictError
-from actorq.maps.sources import argument_lists, source_of
+from actorq.maps.sources import source_for
 from actorq.runs.inputs import Upload
 from actorq.runs.plan import Plan
-from actorq.wire.messages import STAR
 
 
 def start(
@@ -31,9 +30,7 @@ def start(
     """
     options: MapOptions = plan.options
     environment, task = options.environment, options.head.task
-    if options.head.mode == STAR and len(iterables) == 1:
-        iterables = (argument_lists(iterables[0]),)
-    source = source_of(iterables, lambda: None)
+    source = source_for(options.head.mode, iterables, lambda: None)
     try:
         with client.lent() as link:
             found = running.create(link, environment, run_id, plan.packed(run_id), plan.expires)

@@ -17,6 +17,7 @@ from actorq.broker.scripts import running, submitting
 from actorq.broker.scripts.submitting import MapOffers, Offered
 from actorq.errors import PoolError
 from actorq.maps.ledger import Ledger
+from actorq.maps.presence import told_progress, told_share
 from actorq.maps.redis_transport import describe_lease
 from actorq.maps.share import Share
 from actorq.maps.stream import ReportStream
@@ -97,7 +98,6 @@ class RunTransport:
         self.lead()
         if code := self._plan.options.head.code:
             records.keep_code(self._link, code, _CODE_SECONDS)
-        standing = share.standing
         found = submitting.check(
             self._link,
             self._environment,
@@ -105,14 +105,8 @@ class RunTransport:
             self.owner,
             last=self._stream.position.last,
             leases=[lease.id for lease in outstanding],
-            share=(standing.served, standing.cost, share.take_untold() or 0),
-            progress={
-                "task": self._task,
-                "started": f"{self._started:.3f}",
-                "total": "" if counters.total is None else counters.total,
-                "done": counters.succeeded + counters.failed,
-                "failed": counters.failed,
-            },
+            share=told_share(share),
+            progress=told_progress(self._task, self._started, counters),
             ttl=self._plan.expires,
         )
         if found.replicas < 0 or not found.known:
@@ -130,9 +124,7 @@ class RunTransport:
 
     def lead(self) -> None:
         """Keeps the lead. Raises `FencedError` for who has lost it."""
-        seconds = max(2, round(self._plan.lease_seconds))
-        args = (self._link, self._environment, self._run_id, self.owner, seconds, self._plan.expires)
-        if running.lead(*args) != running.DONE:
+        if self._plan.lead(self._link, self._run_id, self.owner) != running.DONE:
             raise FencedError(f"Another driver leads run {self._run_id!r}, or it has ended.")
 
     def _drop(self, vanished: set[str]) -> None:

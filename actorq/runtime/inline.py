@@ -20,7 +20,7 @@ from actorq.declare.hooks import Hook
 from actorq.declare.map_options import MapOptions
 from actorq.declare.status import PoolStatus
 from actorq.errors import DeclarationError
-from actorq.maps.futures import Submitter
+from actorq.maps.futures import Submitter, options_of_calls
 from actorq.maps.handle import MapHandle
 from actorq.maps.opening import open_map
 from actorq.maps.progress import reporter
@@ -30,7 +30,7 @@ from actorq.replica.executor.inputs import decoded
 from actorq.replica.executor.run import Prepared, Run
 from actorq.replica.slots import Slots
 from actorq.wire.lease import Counters, GivenUp, Lease, Report, Results
-from actorq.wire.messages import CALL, Frame, parse_frame
+from actorq.wire.messages import Frame, parse_frame
 
 if TYPE_CHECKING:
     from actorq.declare.task import Task
@@ -206,16 +206,7 @@ class InlineEngine:
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _submitter(self, task: Task[Any, Any, Any]) -> Submitter:
-        environment = task.environment
-        options = MapOptions(
-            environment=environment.name,
-            head=task.head(CALL, {}),
-            rules=task.rules,
-            ordered=False,
-            return_exceptions=True,
-            single=not environment.warm,
-            affinity=task.key_reader(CALL, {}),
-        )
+        options = options_of_calls(task)
         return Submitter(task, options, self._here(task, options).transport, self._start)
 
     def _here(self, task: Task[Any, Any, Any], options: MapOptions) -> _Here:

@@ -24,7 +24,6 @@ from actorq.maps.handle import MapHandle
 from actorq.maps.opening import open_map
 from actorq.maps.pump import Pump
 from actorq.runtime.places import Place, Pools
-from actorq.wire.messages import CALL
 
 if TYPE_CHECKING:
     from actorq.broker.client import Client
@@ -149,7 +148,7 @@ class Runtime:
             raise
 
     def _submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
-        from actorq.maps.futures import Submitter
+        from actorq.maps.futures import Submitter, options_of_calls
 
         environment = task.environment
         before = self._submitters.get((environment.name, task.name))
@@ -158,18 +157,7 @@ class Runtime:
         with self._lock:
             submitter = self._submitters.get((environment.name, task.name))
             if submitter is None or submitter.over:
-                options = MapOptions(
-                    environment=environment.name,
-                    head=task.head(CALL, {}),
-                    rules=task.rules,
-                    ordered=False,
-                    return_exceptions=True,
-                    single=not environment.warm,
-                    concurrency=environment.concurrency_of(None),
-                    affinity=task.key_reader(CALL, {}),
-                )
-
-                place = self._place(environment, options, None)
+                place = self._place(environment, options_of_calls(task), None)
                 submitter = Submitter(task, place.options, place.transport, self.start)
                 self._submitters[environment.name, task.name] = submitter
             return submitter.submit(args, kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from actorq.code.bundle import Courier
 from actorq.declare.engine import RunOptions
 from actorq.declare.environment import ActorEnvironment
 from actorq.declare.map_options import MapOptions
+from actorq.maps.progress import is_wanted
 from actorq.runs.handle import Run
 from actorq.runs.plan import Plan
 from actorq.runs.start import start
@@ -40,9 +40,7 @@ def spawn(
     )
     with client.lent() as link:
         Courier(options.bundle).bring(link)
-    wanted = kept.progress
-    if wanted is None:
-        wanted = bool(os.environ.get("ACTORQ_PROGRESS")) and sys.stderr.isatty()
+    wanted = is_wanted(kept.progress)
     start(client, map_id, iterables, plan, _line(map_id) if wanted else _nothing)
     if wanted:
         sys.stderr.write("\n")

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from actorq.declare.status import PoolStatus
     from actorq.maps.handle import MapHandle
     from actorq.runs.handle import Run
+    from actorq.runs.job import Job
     from actorq.wire.lease import Counters
 
 #: the one place that says it: the package, the image and the commands read it here, and the chart is checked against it
@@ -60,7 +61,13 @@ _engine.install(_runtime)
 
 
 #: loaded when they are asked for: `import actorq` takes a fifth less without all that a map needs
-_LATE = {"MapHandle": "maps.handle", "Counters": "wire.lease", "PoolStatus": "declare.status", "Run": "runs.handle"}
+_LATE = {
+    "MapHandle": "maps.handle",
+    "Counters": "wire.lease",
+    "PoolStatus": "declare.status",
+    "Run": "runs.handle",
+    "Job": "runs.job",
+}
 
 
 def attach(map_id: str) -> Run[Any]:
@@ -73,6 +80,17 @@ def attach(map_id: str) -> Run[Any]:
             ...
     """
     return cast("Run[Any]", _engine.engine().attach(map_id))
+
+
+def job(job_id: str) -> Job[Any]:
+    """The job of this name on the server of this program: made by `spawn`, perhaps of another program.
+
+    Raises `PoolError` where there is none, and `BrokerError`.
+
+    Example:
+        print(actorq.job("mail-42").result(timeout=5))
+    """
+    return cast("Job[Any]", _engine.engine().job(job_id))
 
 
 def __getattr__(name: str) -> Any:
@@ -92,6 +110,7 @@ __all__ = [
     "CodecError",
     "Counters",
     "DeclarationError",
+    "Job",
     "MapConflictError",
     "MapFailedError",
     "MapHandle",
@@ -109,6 +128,7 @@ __all__ = [
     "__version__",
     "actor_cache",
     "attach",
+    "job",
     "map",
     "register",
 ]

@@ -371,3 +371,14 @@ def dies_with_model(model: str, flag: str) -> tuple[str, int, bool]:
 @plain.task(affinity=lambda x: x["key"])
 def uses_mapping(x: dict[str, Any]) -> int:
     return os.getpid()
+
+
+@plain.task
+def hands_over(x: int) -> str:
+    """A job of its own environment, which it does not wait for."""
+    return double.spawn(x, job_id=f"handed-over-{x}").job_id
+
+
+@plain.task
+def has_an_option(x: int, delay: int = 0) -> int:
+    return x + delay

@@ -42,6 +42,13 @@ def check_map_id(map_id: str) -> str:
     return map_id
 
 
+def check_job_id(job_id: str) -> str:
+    """`job_id`, or `DeclarationError` where it is none that RQ's tools and ours can carry."""
+    if not isinstance(job_id, str) or not _MAP_ID.fullmatch(job_id):
+        raise DeclarationError(f"job_id {job_id!r}: use letters, digits, '_' and '-', 64 at most.")
+    return job_id
+
+
 def new_id() -> str:
     """A short random id."""
     return os.urandom(6).hex()

@@ -15,6 +15,9 @@ prefixes; the table at the head of each script says which.
     rq:workers, rq:workers:<env>     SET      worker keys                                      while any lives
     rq:suspended                     STRING   set by `rq suspend`                              until `rq resume`
     rq:failed:<env>                  ZSET     inputs that failed, for RQ's tools               a day
+    rq:scheduled:<env>               ZSET     single jobs -> when they are to run              while any waits
+    rq:finished:<env>                ZSET     single jobs that have a result -> until when     result_ttl
+    rq:canceled:<env>                ZSET     single jobs that were cancelled -> until when    result_ttl
     rq:results:<id>                  STREAM   traceback of a failed input                      a day
     aq:idle:<env>                    ZSET     idle replicas -> when to stop believing it       while any is idle
     aq:mail:<w>                      LIST     what a submitter handed to an idle replica       until it is taken
@@ -40,6 +43,9 @@ prefixes; the table at the head of each script says which.
     aq:sums:<m>                      LIST     checksums of its inputs, four bytes each         as aq:run
     aq:lead:<m>                      STRING   who drives it                                    lease_seconds
     aq:wake:<env>                    LIST     a word to the drivers of an environment          a minute
+
+A single job (`task.spawn`) is an rq:job:<id> that stays: until it has run (expires), then for its result_ttl, as does
+its result in aq:out:<id>.
 
 Of a run aq:map:<m> and aq:out:<m> live as long as it does, and its stream and large frames until its results go.
 """
@@ -81,6 +87,10 @@ def queue(env: str) -> str:
 
 def failed(env: str) -> str:
     return f"{RQ}:failed:{env}"
+
+
+def scheduled(env: str) -> str:
+    return f"{RQ}:scheduled:{env}"
 
 
 def wip(env: str) -> str:

@@ -26,6 +26,19 @@ class RunOptions(NamedTuple):
     progress: bool | None
 
 
+class JobOptions(NamedTuple):
+    """What `spawn` takes beside the arguments of the call."""
+
+    #: seconds from now, or from `at`, until it is to run
+    delay: float
+    #: Unix seconds; None: now
+    at: float | None
+    #: seconds after which a job that has not run is dropped, from when it was to run
+    expires: int
+    #: seconds that its result is kept
+    result_ttl: int
+
+
 class PoolControl(Protocol):
     """The replicas of environments."""
 
@@ -42,7 +55,9 @@ class Engine(Protocol):
     def control(self) -> PoolControl: ...
     def map(self, task: Any, iterables: Any, options: Any, map_id: str, progress: bool | None) -> Any: ...
     def spawn_map(self, task: Any, iterables: Any, options: Any, map_id: str, kept: RunOptions) -> Any: ...
+    def spawn(self, task: Any, args: Any, kwargs: dict[str, Any], job_id: str, options: JobOptions) -> Any: ...
     def attach(self, map_id: str) -> Any: ...
+    def job(self, job_id: str) -> Any: ...
     def outputs_async(self, start: Callable[[Any], Any], iterables: Any) -> AsyncIterator[Any]: ...
     def call(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
     def submit(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]: ...

@@ -6,15 +6,16 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from actorq.base import checks
 from actorq.base.misspelt import unknown_option
-from actorq.base.names import check_map_id, declares, new_id, public_module
+from actorq.base.names import check_job_id, check_map_id, declares, new_id, public_module
 from actorq.base.settings import settings
 from actorq.declare.affinity_key import Affinity, check_affinity, key_reader
 from actorq.declare.calling import MapArguments, MapMethod, RemoteMethod
-from actorq.declare.engine import RunOptions, engine
+from actorq.declare.engine import JobOptions, RunOptions, engine
 from actorq.declare.retry import Backoff, Rules
 from actorq.errors import CodecError, DeclarationError
 from actorq.wire import codec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from actorq.declare.environment import Environment
     from actorq.maps.handle import MapHandle
     from actorq.runs.handle import Run
+    from actorq.runs.job import Job
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +39,17 @@ C = TypeVar("C")
 _RUN_OPTIONS = {
     *("kwargs", "concurrency", "return_exceptions", "min_success_ratio", "min_successes", "max_failures"),
     *("timeout", "priority"),
+}
+#: Unix seconds of the year 5138: larger ones are milliseconds
+_LATEST = 1e11
+#: options of `spawn`, where they are not given; seconds
+_NO_DELAY, _DAY_SECONDS, _WEEK_SECONDS = 0.0, 86_400, 604_800
+_JOB_DEFAULTS = {
+    "delay": _NO_DELAY,
+    "at": None,
+    "job_id": None,
+    "result_ttl": _DAY_SECONDS,
+    "expires": _WEEK_SECONDS,
 }
 #: retries beyond this are a loop, not a retry
 _MOST_RETRIES = 1000
@@ -124,8 +137,8 @@ class Task(Generic[P, R, C]):
         self,
         *iterables: Iterable[Any],
         map_id: str | None = None,
-        result_ttl: float = 86_400,
-        expires: float = 604_800,
+        result_ttl: float = _DAY_SECONDS,
+        expires: float = _WEEK_SECONDS,
         progress: bool | None = None,
         order_outputs: bool = True,
         **options: Any,
@@ -162,6 +175,48 @@ class Task(Generic[P, R, C]):
         )
         map_id = new_id() if map_id is None else check_map_id(map_id)
         return cast("Run[R]", engine().spawn_map(self, iterables, made, map_id, kept))
+
+    def spawn(
+        self,
+        *args: Any,
+        delay: float = _NO_DELAY,
+        at: datetime | float | None = None,
+        job_id: str | None = None,
+        result_ttl: float = _DAY_SECONDS,
+        expires: float = _WEEK_SECONDS,
+        **kwargs: Any,
+    ) -> Job[R]:
+        """Hands one call over to the replicas, which run it whether or not this program goes on.
+
+        Called again with the same `job_id` and arguments, it finds the job that is there.
+
+        Args:
+            args, kwargs: of the task. One of its parameters that has the name of an option is given by position.
+            delay: seconds until it is to run, from now or from `at`.
+            at: when it is to run: a `datetime` (local time, if it has no zone) or Unix seconds.
+            job_id: its name, in RQ's tools too; random by default.
+            result_ttl: seconds that its result is kept.
+            expires: seconds after which it is dropped if it has not run, from when it was to run.
+
+        Raises `MapConflictError` where a job of this name does something else, `CodecError` for an argument that cannot
+        be carried, `TypeError` for a call that the task does not take, and `BrokerError`.
+
+        Example:
+            job = embed.spawn("x", delay=60)
+            print(job.result(timeout=90))
+        """
+        given = {"delay": delay, "at": at, "job_id": job_id, "result_ttl": result_ttl, "expires": expires}
+        for name in given.keys() & self._signature.parameters.keys():
+            if given[name] is not _JOB_DEFAULTS[name] and name not in self._signature.bind_partial(*args).arguments:
+                raise TypeError(f"{self.name}(): its parameter {name!r} is an option of spawn: give it by position.")
+        options = JobOptions(
+            delay=checks.number("delay", delay, 0, checks.MOST_SECONDS),
+            at=_unix_seconds(at),
+            expires=int(checks.seconds("expires", expires, 60)),
+            result_ttl=int(checks.seconds("result_ttl", result_ttl, 1)),
+        )
+        job_id = new_id() if job_id is None else check_job_id(job_id)
+        return cast("Job[R]", engine().spawn(self, args, kwargs, job_id, options))
 
     def unknown_option(self, name: str) -> str:
         """What is wrong with an option of `map` that there is not, and what to do."""
@@ -256,13 +311,31 @@ class Task(Generic[P, R, C]):
 
     def __dir__(self) -> list[str]:
         """What users use: the rest is for those who run it."""
-        return ["environment", "function", "map", "name", "options", "remote", "spawn_map", "starmap", "submit"]
+        return [
+            "environment",
+            "function",
+            "map",
+            "name",
+            "options",
+            "remote",
+            "spawn",
+            "spawn_map",
+            "starmap",
+            "submit",
+        ]
 
     def __repr__(self) -> str:
         return f"<task {self.name} of {self.environment.name!r}>"
 
     def __reduce__(self) -> str:
         return self.function.__qualname__  # a module-level name, as for functions
+
+
+def _unix_seconds(at: datetime | float | None) -> float | None:
+    if at is None:
+        return None
+    seconds = at.timestamp() if isinstance(at, datetime) else at
+    return checks.number("at", seconds, 0, _LATEST, what="a datetime, or Unix seconds")
 
 
 def _constant(text: str, _position: int) -> str:

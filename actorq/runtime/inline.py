@@ -169,6 +169,12 @@ class InlineEngine:
     def spawn_map(self, task: Any, iterables: Any, options: Any, map_id: str, kept: Any) -> Any:
         raise DeclarationError("spawn_map() needs a server, where a run lives: actorq.testing has none. Use map().")
 
+    def spawn(self, task: Any, args: Any, kwargs: Any, job_id: str, options: Any) -> Any:
+        raise DeclarationError("spawn() needs a server, where a job lives: actorq.testing has none. Use submit().")
+
+    def job(self, job_id: str) -> Any:
+        raise DeclarationError("job() needs a server, where a job lives: actorq.testing has none.")
+
     def attach(self, map_id: str) -> Any:
         raise DeclarationError("attach() needs a server, where a run lives: actorq.testing has none.")
 

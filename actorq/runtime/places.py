@@ -196,6 +196,11 @@ class Pools:
         """Whether the server is this program's alone, and knows of programs before it."""
         return self._server is not None and settings().state_dir is not None
 
+    @property
+    def forgets(self) -> bool:
+        """Whether all that the server knows ends with this program."""
+        return self._server is not None and not self._server.has_ended and settings().state_dir is None
+
     def server(self) -> Client:
         """The server's client, which is started when first needed."""
         with self.lock:

@@ -27,12 +27,14 @@ from actorq.runtime.places import Place, Pools
 
 if TYPE_CHECKING:
     from actorq.broker.client import Client
-    from actorq.declare.engine import RunOptions
+    from actorq.declare.engine import JobOptions, RunOptions
     from actorq.declare.task import Task
     from actorq.maps.calls import Caller
     from actorq.maps.futures import Submitter
     from actorq.runs.driver import Driver
     from actorq.runs.handle import Run
+    from actorq.runs.job import Job
+    from actorq.runtime.spawning import TaskSpawner
 
 #: a local pool is asked whether it lives no more often than this, seconds: asking takes a hundredth of a call
 _USABLE_SECONDS = 0.02
@@ -49,6 +51,7 @@ class Runtime:
         self._submitters: dict[tuple[str, str], Submitter] = {}
         self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
         self._drivers: dict[str, Driver] = {}
+        self._spawners: dict[tuple[str, str], TaskSpawner] = {}
         self._closed = False
 
     @property
@@ -96,6 +99,36 @@ class Runtime:
         if settings().replica_of is None:  # in a replica nothing may run beside its inputs: a worker drives it
             self._drive(environment.name, client)
         return run
+
+    def spawn(
+        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], job_id: str, options: JobOptions
+    ) -> Job[Any]:
+        named = (task.environment.name, task.name)
+        spawner = self._spawners.get(named)
+        if spawner is None or self.pools.server_has_ended or not spawner.fits(task, self.pools.generation):
+            spawner = self._spawners[named] = self._spawner(task)
+        return spawner.make(args, kwargs, job_id, options)
+
+    def _spawner(self, task: Task[Any, Any, Any]) -> TaskSpawner:
+        from actorq.runtime.spawning import TaskSpawner
+
+        environment = task.environment
+        if not isinstance(environment, ActorEnvironment):
+            raise DeclarationError(
+                f"spawn() of {task.name}: a regular task has no worker that could run it later. Declare it on an "
+                "ActorEnvironment, or use submit()."
+            )
+        with self._lock:
+            client, _ = self.pools.connect(environment, 1)
+            return TaskSpawner(client, task, environment, self.pools.bundle_of(environment), self.pools.generation)
+
+    def job(self, job_id: str) -> Job[Any]:
+        from actorq.runs.job import Job
+
+        with self._lock:
+            job: Job[Any] = Job(self.pools.server(), job_id)
+        job.status()  # there is one
+        return job
 
     def attach(self, map_id: str) -> Run[Any]:
         from actorq.runs.handle import Run
@@ -202,6 +235,10 @@ class Runtime:
             pumps = list(self._pumps)
         for driver in self._drivers.values():
             driver.stop()  # others may go on
+        if (self._drivers or self._spawners) and self.pools.client is not None and self.pools.forgets:
+            from actorq.runtime.spawning import tell_what_ends
+
+            tell_what_ends(self.pools.client, sorted(self.pools.local))
         for pump in pumps:
             pump.hurry()  # all at the same time
         for pump in pumps:

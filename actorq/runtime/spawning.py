@@ -1,23 +1,35 @@
-"""`task.spawn_map`: a run begins, with a line about its upload."""
+"""`task.spawn_map` and `task.spawn`: work that outlives this program begins."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from actorq.base.warned import warn
+from actorq.broker import records
 from actorq.broker.client import Client
+from actorq.broker.link import Link
+from actorq.broker.scripts import jobs
 from actorq.code.bundle import Courier
-from actorq.declare.engine import RunOptions
+from actorq.code.fingerprint import FINGERPRINTS
+from actorq.declare.engine import JobOptions, RunOptions
 from actorq.declare.environment import ActorEnvironment
 from actorq.declare.map_options import MapOptions
+from actorq.declare.task import Task
+from actorq.errors import BrokerError
 from actorq.maps.progress import is_wanted
 from actorq.runs.handle import Run
+from actorq.runs.job import Job, Spawner
 from actorq.runs.plan import Plan
 from actorq.runs.start import start
+from actorq.wire.lease import Bundle
 
+#: how long a server that does not answer is asked at the end, seconds
+_LAST_SECONDS = 1.0
 #: seconds between two lines
 _LINE_SECONDS = 0.2
 
@@ -45,6 +57,52 @@ def spawn(
     if wanted:
         sys.stderr.write("\n")
     return Run(client, map_id)
+
+
+class TaskSpawner:
+    """Makes the jobs of one task, as it is now, on one server. Any thread may use it."""
+
+    def __init__(
+        self,
+        client: Client,
+        task: Task[Any, Any, Any],
+        environment: ActorEnvironment,
+        bundle: Bundle | None,
+        generation: int,
+    ) -> None:
+        self._client = client
+        self._task = task
+        self._generation = generation
+        self._code = FINGERPRINTS.of(task.function)
+        self._courier = Courier(bundle)
+        self._spawner = Spawner(client, task, environment, bundle)
+
+    def fits(self, task: Task[Any, Any, Any], generation: int) -> bool:
+        """Whether it makes jobs of this task, on the server of this generation."""
+        return self._task is task and self._generation == generation and self._code.is_current
+
+    def make(self, args: tuple[Any, ...], kwargs: dict[str, Any], job_id: str, options: JobOptions) -> Job[Any]:
+        """Makes the job, or finds it there."""
+        link: Link
+        with self._client.lent() as link:
+            self._courier.bring(link)
+            self._spawner.make(link, args, kwargs, job_id, options)
+        return Job(self._client, job_id)
+
+
+def tell_what_ends(client: Client, environments: Iterable[str]) -> None:
+    """Warns of jobs and runs that have not ended, on a server that ends with this program and keeps nothing."""
+    with suppress(BrokerError), client.lent() as link:
+        link.hurry(_LAST_SECONDS)
+        for name in environments:
+            counts = (jobs.unfinished(link, name), "job"), (len(records.open_runs(link, name)), "run")
+            told = [f"{count:,} {what}{'s' if count > 1 else ''}" for count, what in counts if count]
+            if told:
+                warn(
+                    f"{' and '.join(told)} of {name!r} have not ended, and end with this program's own server. Wait "
+                    "for them, set ACTORQ_STATE_DIR to a folder where the next program finds them, or ACTORQ_REDIS_URL "
+                    "to a server that lives on."
+                )
 
 
 def _nothing(count: int) -> None:

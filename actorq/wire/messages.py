@@ -28,7 +28,7 @@ from actorq.wire.codec import list_header
 Parts = tuple[bytes | bytearray | memoryview, ...]
 
 #: both sides must speak the same version; raise it with every change of the layout below, or of what `broker/lua` keeps
-PROTOCOL = 8
+PROTOCOL = 9
 
 LENGTH = struct.Struct(">I")
 #: length of the head, _PLAIN, PROTOCOL, start, count, busy; behind it the name of the replica

@@ -42,9 +42,9 @@ _LARGE_BYTES = 1024
 _KEPT_MAPS = 1000
 
 
-def seal(environment: str, lease: str, head: bytes, items: bytes) -> Parts:
-    """The payload of a lease, in pieces; signed where this program has a key."""
-    return _signed(_LEASE, environment, lease, int(time.time()) + _VALID_SECONDS, join_parts(head, items))
+def seal(environment: str, lease: str, head: bytes, items: bytes, valid: int = _VALID_SECONDS) -> Parts:
+    """The payload of a lease, in pieces; signed where this program has a key, to be run within `valid` seconds."""
+    return _signed(_LEASE, environment, lease, int(time.time()) + valid, join_parts(head, items))
 
 
 def unseal(environment: str, lease: str, payload: bytes | bytearray) -> tuple[bytes, memoryview]:
@@ -61,8 +61,8 @@ def unseal(environment: str, lease: str, payload: bytes | bytearray) -> tuple[by
         )
     if 0 < until < time.time():
         raise PoolError(
-            f"The lease was signed to be run within {_VALID_SECONDS // 3600} hours: it was not run. Where it is new, "
-            "the clocks of this machine and of the one that submits disagree."
+            "The lease was signed to be run until a time that is over: it was not run. Where it is new, the clocks of "
+            "this machine and of the one that submits disagree."
         )
     return split(body(payload))
 

@@ -171,6 +171,7 @@ def test_dir_shows_what_users_use() -> None:
         "name",
         "options",
         "remote",
+        "spawn",
         "spawn_map",
         "starmap",
         "submit",

@@ -23,6 +23,10 @@
 --   aq:served:<env>         HASH  seconds that calls had while a map waited, and maps had; both fade: see note_served
 --
 -- In a lease's job are ours   aq payload   aq_map   aq_attempt   aq_done, aq_end what sync.lua has told
+--   aq_keep  of a single job (`task.spawn`), whose map is "": seconds that its result is kept. It has no submitter that
+--            waits, so these scripts do for it what a map's ledger does. aq_retries, aq_crashes are how often it may
+--            still raise, or lose its replica; aq_backoff "<base> <factor> <cap> <jitter>"; aq_sum what it was made of;
+--            aq_alone the payload with which it has a process to itself, where its environment shares them
 --   aq_for   the only replica that may run it      aq_idle   1: only a replica that is idle when it is offered
 --   aq_cost  of a call: seconds that it will take, by those before it
 --   aq_behind, aq_ahead   "<j>:<x>" of the lease that a claim waits for, and of the claim that waits for a lease
@@ -33,6 +37,7 @@
 --   l <lease> c <n>                        handed back: the lease now ends before its input n
 --   l <lease> x <reason> p <pos> w <w>     lost: its replica died while it ran input pos; "" unknown, "-" none
 --   l <lease> a <w>                        its replica, which was not heard of for the length of a lease, lives
+-- That of a single job holds what has ended it, in the end: its results, how it was lost, or an "e".
 -- That of a run is its journal: it is never trimmed, and holds two more kinds
 --   l <lease> o <count>                    opened, with so many inputs from the index that its id tells; "a": alone
 --   l "" e <state>                         the run has ended
@@ -232,40 +237,6 @@ local function owned(w)
   return found
 end
 
---@ record_failure
--- Puts a failed input into RQ's registry, as a job of its own, so that `rq info` and dashboards show it and `rq requeue`
--- can run it. The registry is bounded: a map of a million failures must not fill the server with their tracebacks.
-local function record_failure(id, description, trace, payload, w, stamp, t)
-  local failed = RQ .. ':failed:' .. ENV
-  if call('ZCARD', failed) >= 10000 then return end
-  local job, results = RQ .. ':job:' .. id, RQ .. ':results:' .. id
-  call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'started_at', stamp, 'ended_at', stamp, 'origin', ENV,
-    'status', 'failed', 'description', description, 'worker_name', w, 'timeout', '-1', 'result_ttl', '0',
-    'failure_ttl', FAILURE_TTL, 'data', JOB_DATA, 'aq_map', '', 'aq', payload)
-  call('EXPIRE', job, FAILURE_TTL)
-  call('XADD', results, '*', 'type', 2, 'worker_name', w, 'exc_string', trace)
-  call('EXPIRE', results, FAILURE_TTL)
-  call('ZADD', failed, t + FAILURE_TTL, id)
-  call('EXPIRE', failed, FAILURE_TTL)
-end
-
---@ take_away < emit forget
--- Takes a running lease from worker w and tells its map by the frame that follows (see the head). An input that
--- `rq requeue` brought back has no map: it returns to the failed registry.
-local function take_away(j, x, w, t, ...)
-  call('ZREM', WIP, j .. ':' .. x)
-  local job = RQ .. ':job:' .. j
-  local map = call('HGET', job, 'aq_map')
-  if map == '' then
-    call('HSET', job, 'status', 'failed')
-    call('ZADD', RQ .. ':failed:' .. ENV, t + FAILURE_TTL, j)
-    call('DEL', RQ .. ':execution:' .. j .. ':' .. x, RQ .. ':worker:' .. w .. ':executions')
-    return
-  end
-  if map then emit(map, 'l', j, ...) end
-  forget(j, x, w)
-end
-
 --@ take_idle
 -- The idle replica that was seen last, or nil. Entries that no supervisor renews are not believed.
 local function take_idle(t)
@@ -289,22 +260,157 @@ local function nudge(t)
   return true
 end
 
---@ give_back < take_away nudge alive addressed place
+--@ put_back < place nudge
+-- Lets a lease wait again, whose job says so: at the head of the queue, or at its end.
+local function put_back(j, map, cost, t, head)
+  local job = RQ .. ':job:' .. j
+  call('HSET', job, 'status', 'queued')
+  call('HDEL', job, 'worker_name', 'aq_behind', 'aq_ahead')
+  local list, party = place(map, nil, cost)
+  call(head and 'LPUSH' or 'RPUSH', QUEUE, j)
+  call(head and 'LPUSH' or 'RPUSH', list, j)
+  call('ZADD', TURNS, 'NX', party == '*' and -1 or call('HGET', AQ .. ':map:' .. map, 'served') or 0, party)
+  nudge(t)
+end
+
+--@ job_waits
+-- A job is to run at a time: RQ's tools show it as scheduled. job_due.lua brings it to the queue then.
+local function job_waits(j, due)
+  local scheduled = RQ .. ':scheduled:' .. ENV
+  call('HSET', RQ .. ':job:' .. j, 'status', 'scheduled')
+  call('HDEL', RQ .. ':job:' .. j, 'worker_name')
+  call('ZADD', scheduled, string.format('%.3f', due), j)
+end
+
+--@ job_ends
+-- A single job has ended: what has ended it is kept for whoever asks, and RQ's tools show the job, until its time is over.
+local function job_ends(j, status, t, ...)
+  local job, out, registry = RQ .. ':job:' .. j, AQ .. ':out:' .. j, RQ .. ':' .. status .. ':' .. ENV
+  local keep = tonumber(call('HGET', job, 'aq_keep'))
+  call('HSET', job, 'status', status)
+  call('XADD', out, '*', 'l', j, ...)
+  call('EXPIRE', out, keep)
+  call('EXPIRE', job, keep)
+  call('ZADD', registry, string.format('%d', math.ceil(t) + keep), j)
+  if call('TTL', registry) < keep then call('EXPIRE', registry, keep) end
+end
+
+--@ job_tries < put_back job_waits job_ends
+-- A single job raised, or lost its replica: it runs again, or has failed for good. `left` names what it uses up, "" for
+-- nothing. Returns whether it has failed.
+local function job_tries(j, left, t, ...)
+  local job = RQ .. ':job:' .. j
+  local alone = left == 'aq_crashes' and call('HGET', job, 'aq_alone')
+  if alone then -- it shared its process: now it runs in one of its own, and only what ends that is charged
+    call('HSET', job, 'aq', alone)
+    call('HDEL', job, 'aq_alone')
+    left = ''
+  end
+  if left ~= '' and call('HINCRBY', job, left, -1) < 0 then
+    job_ends(j, 'failed', t, ...)
+    return true
+  end
+  local delay = 0
+  if left == 'aq_retries' then
+    local f = call('HMGET', job, 'aq_backoff', 'aq_raised')
+    local base, factor, cap, jitter = string.match(f[1] or '', '^(%S+) (%S+) (%S+) (%S+)$')
+    local raised = tonumber(f[2] or '0')
+    call('HSET', job, 'aq_raised', raised + 1)
+    if base then
+      delay = math.min(tonumber(base) * tonumber(factor) ^ raised, tonumber(cap))
+      if jitter == '1' then delay = delay * (1 - (t * 1000) % 1 / 2) end -- as Backoff.delay; the clock is the dice
+    end
+  end
+  if delay > 0 then job_waits(j, t + delay) else put_back(j, '', nil, t, true) end
+  return false
+end
+
+--@ drop_payload
+-- Removes the payload of a single job, also where it lies beside it: see blobs.py.
+local function drop_payload(job)
+  for _, payload in ipairs(call('HMGET', job, 'aq', 'aq_alone')) do
+    if payload and string.sub(payload, 1, 4) == '\255\255\255\255' then call('DEL', string.sub(payload, 5)) end
+  end
+  call('HDEL', job, 'aq', 'aq_alone')
+end
+
+--@ job_done < job_tries drop_payload
+-- A single job has run. `failed`: the arguments of next.lua, where the 13th and those behind it tell how it failed.
+local function job_done(j, x, w, t, stamp, frame, failed)
+  local job = RQ .. ':job:' .. j
+  call('DEL', RQ .. ':execution:' .. j .. ':' .. x, RQ .. ':worker:' .. w .. ':executions')
+  call('HSET', job, 'ended_at', stamp)
+  if not failed then
+    drop_payload(job) -- nobody runs it again
+    return job_ends(j, 'finished', t, 'f', frame)
+  end
+  if failed[17] ~= '' then call('HSET', job, 'aq_retries', 0) end -- also where its payload cannot be read
+  if job_tries(j, 'aq_retries', t, 'f', frame) then
+    local results = RQ .. ':results:' .. j
+    call('HSET', job, 'worker_name', w)
+    if failed[14] then
+      call('HSET', job, 'description', failed[14])
+      call('XADD', results, '*', 'type', 2, 'worker_name', w, 'exc_string', failed[15])
+      call('EXPIRE', results, call('TTL', job))
+    end
+  end
+end
+
+--@ record_failure
+-- Puts a failed input into RQ's registry, as a job of its own, so that `rq info` and dashboards show it and `rq requeue`
+-- can run it. The registry is bounded: a map of a million failures must not fill the server with their tracebacks.
+local function record_failure(id, description, trace, payload, w, stamp, t)
+  local failed = RQ .. ':failed:' .. ENV
+  if call('ZCARD', failed) >= 10000 then return end
+  local job, results = RQ .. ':job:' .. id, RQ .. ':results:' .. id
+  call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'started_at', stamp, 'ended_at', stamp, 'origin', ENV,
+    'status', 'failed', 'description', description, 'worker_name', w, 'timeout', '-1', 'result_ttl', '0',
+    'failure_ttl', FAILURE_TTL, 'data', JOB_DATA, 'aq_map', '', 'aq', payload)
+  call('EXPIRE', job, FAILURE_TTL)
+  call('XADD', results, '*', 'type', 2, 'worker_name', w, 'exc_string', trace)
+  call('EXPIRE', results, FAILURE_TTL)
+  call('ZADD', failed, t + FAILURE_TTL, id)
+  call('EXPIRE', failed, FAILURE_TTL)
+end
+
+--@ take_away < emit forget job_tries
+-- Takes a running lease from worker w and tells its map by the frame that follows (see the head). A single job has none:
+-- it runs again, or has failed. An input that `rq requeue` brought back has none: it returns to the failed registry.
+local function take_away(j, x, w, t, kind, what, ...)
+  call('ZREM', WIP, j .. ':' .. x)
+  local job = RQ .. ':job:' .. j
+  local f = call('HMGET', job, 'aq_map', 'aq_keep')
+  local map = f[1]
+  if map == '' then
+    call('DEL', RQ .. ':execution:' .. j .. ':' .. x, RQ .. ':worker:' .. w .. ':executions')
+    if f[2] then
+      local _, pos = ...
+      local left = (kind ~= 'x' or pos == '-') and '' or 'aq_crashes'
+      if left ~= '' and (what == 'timeout' or what == 'blocked') then left = 'aq_retries' end -- STUCK, BLOCKED: failure.py
+      job_tries(j, left, t, kind, what, ...)
+      return
+    end
+    call('HSET', job, 'status', 'failed')
+    call('ZADD', RQ .. ':failed:' .. ENV, t + FAILURE_TTL, j)
+    return
+  end
+  if map then emit(map, 'l', j, kind, what, ...) end
+  forget(j, x, w)
+end
+
+--@ give_back < take_away alive addressed put_back
 -- A lease that has not begun returns to the head of the queue; one that not just any replica may run, whenever it may be
 -- free, to its submitter.
 local function give_back(j, x, w, t)
   local job = RQ .. ':job:' .. j
-  local f = call('HMGET', job, 'created_at', 'aq_map', 'aq_idle', 'aq_cost')
-  if addressed(j) or f[3] or not f[1] or not alive(f[2]) then return take_away(j, x, w, t, 'c', '0') end
+  local f = call('HMGET', job, 'created_at', 'aq_map', 'aq_idle', 'aq_cost', 'aq_keep')
+  if not f[5] then
+    if addressed(j) or f[3] or not f[1] or not alive(f[2]) then return take_away(j, x, w, t, 'c', '0') end
+    call('EXPIRE', job, DAY)
+  end
   call('ZREM', WIP, j .. ':' .. x)
-  call('HSET', job, 'status', 'queued', 'enqueued_at', f[1])
-  call('HDEL', job, 'worker_name', 'aq_behind', 'aq_ahead')
-  call('EXPIRE', job, DAY)
-  local list, party = place(f[2], nil, f[4])
-  call('LPUSH', QUEUE, j)
-  call('LPUSH', list, j)
-  call('ZADD', TURNS, 'NX', party == '*' and -1 or call('HGET', AQ .. ':map:' .. f[2], 'served') or 0, party)
-  nudge(t)
+  call('HSET', job, 'enqueued_at', f[1])
+  put_back(j, f[2], f[4], t, true)
 end
 
 --@ reap < split take_away give_back
@@ -325,7 +431,7 @@ local function reap(t)
           give_back(k, y, w, t)
         end
         local map = call('HGET', RQ .. ':job:' .. j, 'aq_map')
-        if map and map ~= '' then call('SET', AQ .. ':lapsed:' .. member, map, 'EX', 3600) end
+        if map then call('SET', AQ .. ':lapsed:' .. member, map, 'EX', 3600) end
         take_away(j, x, w, t, 'x', 'lapsed', 'p', '', 'w', w)
       end
     end

@@ -9,8 +9,8 @@
 --       "-" no, it goes on with one that it has   "a" the same, and one to run after it, if enough wait for the others
 --       8 with "a" and "-": "<lease>:<attempt>" it goes on with; else "1": again, since it may not know all it holds
 --       9 lease to commit, or ""   10 its attempt   11 frame
---       12 inputs that failed, for RQ's registry: count, then per input
---          id, description, zlib+base64 traceback, payload
+--       12 inputs that failed, for RQ's registry: count, "-" where some failed that are not for it, then per input
+--          id, description, zlib+base64 traceback, payload, "1" if its task says that it must not run again
 -- Returns {commit, lease, attempt, payload, plenty}: commit is "ok", "lost" (fenced) or ""; lease is "" when there is
 -- none, and then the replica, unless it goes on, is registered as idle and should wait on its mailbox (or is suspended:
 -- same); plenty is "1" while enough wait for the other replicas.
@@ -22,13 +22,18 @@ if ARGV[9] ~= '' then
   if call('ZREM', WIP, j .. ':' .. x) == 1 then
     committed = 'ok'
     local map = call('HGET', RQ .. ':job:' .. j, 'aq_map') or ''
-    if emit(map, 'l', j, 'f', ARGV[11]) and ARGV[12] ~= '0' then
-      -- uses: record_failure
-      for i = 13, #ARGV, 4 do
-        record_failure(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], w, ARGV[6], t)
+    if map == '' and call('HEXISTS', RQ .. ':job:' .. j, 'aq_keep') == 1 then
+      -- uses: job_done
+      job_done(j, x, w, t, ARGV[6], ARGV[11], ARGV[12] ~= '0' and ARGV or nil)
+    else
+      if emit(map, 'l', j, 'f', ARGV[11]) and ARGV[12] ~= '0' then
+        -- uses: record_failure
+        for i = 13, #ARGV, 5 do
+          record_failure(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], w, ARGV[6], t)
+        end
       end
+      forget(j, x, w)
     end
-    forget(j, x, w)
   end
 end
 

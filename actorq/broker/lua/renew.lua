@@ -15,13 +15,16 @@ for i = 6, 5 + held do
   local map = call('HGET', RQ .. ':job:' .. j, 'aq_map')
   if call('ZSCORE', WIP, member) and map then
     call('ZADD', WIP, 'XX', t + lease_s, member)
-    call('EXPIRE', RQ .. ':job:' .. j, DAY)
+    if map ~= '' or call('TTL', RQ .. ':job:' .. j) < DAY then call('EXPIRE', RQ .. ':job:' .. j, DAY) end
     if not alive(map) then stop[#stop + 1] = member end
   else
     stop[#stop + 1] = member
     local lapsed = call('GET', AQ .. ':lapsed:' .. member)
     if lapsed then
       emit(lapsed, 'l', j, 'a', '')
+      if lapsed == '' and call('HGET', RQ .. ':job:' .. j, 'aq_keep') then -- a single job: as Verdicts.lives
+        call('HINCRBY', RQ .. ':job:' .. j, 'aq_crashes', 1)
+      end
       call('DEL', AQ .. ':lapsed:' .. member)
     end
   end

@@ -41,7 +41,9 @@ class Step:
     attempt: bytes = b""
     #: its results
     frame: bytes = b""
-    #: of its inputs that failed: id, description, reason and payload each
+    #: some of its inputs failed
+    errors: bool = False
+    #: of those that failed for good: id, description, reason, payload, and b"1" if no retry is wanted each
     failed: list[bytes] = field(default_factory=list)
 
 
@@ -67,7 +69,7 @@ class Steps:
 
     def packed(self, step: Step) -> bytes:
         """The command; its answer is read with `answer`."""
-        count = b"%d" % (len(step.failed) // 4)
+        count = b"%d" % (len(step.failed) // 5) if step.failed or not step.errors else b"-"
         return self._command.packed(
             iso_now(), step.want, step.holds, step.lease, step.attempt, step.frame, count, *step.failed
         )

@@ -244,6 +244,7 @@ class Exchange:
         message, stores = blobs.send(parts, member, frame.start, lives=self.lives)
         step = Step(want=want, holds=holds, lease=lease, attempt=attempt, frame=message)
         if frame.errors:
+            step.errors = True
             step.failed = _failures(self._environment, lease.decode(errors="replace"), frame, payload)
         return step, stores
 
@@ -292,7 +293,7 @@ class Exchange:
 
 
 def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytearray) -> list[bytes]:
-    """The inputs that failed for good, for RQ's registry: id, description, traceback and payload each."""
+    """The inputs that failed for good, for RQ's registry: what `Step.failed` says of each."""
     try:
         head, items = unseal(environment, lease, payload)  # what is not signed must not be signed here
         parsed, inputs = parse_head(head), codec.split_list(bytes(items))
@@ -308,5 +309,6 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
         again = b"".join(seal(environment, f"{lease}-{position}", head, codec.join_list([inputs[position]])))
         kept = again if len(again) < blobs.LARGE_BYTES else b""
         told = failure.registered(text)
-        fields += (f"{lease}-{position}".encode(), description.encode(errors="replace"), told, kept)
+        told_id, last = f"{lease}-{position}".encode(), b"1" if error.get("final") else b""
+        fields += (told_id, description.encode(errors="replace"), told, kept, last)
     return fields

@@ -23,7 +23,7 @@ from actorq.base.log import logger
 from actorq.broker import keys, records
 from actorq.broker.connect import connection_pool
 from actorq.broker.link import Link
-from actorq.broker.scripts import serving
+from actorq.broker.scripts import jobs, serving
 from actorq.errors import BrokerError
 from actorq.replica import deadlines
 from actorq.replica.slots import REPORT_BYTES
@@ -34,6 +34,8 @@ from actorq.runs.process import DriverProcess
 
 #: pause before a death that could not be told is told again, seconds
 _RETRY_SECONDS = 0.5
+#: how often jobs whose time has come are looked for, seconds
+_DUE_SECONDS = 1.0
 #: how often the command channels are asked for a sign of life, at least, seconds
 _SIGN_SECONDS = 5.0
 #: how long a server that does not answer is told that the replicas leave, seconds
@@ -124,7 +126,7 @@ class Registrar(threading.Thread):
         self._subscription: Subscription | None = None
         self._unregistered = threading.Event()
         self._ending = False
-        self._next_renewal = 0.0
+        self._next_renewal = self._next_due = 0.0
         self._driver = None if driver_log is None else DriverProcess(url, environment, driver_log)
         self._books = False  # a look at what replicas do is in the inbox
         self._seen: dict[str, str] = {}  # replica -> what it held at the last look
@@ -182,12 +184,16 @@ class Registrar(threading.Thread):
     def run(self) -> None:
         while True:
             try:
-                item = self._inbox.get(timeout=max(0.0, self._next_renewal - time.monotonic()))
+                next_look = min(self._next_renewal, self._next_due)
+                item = self._inbox.get(timeout=max(0.0, next_look - time.monotonic()))
             except queue.Empty:
                 item = None if self._ending else self._nothing
             if time.monotonic() >= self._next_renewal:  # by the clock: a flood of deaths must not stop the renewals
                 self._next_renewal = time.monotonic() + self._lease_seconds / 3
                 self._surviving(self._renew)
+            if time.monotonic() >= self._next_due:
+                self._next_due = time.monotonic() + _DUE_SECONDS
+                self._surviving(self._look_at_jobs)
             if item is None:
                 break
             if isinstance(item, Death):
@@ -254,6 +260,12 @@ class Registrar(threading.Thread):
         worker_registration.clean_worker_registry(self._workers[0].queues[0])
         self._told.clear()
         self._book()
+
+    def _look_at_jobs(self) -> None:
+        """Jobs whose time has come go to the queue; the next one is looked for when its has."""
+        left = jobs.due(self._link, self._environment)
+        if left is not None:
+            self._next_due = time.monotonic() + min(_DUE_SECONDS, max(0.0, left))
 
     def _look_at_runs(self) -> None:
         """Runs need a driver, which is another process."""

@@ -1,0 +1,37 @@
+-- uses: now take_idle hand_over record_queued waiting job_waits
+-- A single job: its lease goes to an idle replica, waits in the queue, or for its time. These scripts look after it from
+-- then on: nobody else has to.
+-- Safe to send twice: one of this name that is there changes nothing.
+--
+-- KEYS  1 rq:job:<j>   2 rq:suspended
+-- ARGV  4 its id   5 what it was made of: a checksum   6 ISO stamp   7 lease s   8 description   9 payload
+--       10 payload with a process to itself, or ""   11 when it is to run, Unix seconds; "" now
+--       12 seconds it is kept until it has run   13 seconds its result is kept   14 retries   15 crashes that it may have
+--       16 backoff   17 timeout s, or ""
+-- Returns {1 if it is new, else 0, the checksum of the one that is there}.
+-- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
+local j, job, stamp = ARGV[4], KEYS[1], ARGV[6]
+if call('HSETNX', job, 'aq_sum', ARGV[5]) == 0 then return {0, call('HGET', job, 'aq_sum')} end
+local due = tonumber(ARGV[11])
+if due and due <= t then due = nil end
+local w = not due and call('EXISTS', KEYS[2]) == 0 and take_idle(t)
+if w then
+  hand_over(j, w, stamp, t, ARGV[7], ARGV[8], '', ARGV[9], '')
+  call('HSET', job, 'enqueued_at', stamp, 'timeout', '-1')
+else
+  record_queued(j, stamp, ARGV[8], '', ARGV[9])
+  if due then
+    job_waits(j, due)
+  else
+    call('RPUSH', QUEUE, j)
+    call('RPUSH', CALLS, j)
+    call('ZADD', TURNS, -1, '*')
+  end
+end
+call('HSET', job, 'aq_keep', ARGV[13], 'aq_retries', ARGV[14], 'aq_crashes', ARGV[15], 'aq_backoff', ARGV[16],
+  'aq_limit', ARGV[17], 'result_ttl', ARGV[13], 'failure_ttl', ARGV[13])
+if ARGV[10] ~= '' then call('HSET', job, 'aq_alone', ARGV[10]) end
+call('EXPIRE', job, math.ceil(ARGV[12] + (due and due - t or 0)))
+call('SADD', RQ .. ':queues', RQ .. ':queue:' .. ENV)
+call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', t), 'EX', DAY)
+return {1, ARGV[5]}

@@ -382,3 +382,11 @@ def hands_over(x: int) -> str:
 @plain.task
 def has_an_option(x: int, delay: int = 0) -> int:
     return x + delay
+
+
+@plain.task
+def needs(path: str, x: int) -> int:
+    """Fails for every tenth input until there is a file."""
+    if x % 10 == 3 and not Path(path).exists():
+        raise FileNotFoundError(path)
+    return x

@@ -41,6 +41,7 @@ prefixes; the table at the head of each script says which.
     aq:run:<m>                       HASH     a run: its plan, state, and how many inputs      expires; then result_ttl
     aq:in:<m>                        STREAM   its inputs, in chunks, by the index of the first until they have a result
     aq:sums:<m>                      LIST     checksums of its inputs, four bytes each         as aq:run
+    aq:failed:<m>                    HASH     its inputs that failed, by their indexes         as aq:run
     aq:lead:<m>                      STRING   who drives it                                    lease_seconds
     aq:wake:<env>                    LIST     a word to the drivers of an environment          a minute
 
@@ -163,6 +164,10 @@ def run(run_id: str) -> str:
 
 def run_inputs(run_id: str) -> str:
     return f"{AQ}:in:{run_id}"
+
+
+def run_failed(run_id: str) -> str:
+    return f"{AQ}:failed:{run_id}"
 
 
 def run_sums(run_id: str) -> str:

@@ -6,10 +6,11 @@ What decides who runs what is written by scripts; nothing here does.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from actorq.broker import keys
+from actorq.broker.commands import Argument
 from actorq.broker.link import Link
 
 #: how long what a nested call asks for, and what was the matter with it, is remembered, seconds
@@ -157,15 +158,20 @@ class RunRecord(NamedTuple):
     total: int | None
     #: Unix seconds
     created: float
+    #: when it was started, or opened once more
+    begun: float
     ended: float | None
+    #: how often it was opened once more
+    rounds: int
     #: why it has ended, packed; b"" for nothing
     why: bytes
 
 
 def run_record(link: Link, run_id: str) -> RunRecord | None:
     """What the server has of a run; None where it knows of none."""
-    names = ("env", "plan", "state", "count", "total", "created", "ended", "why")
-    env, plan, state, count, total, created, ended, why = link.command("HMGET", keys.run(run_id), *names)
+    names = ("env", "plan", "state", "count", "total", "created", "begun", "ended", "rounds", "why")
+    found = link.command("HMGET", keys.run(run_id), *names)
+    env, plan, state, count, total, created, begun, ended, rounds, why = found
     if plan is None or env is None or state is None:
         return None
     return RunRecord(
@@ -175,7 +181,9 @@ def run_record(link: Link, run_id: str) -> RunRecord | None:
         stored=int(count or 0),
         total=None if total is None else int(total),
         created=float(created or 0),
+        begun=float(begun or created or 0),
         ended=None if ended is None else float(ended),
+        rounds=int(rounds or 0),
         why=why or b"",
     )
 
@@ -239,6 +247,37 @@ def run_chunk(link: Link, run_id: str, index: int) -> tuple[int, bytes] | None:
     return (first, fields[3]) if first <= index < first + count else None
 
 
+def keep_failed(link: Link, run_id: str, inputs: Mapping[int, bytes], seconds: int) -> None:
+    """Keeps inputs of a run that have failed, by their indexes: those of others go when they have a result."""
+    fields: list[Argument] = [each for item in inputs.items() for each in item]
+    link.command("HSET", keys.run_failed(run_id), *fields)
+    link.command("EXPIRE", keys.run_failed(run_id), seconds)
+
+
+def kept_failed(link: Link, run_id: str) -> set[int]:
+    """The indexes of those."""
+    return {int(index) for index in link.command("HKEYS", keys.run_failed(run_id))}
+
+
+def failed_input(link: Link, run_id: str, index: int) -> bytes | None:
+    """One of those, as it was given; None where it is not there."""
+    found: bytes | None = link.command("HGET", keys.run_failed(run_id), index)
+    return found
+
+
+def drop_failed(link: Link, run_id: str, indexes: Iterable[int]) -> None:
+    """Inputs that have succeeded since."""
+    link.command("HDEL", keys.run_failed(run_id), *indexes)
+
+
+def cancel_map(link: Link, map_id: str) -> bool:
+    """Tells the program of a live map to end it; False where there is none."""
+    if not link.command("EXISTS", keys.map_(map_id)):
+        return False
+    link.command("HSET", keys.map_(map_id), "cancelled", 1)
+    return True
+
+
 def leave_lead(link: Link, run_id: str) -> None:
     """This driver goes: another one may take over at once."""
     link.command("UNLINK", keys.lead(run_id))
@@ -260,4 +299,4 @@ def journal_after(link: Link, run_id: str, last: bytes, count: int, wait: float)
 def delete_run(link: Link, run_id: str) -> None:
     """Nothing stays of a run that has ended, but its large results, which go by themselves."""
     named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
-    link.command("UNLINK", *named, keys.lead(run_id), keys.map_(run_id))
+    link.command("UNLINK", *named, keys.lead(run_id), keys.map_(run_id), keys.run_failed(run_id))

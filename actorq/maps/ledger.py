@@ -20,7 +20,7 @@ from actorq.declare.map_options import MapOptions
 from actorq.errors import MapFailedError
 from actorq.maps.by_key import ByKey
 from actorq.maps.drawing import Drawing
-from actorq.maps.leases import Leases
+from actorq.maps.leases import Leases, unknown_inputs
 from actorq.maps.ordering import ByIndex
 from actorq.maps.outputs import Outputs
 from actorq.maps.segment import Segment, damage, rest_of
@@ -57,6 +57,13 @@ class Ledger:
         #: what the map had of the replicas' time
         self.share = Share(options.priority)
         self.given_up: list[GivenUp] = []  # for the transport to record
+        #: the inputs that have failed for good
+        self.failed: list[int] = []
+        #: these inputs, packed, for who keeps them; None: nobody does
+        self.kept: list[tuple[int, bytes]] | None = None
+        #: what fails now is tried again later: see `reopen`
+        self.forgives = False
+        self._parked: list[int] = []
         self._source = source
         self._outputs = Outputs(ordered=options.ordered)
         self._drawing = Drawing(source, options, self._outputs, self.counters)
@@ -134,6 +141,15 @@ class Ledger:
         self._drawing.count = max(self._drawing.count, self.outstanding[lease_id].indexes[-1] + 1)
         self.counters.submitted = self._drawing.count
         self.counters.leases += 1
+
+    def reopen(self) -> None:
+        """Whoever had driven it has ended it, and now it goes on: what was out, and what has failed, runs again."""
+        for lease in list(self.outstanding.values()):
+            self._remove(lease)
+            self._ordering.returned(lease.indexes[lease.done :], codec.split_list(lease.inputs)[lease.done :])
+        for index in self._parked:
+            self._leases.lease_again(range(index, index + 1), unknown_inputs(1), 0.0)
+        self._parked.clear()
 
     def fill(self, inputs_of: Callable[[Sequence[int]], list[bytes]]) -> None:
         """Fills in the inputs of all that may run again; `inputs_of` tells those of indexes, packed each."""
@@ -266,7 +282,13 @@ class Ledger:
     def _follow(self, verdict: Verdict, index: int, part: bytes, replica: str, now: float) -> None:
         """Does with an input that failed what was decided."""
         if isinstance(verdict, Final):
-            self._give_up(index, verdict, replica)
+            if self.kept is not None:
+                self.kept.append((index, part))
+            if self.forgives:
+                self._verdicts.close(range(index, index + 1))
+                self._parked.append(index)
+            else:
+                self._give_up(index, verdict, replica)
             return
         self.counters.retried += verdict.retried
         inputs = codec.join_list([part])
@@ -278,6 +300,7 @@ class Ledger:
     def _give_up(self, index: int, verdict: Final, replica: str) -> None:
         error = failure.rebuild(verdict.data, index=index, attempt=verdict.attempt, replica=replica)
         self.counters.failed += 1
+        self.failed.append(index)
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(error)
         if not self.options.tolerant:

@@ -17,7 +17,7 @@ from actorq.broker.refusals import ServerFullError
 from actorq.broker.scripts import submitting
 from actorq.code.bundle import Courier
 from actorq.declare.map_options import MapOptions
-from actorq.errors import DeclarationError
+from actorq.errors import DeclarationError, PoolError
 from actorq.maps.share import Share
 from actorq.maps.stream import ReportStream
 from actorq.wire.lease import Counters, Lease
@@ -88,6 +88,8 @@ class Presence:
             share=told_share(share),
             progress=told_progress(self.task, self._started, counters),
         )
+        if found.replicas == submitting.CANCELLED:
+            raise PoolError(f"Map {self.map_id!r} was cancelled by somebody: `actorq cancel` does it.")
         if not found.known:
             self.stream.begin_anew()
         self._code.bring(self.link, anew=not found.known)  # nor has it the code

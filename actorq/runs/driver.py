@@ -52,7 +52,7 @@ class Driving:
         inputs = StoredInputs(self._links[2], record.environment, run_id)
         source = StoredSource(inputs, self._numbers)
         options = replace(self._plan.options, ordered=False)  # outputs are for the readers
-        journal = Journal(self._links[0], run_id, source, options)
+        journal = Journal(self._links[0], run_id, source, options, record.rounds)
         self._ledger = journal.ledger
         #: nothing is driven here any more
         self.over = False
@@ -62,6 +62,8 @@ class Driving:
             while journal.read():
                 pass
             self._ledger.fill(inputs.of)
+            self._ledger.kept = []
+            inputs.keep(self._ledger.failed, self._plan.expires)  # whoever led before may have had no time for it
             source.begin_at(self._ledger.drawn)
             self._drive(record, journal.last)
         else:
@@ -83,7 +85,7 @@ class Driving:
 
     def _drive(self, record: records.RunRecord, last: bytes) -> None:
         if (timeout := self._plan.options.timeout) is not None:
-            left = max(0.001, record.created + timeout - time.time())
+            left = max(0.001, record.begun + timeout - time.time())
             self._ledger.options = replace(self._ledger.options, timeout=left)
         transport = RunTransport(self._links[0], self._links[1], self._run_id, self._plan, self._ledger, last)
         logger().info("run_driven", run=self._run_id, environment=self._environment, drawn=self._ledger.drawn)
@@ -120,6 +122,9 @@ class Driving:
         failed = fatal is not None or (bool(self._ledger.failures) and not self._ledger.options.tolerant)
         why = b"" if fatal is None else bytes(msgpack.packb(failure.describe(fatal)))
         link = Link(self._url, patience=_PATIENCE)
+        inputs = StoredInputs(link, self._environment, self._run_id)
+        inputs.put(self._ledger.kept or [], self._plan.expires)
+        inputs.keep_only(self._ledger.failed)
         state = "failed" if failed else "done"
         args = (self._environment, self._run_id, self._ledger.owner, state, why, self._plan.result_ttl)
         running.end(link, *args)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from actorq.broker.client import Client
@@ -26,8 +27,9 @@ class Run(Generic[R]):
             ...
     """
 
-    def __init__(self, client: Client, run_id: str) -> None:
+    def __init__(self, client: Client, run_id: str, retry: Callable[[Client, str], None] = reader.retry) -> None:
         self._client = client
+        self._retry = retry
         #: its name: what `actorq.attach` is given
         self.map_id = run_id
 
@@ -65,6 +67,26 @@ class Run(Generic[R]):
     def cancel(self) -> None:
         """Ends the run: what has not begun never runs, and what runs is stopped. Its outputs so far stay readable."""
         reader.cancel(self._client, self.map_id)
+
+    def retry_failed(self) -> None:
+        """Runs the inputs that have failed once more, within this run, with all their retries, and what never ran.
+
+        The run must have ended. A program that declares the task has it run as it is declared now; for another one,
+        replicas run the code that they have.
+
+        Raises `PoolError` for a run that has not ended, or was cancelled.
+        """
+        self._retry(self._client, self.map_id)
+
+    async def aio(self, *, start: int = 0, ordered: bool | None = None) -> AsyncIterator[R]:
+        """`outputs`, without blocking the event loop."""
+        found = await asyncio.to_thread(Reader, self._client, self.map_id, ordered=ordered, start=start)
+        try:
+            while (outputs := await asyncio.to_thread(found.some)) is not None:
+                for output in outputs:
+                    yield output
+        finally:
+            found.close()
 
     def delete(self) -> None:
         """Cancels the run, and removes all that the server keeps of it."""

@@ -30,6 +30,8 @@ from actorq.wire.seal import seal_part, unseal_part
 _CHUNK_INPUTS, _CHUNK_BYTES = 10_000, 256 * 1024
 #: pause before a full server is asked again, and how long it is asked without a word, seconds
 _FULL_PAUSE, _FULL_WARN_AFTER = 0.25, 3.0
+#: inputs that failed which are kept in one write
+_KEPT_AT_ONCE = 100
 #: bytes of a checksum
 _SUM_BYTES = 4
 
@@ -159,11 +161,32 @@ class StoredInputs:
         if not self._first <= index < self._first + len(self._parts):
             found = records.run_chunk(self._link, self._run_id, index)
             if found is None:
+                if (kept := records.failed_input(self._link, self._run_id, index)) is not None:
+                    return unseal_part(self._environment, self._run_id, f"input {index}", kept)
                 raise PoolError(f"Input {index} of run {self._run_id!r} is not on the server any more.")
             self._first, data = found
             plain = unseal_part(self._environment, self._run_id, f"inputs {self._first}", data)
             self._parts = codec.split_list(plain)
         return self._parts[index - self._first]
+
+    def put(self, inputs: Sequence[tuple[int, bytes]], seconds: int) -> None:
+        """Keeps inputs that have failed, when the others go."""
+        named = (self._environment, self._run_id)
+        for at in range(0, len(inputs), _KEPT_AT_ONCE):
+            some = inputs[at : at + _KEPT_AT_ONCE]
+            sealed = {index: seal_part(*named, f"input {index}", part) for index, part in some}
+            records.keep_failed(self._link, self._run_id, sealed, seconds)
+
+    def keep(self, indexes: Sequence[int], seconds: int) -> None:
+        """The same for those of `indexes` that were not kept yet."""
+        if indexes:
+            missing = sorted(set(indexes) - records.kept_failed(self._link, self._run_id))
+            self.put([(index, self.at(index)) for index in missing], seconds)
+
+    def keep_only(self, indexes: Sequence[int]) -> None:
+        """Drops those that have succeeded since."""
+        if over := records.kept_failed(self._link, self._run_id) - set(indexes):
+            records.drop_failed(self._link, self._run_id, over)
 
     def from_(self, index: int, most: int) -> list[bytes]:
         """Those from `index` on that lie in one chunk."""

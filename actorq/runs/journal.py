@@ -18,7 +18,7 @@ from actorq.broker.stream import parse_reports
 from actorq.declare.map_options import MapOptions
 from actorq.maps.ledger import Ledger
 from actorq.maps.sources import Source
-from actorq.wire.lease import Ended, HandedBack, Lives, Lost, Opened, Report, Results
+from actorq.wire.lease import Ended, HandedBack, Lives, Lost, Opened, Reopened, Report, Results
 
 #: entries read at once
 _COUNT = 1000
@@ -49,14 +49,17 @@ class Journal:
         run_id: whose it is.
         source: the inputs of the ledger.
         options: of the run, as whoever folds it wants the outputs.
+        rounds: how often it was opened once more, as its record tells: what failed before the last time, has not.
     """
 
-    def __init__(self, link: Link, run_id: str, source: Source, options: MapOptions) -> None:
+    def __init__(self, link: Link, run_id: str, source: Source, options: MapOptions, rounds: int) -> None:
         self._link = link
         self._run_id = run_id
         self._environment = options.environment
         # who folds draws no input, so nothing bounds it, and what was decided already has no time to wait for
         self.ledger = Ledger(run_id, source, replace(options, timeout=None, affinity=None, single=False))
+        self.ledger.forgives = rounds > 0
+        self._rounds = rounds
         #: the id of the last entry that was folded
         self.last = b"0-0"
         #: how the run has ended; None while it has not
@@ -103,5 +106,9 @@ class Journal:
             case Lives():
                 ledger.lives(report.lease)
             case Ended():
-                self.ended = report.state
+                self.ended = None if ledger.forgives else report.state
+            case Reopened():
+                self._rounds -= 1
+                ledger.forgives = self._rounds > 0
+                ledger.reopen()
         ledger.given_up.clear()

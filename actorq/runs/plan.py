@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack
@@ -12,7 +12,7 @@ from actorq.broker.scripts import running
 from actorq.declare.map_options import MapOptions
 from actorq.declare.retry import Backoff, Rules
 from actorq.errors import CodecError
-from actorq.wire.messages import parse_head
+from actorq.wire.messages import Head, parse_head
 from actorq.wire.seal import seal_part, unseal_part
 
 #: options of a map that a run keeps as they are
@@ -36,6 +36,13 @@ class Plan:
     expires: int
     #: seconds that results are kept after its end
     result_ttl: int
+
+    def with_head(self, head: Head | None) -> Plan:
+        """The same for the task as it is now; None: for any code, unless the task is strict about it."""
+        mine = self.options.head
+        if head is None:
+            head = mine if mine.strict or mine.code else replace(mine, fingerprint="")
+        return replace(self, options=replace(self.options, head=replace(head, mode=mine.mode, kwargs=mine.kwargs)))
 
     def packed(self, run_id: str) -> bytes:
         """As it lies on the server."""

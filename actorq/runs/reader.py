@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import msgpack
@@ -21,6 +22,7 @@ from actorq.runs.journal import Journal, NoSource
 from actorq.runs.plan import Plan
 from actorq.wire import failure
 from actorq.wire.lease import Counters
+from actorq.wire.messages import Head
 
 #: one wait for news on the server, seconds; then it is looked whether the run is still there
 _WAIT_SECONDS = 1.0
@@ -53,7 +55,7 @@ class Reader:
         self._options = options if ordered is None else replace(options, ordered=ordered)
         self._start = start
         self._link = client.borrow()
-        self._journal = Journal(self._link, run_id, NoSource(record.total), self._options)
+        self._journal = Journal(self._link, run_id, NoSource(record.total), self._options, record.rounds)
         self._closed = False
 
     @property
@@ -65,6 +67,11 @@ class Reader:
     def failures(self) -> tuple[Exception, ...]:
         return tuple(self._journal.ledger.failures)
 
+    @property
+    def failed(self) -> list[int]:
+        """The indexes of the inputs that have failed; those of `failures` come first."""
+        return self._journal.ledger.failed
+
     def catch_up(self) -> None:
         """Folds all that is there."""
         while self._journal.read():
@@ -72,22 +79,24 @@ class Reader:
 
     def outputs(self) -> Iterator[Any]:
         """All outputs, waited for. Raises what the run raises at its place, and what has ended it."""
-        ledger = self._journal.ledger
         try:
-            while True:
-                segment = ledger.take()
-                if segment is not None:
-                    for offset, value in enumerate(values_of(segment, self._options)):
-                        if segment.lo + offset >= self._start:
-                            yield value
-                    continue
-                if self._journal.ended is not None:
-                    self._raise_end()
-                    return
-                if not self._journal.wait(_WAIT_SECONDS):
-                    record_of(self._client, self.run_id)
+            while (some := self.some()) is not None:
+                yield from some
         finally:
             self.close()
+
+    def some(self) -> Iterator[Any] | None:
+        """The next outputs, waited for a moment: perhaps none; None when all have been. Raises as `outputs` does."""
+        segment = self._journal.ledger.take()
+        if segment is not None:
+            values = values_of(segment, self._options)
+            return islice(values, max(0, self._start - segment.lo), None)
+        if self._journal.ended is not None:
+            self._raise_end()
+            return None
+        if not self._journal.wait(_WAIT_SECONDS):
+            record_of(self._client, self.run_id)
+        return iter(())
 
     def close(self) -> None:
         if not self._closed:
@@ -128,6 +137,28 @@ def cancel(client: Client, run_id: str) -> None:
     plan = Plan.of(record.environment, run_id, record.plan)
     with client.lent() as link:
         running.end(link, record.environment, run_id, "", "cancelled", b"", plan.result_ttl)
+
+
+def retry(client: Client, run_id: str, head: Head | None = None) -> None:
+    """Opens a run that has ended once more.
+
+    Args:
+        client: lends the connection.
+        run_id: the run.
+        head: of its task as it is now; None: whatever code the replicas have.
+
+    Raises `PoolError` for a run that has not ended, or was cancelled.
+    """
+    record = record_of(client, run_id)
+    plan = Plan.of(record.environment, run_id, record.plan).with_head(head)
+    with client.lent() as link:
+        done = running.retry(link, record.environment, run_id, plan.packed(run_id), plan.expires)
+        if done == running.DONE:
+            records.wake_drivers(link, record.environment)
+            return
+    if done == running.OTHERS:
+        raise PoolError(f"Run {run_id!r} has not ended: what fails can be tried again when it has. Wait for it first.")
+    raise PoolError(f"Run {run_id!r} was cancelled, and its inputs are gone: start another one.")
 
 
 def delete(client: Client, run_id: str) -> None:

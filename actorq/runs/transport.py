@@ -21,6 +21,7 @@ from actorq.maps.presence import told_progress, told_share
 from actorq.maps.redis_transport import describe_lease
 from actorq.maps.share import Share
 from actorq.maps.stream import ReportStream
+from actorq.runs.inputs import StoredInputs
 from actorq.runs.plan import Plan
 from actorq.wire.lease import Counters, GivenUp, Lease, Report
 from actorq.wire.messages import Heads
@@ -61,6 +62,7 @@ class RunTransport:
         self._stream.position.last = last
         self._waker = Waker()
         self._suspects: set[str] = set()
+        self._inputs = StoredInputs(link, self._environment, run_id)
         self._started = time.time()
         self.replicas = 1
 
@@ -137,6 +139,9 @@ class RunTransport:
             self._note(("l", lease, "x", "vanished from the server", "p", "-", "w", "?"))
 
     def _note(self, entry: Sequence[str]) -> None:
+        if self._ledger.kept:
+            self._inputs.put(self._ledger.kept, self._plan.expires)
+            self._ledger.kept = []
         needed = self._ledger.needed_from
         if not running.note(self._link, self._environment, self._run_id, self.owner, needed, entry):
             raise FencedError(f"Another driver leads run {self._run_id!r}.")

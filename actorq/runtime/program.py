@@ -95,10 +95,17 @@ class Runtime:
             )
         with self._lock:
             client, _ = self.pools.connect(environment, 1)
-        run = spawn(client, environment, iterables, self.pools.with_code(environment, options), map_id, kept)
-        if settings().replica_of is None:  # in a replica nothing may run beside its inputs: a worker drives it
-            self._drive(environment.name, client)
+        options = self.pools.with_code(environment, options)
+        run = spawn(client, environment, iterables, options, map_id, kept, self._retry)
+        self._drive(environment.name, client)
         return run
+
+    def _retry(self, client: Client, map_id: str) -> None:
+        from actorq.runtime.spawning import retry
+
+        with self._lock:
+            environment = retry(self.pools, client, map_id)
+        self._drive(environment, client)
 
     def spawn(
         self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], job_id: str, options: JobOptions
@@ -137,9 +144,11 @@ class Runtime:
         with self._lock:
             client = self.pools.server()
         record_of(client, map_id)
-        return Run(client, map_id)
+        return Run(client, map_id, self._retry)
 
     def _drive(self, environment: str, client: Client) -> None:
+        if settings().replica_of is not None:
+            return  # in a replica nothing may run beside its inputs: a worker drives it
         from actorq.runs.driver import Driver
 
         with self._lock:

@@ -17,15 +17,17 @@ from actorq.broker.scripts import jobs
 from actorq.code.bundle import Courier
 from actorq.code.fingerprint import FINGERPRINTS
 from actorq.declare.engine import JobOptions, RunOptions
-from actorq.declare.environment import ActorEnvironment
+from actorq.declare.environment import ActorEnvironment, Environment
 from actorq.declare.map_options import MapOptions
 from actorq.declare.task import Task
 from actorq.errors import BrokerError
 from actorq.maps.progress import is_wanted
+from actorq.runs import reader
 from actorq.runs.handle import Run
 from actorq.runs.job import Job, Spawner
 from actorq.runs.plan import Plan
 from actorq.runs.start import start
+from actorq.runtime.places import Pools
 from actorq.wire.lease import Bundle
 
 #: how long a server that does not answer is asked at the end, seconds
@@ -41,6 +43,7 @@ def spawn(
     options: MapOptions,
     map_id: str,
     kept: RunOptions,
+    retry: Callable[[Client, str], None],
 ) -> Run[Any]:
     """Starts a run, or finds it there."""
     head = replace(options.head, keep=kept.expires + kept.result_ttl)
@@ -56,7 +59,27 @@ def spawn(
     start(client, map_id, iterables, plan, _line(map_id) if wanted else _nothing)
     if wanted:
         sys.stderr.write("\n")
-    return Run(client, map_id)
+    return Run(client, map_id, retry)
+
+
+def retry(pools: Pools, client: Client, map_id: str) -> str:
+    """Opens a run that has ended once more, with its task as this program declares it, if it does.
+
+    Returns the run's environment.
+    """
+    record = reader.record_of(client, map_id)
+    plan = Plan.of(record.environment, map_id, record.plan)
+    head = None
+    for environment in Environment.of(record.environment):
+        task = environment.tasks.get(plan.options.head.task)
+        if task is not None and isinstance(environment, ActorEnvironment):
+            client, _ = pools.connect(environment, 1)
+            options = pools.with_code(environment, replace(plan.options, head=task.head(plan.options.head.mode, {})))
+            with client.lent() as link:
+                Courier(options.bundle).bring(link)
+            head = replace(options.head, keep=plan.options.head.keep)
+    reader.retry(client, map_id, head)
+    return record.environment
 
 
 class TaskSpawner:

@@ -115,7 +115,14 @@ class Ended:
     state: str
 
 
-Report = Results | HandedBack | Lost | Lives | Opened | Ended
+@record
+class Reopened:
+    """Of a run's journal: what has failed, and what was out, runs again."""
+
+    lease: str
+
+
+Report = Results | HandedBack | Lost | Lives | Opened | Ended | Reopened
 
 #: reason of a `Lost` whose replica was not heard of for the length of a lease
 LAPSED = "lapsed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from actorq.base.settings import settings
 from actorq.broker import keys
 from actorq.runs.handle import Run
 from tests import tasks
-from tests.conftest import ROOT, Worker, eventually
+from tests.conftest import ROOT, Worker, eventually, pool_client
 
 Spawn = Callable[..., Run[Any]]
 
@@ -92,6 +93,45 @@ def test_inputs_that_failed_or_killed_their_replica_are_tried_again(spawn: Spawn
     assert spawn(tasks.flaky, [str(tmp_path / "tries")]).results() == [2]
     flag = str(tmp_path / "died")
     assert spawn(tasks.dies_once, range(6), kwargs={"flag": flag}).results() == list(range(6))
+
+
+# -- once more ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tolerant", [True, False])
+def test_what_failed_runs_again_within_the_same_run(spawn: Spawn, tmp_path: Path, tolerant: bool) -> None:
+    flag, count = tmp_path / "flag", 12_000
+    run = spawn(tasks.needs, [str(flag)] * count, range(count), return_exceptions=tolerant)
+    assert run.wait(timeout=60) == ("done" if tolerant else "failed")
+    failed = run.stats().failed
+    assert failed == 1200 if tolerant else failed >= 1
+    run.retry_failed()  # in vain
+    run.wait(timeout=60)
+    assert run.stats().failed == 1200 if tolerant else run.stats().failed >= 1
+    flag.touch()
+    run.retry_failed()
+    assert run.wait(timeout=60) == "done"
+    assert run.results() == list(range(count))
+    assert (run.stats().failed, run.failures, run.stats().succeeded) == (0, (), count)
+    with pool_client() as client:
+        assert not client.exists(keys.run_failed(run.map_id))
+
+
+def test_a_run_that_runs_or_was_cancelled_is_not_tried_again(spawn: Spawn) -> None:
+    run = spawn(tasks.wait, [0.01] * 10_000)
+    with pytest.raises(PoolError, match="has not ended: what fails can be tried again when it has"):
+        run.retry_failed()
+    run.cancel()
+    with pytest.raises(PoolError, match="was cancelled, and its inputs are gone"):
+        run.retry_failed()
+
+
+def test_outputs_can_be_awaited(spawn: Spawn) -> None:
+    async def both() -> list[list[int]]:
+        run = spawn(tasks.double, range(3000))
+        return [[value async for value in run.aio(start=start)] for start in (0, 2990)]
+
+    assert asyncio.run(both()) == [[2 * x for x in range(3000)], [2 * x for x in range(2990, 3000)]]
 
 
 # -- starting ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from actorq.maps.ledger import Ledger
 from actorq.maps.sources import MemorySource
 from actorq.runs.journal import NoSource
 from actorq.wire import codec
-from actorq.wire.lease import NONE_RAN, Ended, HandedBack, Lives, Lost, Opened, Report, Results
+from actorq.wire.lease import NONE_RAN, Ended, HandedBack, Lives, Lost, Opened, Reopened, Report, Results
 from actorq.wire.messages import Frame
 from tests.unit.test_ledger import ERROR, options
 
@@ -32,8 +32,21 @@ def book(ledger: Ledger, report: Report) -> None:
             ledger.lost(report.lease, report.reason, report.position, report.replica, 0.0)
         case Lives():
             ledger.lives(report.lease)
+        case Reopened():
+            ledger.reopen()
         case Ended():
             pass
+
+
+def folded(ledger: Ledger, journal: list[Report], rounds: int) -> Ledger:
+    """`ledger`, told of all that has come, as `Journal` does it."""
+    ledger.forgives = rounds > 0
+    for report in journal:
+        if isinstance(report, Reopened):
+            rounds -= 1
+            ledger.forgives = rounds > 0
+        book(ledger, report)
+    return ledger
 
 
 def taken(ledger: Ledger) -> dict[int, Any]:
@@ -62,6 +75,8 @@ class World:
         self.driver = Ledger("r", MemorySource(iter(range(INPUTS)), INPUTS), self.asked)
         self.old: list[str] = []
         self.now = 0.0
+        self.rounds = 0
+        self.failing = 0.1
 
     def tell(self, report: Report) -> None:
         self.journal.append(report)
@@ -81,7 +96,7 @@ class World:
         if kind < 0.6:
             end = self.random.randint(lease.done, lease.count)
             values = [2 * index for index in lease.indexes[lease.done : end]]
-            errors = {at: ERROR for at in range(len(values)) if self.random.random() < 0.1}
+            errors = {at: ERROR for at in range(len(values)) if self.random.random() < self.failing}
             outputs = codec.pack([None if at in errors else value for at, value in enumerate(values)])
             frame = Frame(
                 start=lease.done, count=len(values), busy=0.0, replica="w", errors=dict(errors), outputs=outputs
@@ -99,9 +114,7 @@ class World:
         """Another driver folds the journal and goes on."""
         before = {lease.id: (list(lease.indexes), lease.done) for lease in self.driver.outstanding.values()}
         source = MemorySource(iter([]), None)
-        fresh = Ledger("r", source, self.asked)
-        for report in self.journal:
-            book(fresh, report)
+        fresh = folded(Ledger("r", source, self.asked), self.journal, self.rounds)
         fresh.fill(inputs_of)
         after = {lease.id: (list(lease.indexes), lease.done) for lease in fresh.outstanding.values()}
         assert after == before
@@ -109,17 +122,28 @@ class World:
             assert codec.split_list(lease.inputs)[lease.done :] == inputs_of(lease.indexes[lease.done :])
         assert fresh.drawn == self.driver.drawn
         assert fresh.needed_from == self.driver.needed_from
+        self.go_on(fresh)
+
+    def go_on(self, fresh: Ledger) -> None:
         rest = list(range(fresh.drawn, INPUTS))
         fresh._source = fresh._drawing.source = MemorySource(iter(rest), len(rest))
         fresh._source.total = INPUTS
         self.driver = fresh
 
+    def reopen(self) -> None:
+        """The run was ended, whatever was out, and is opened once more."""
+        self.rounds += 1
+        self.journal += [Ended(lease="", state="failed"), Reopened(lease="")]
+        failed = set(self.driver.failed)
+        fresh = folded(Ledger("r", MemorySource(iter([]), None), self.asked), self.journal, self.rounds)
+        fresh.fill(inputs_of)
+        assert (fresh.counters.failed, fresh.outstanding) == (0, {})
+        assert fresh.needed_from == min([*failed, self.driver.needed_from])
+        self.go_on(fresh)
+
     def outputs(self) -> dict[int, Any]:
         """As a reader finds them."""
-        reader = Ledger("r", NoSource(INPUTS), self.asked)
-        for report in self.journal:
-            book(reader, report)
-        return taken(reader)
+        return taken(folded(Ledger("r", NoSource(INPUTS), self.asked), self.journal, self.rounds))
 
 
 @given(seed=st.integers(0, 1 << 32), changes=st.lists(st.integers(1, 300), max_size=3, unique=True))
@@ -140,6 +164,23 @@ def test_drivers_that_take_over_and_readers_accept_the_same(seed: int, changes: 
         book(last, report)
     counters, its = world.driver.counters, last.counters
     assert (its.succeeded, its.failed, its.submitted) == (counters.succeeded, counters.failed, counters.submitted)
+
+
+@given(seed=st.integers(0, 1 << 32), at=st.lists(st.integers(1, 300), max_size=3, unique=True))
+def test_what_failed_runs_again_when_a_run_is_reopened(seed: int, at: list[int]) -> None:
+    world = World(seed)
+    world.failing = 0.5
+    for number in range(3000):
+        if number in at or world.driver.finished:
+            if world.driver.finished and not world.driver.failed:
+                break
+            world.reopen()
+            world.failing /= 2
+        world.step()
+    assert world.driver.finished
+    found = world.outputs()
+    assert found == {index: 2 * index for index in range(INPUTS)}
+    assert world.driver.counters.succeeded == INPUTS
 
 
 @pytest.mark.parametrize("lease", ["r-abc123-5", "r-abc123-5xy", ""])

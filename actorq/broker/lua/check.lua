@@ -7,8 +7,8 @@
 --       8 seconds of the replicas' time the map had lately   9 seconds a lease of it takes   10 seconds it had since
 --       the last heartbeat   11 how many fields of progress follow (name and value each: twice as many)   then the ids
 --       of the leases it waits for
--- Returns {live replicas, or -1 where another driver has taken over this run, 1 while the server knows of the map all
--- that was read, ids without an unfinished job...}
+-- Returns {live replicas, 1 while the server knows of the map all that was read, ids without an unfinished job...}; for
+-- the replicas -1 where another driver has taken over this run, -2 where somebody has cancelled the map.
 local map, last = ARGV[6], ARGV[7]
 
 local function older(a, b) -- of two ids of a stream
@@ -28,7 +28,8 @@ if known == 1 then
   end
 end
 call('ZREM', WIP, '') -- so that a full server takes it: see renew.lua
-local owned = call('HMGET', KEYS[1], 'owner', 'run')
+local owned = call('HMGET', KEYS[1], 'owner', 'run', 'cancelled')
+if owned[3] then return {-2, known} end
 if owned[2] and owned[1] ~= ARGV[5] then return {-1, known} end -- another driver has taken over a run
 call('HSETNX', KEYS[1], 'serial', 0)
 call('HSET', KEYS[1], 'owner', ARGV[5], 'served', ARGV[8], 'cost', ARGV[9])

@@ -2,6 +2,7 @@
 -- Ends a run: its driver, or a person who cancels it. What it gave is kept for a while; what waits or runs is stopped.
 --
 -- KEYS  1 aq:run:<m>   2 aq:map:<m>   3 aq:lead:<m>   4 aq:out:<m>   5 aq:in:<m>   6 aq:sums:<m>   7 aq:runs:<env>
+--       8 aq:failed:<m>
 -- ARGV  4 owner of the driver's leases, "" for a person   5 run id   6 state   7 why, packed   8 seconds to keep
 -- Returns 1; 0 where another driver has taken over; -1 where the run has ended, or is gone.
 if call('HGET', KEYS[1], 'state') ~= 'running' then return -1 end
@@ -27,8 +28,10 @@ end
 call('ZREM', TURNS, ARGV[5], ARGV[5] .. ':')
 call('ZREM', AQ .. ':maps:' .. ENV, ARGV[5])
 call('ZREM', KEYS[7], ARGV[5])
-call('DEL', KEYS[2], KEYS[3], KEYS[5])
+call('DEL', KEYS[2], KEYS[3])
+if ARGV[6] ~= 'failed' then call('DEL', KEYS[5]) end -- else some never ran, and may be wanted: see run_retry.lua
+if ARGV[6] == 'cancelled' then call('DEL', KEYS[8]) end
 call('HSET', KEYS[1], 'state', ARGV[6], 'why', ARGV[7], 'ended', string.format('%.3f', t))
 call('XADD', KEYS[4], '*', 'l', '', 'e', ARGV[6])
-for _, key in ipairs({KEYS[1], KEYS[4], KEYS[6]}) do call('EXPIRE', key, ARGV[8]) end
+for _, key in ipairs({KEYS[1], KEYS[4], KEYS[5], KEYS[6], KEYS[8]}) do call('EXPIRE', key, ARGV[8]) end
 return 1

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from actorq.broker import keys
 from actorq.broker.commands import Argument, Command
 from actorq.broker.link import Link
-from actorq.broker.scripts.load import RUN_APPEND, RUN_CREATE, RUN_END, RUN_LEAD, RUN_NOTE
+from actorq.broker.scripts.load import RUN_APPEND, RUN_CREATE, RUN_END, RUN_LEAD, RUN_NOTE, RUN_RETRY
 
 #: what `lead` and `end` return: another driver leads; it is done; the run has ended, or is gone
 OTHERS, DONE, ENDED = 0, 1, -1
@@ -98,5 +98,20 @@ def end(link: Link, environment: str, run_id: str, owner: str, state: str, why: 
         kept: seconds that its results are kept.
     """
     named = [keys.run(run_id), keys.map_(run_id), keys.lead(run_id), keys.out(run_id)]
-    named += [keys.run_inputs(run_id), keys.run_sums(run_id), keys.runs(environment)]
+    named += [keys.run_inputs(run_id), keys.run_sums(run_id), keys.runs(environment), keys.run_failed(run_id)]
     return int(link.call(RUN_END, named, [*keys.prefix(environment), owner, run_id, state, why, kept]))
+
+
+def retry(link: Link, environment: str, run_id: str, plan: bytes, expires: int) -> int:
+    """Opens a run that has ended once more (`run_retry.lua`): `DONE`, `OTHERS` while it runs, or `ENDED` for one that
+    was cancelled, or is gone.
+
+    Args:
+        link: the connection.
+        environment, run_id: the run.
+        plan: what it is to do from now on.
+        expires: seconds after which all of it is dropped, unless it has ended before.
+    """
+    named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
+    named += [keys.run_failed(run_id), keys.runs(environment)]
+    return int(link.call(RUN_RETRY, named, [*keys.prefix(environment), run_id, expires, plan]))

@@ -145,10 +145,14 @@ def recall(link: Link, environment: str, leases: Iterable[str]) -> set[str]:
 # -- maps --------------------------------------------------------------------------------------------------------------
 
 
+#: for the replicas: somebody has cancelled the map
+CANCELLED = -2
+
+
 class Checked(NamedTuple):
     """What a heartbeat tells."""
 
-    #: -1: another driver has taken over this run
+    #: -1: another driver has taken over this run; `CANCELLED`
     replicas: int
     #: the server knows of the map all that was read; else its stream begins anew
     known: bool

@@ -1,0 +1,16 @@
+-- uses: now
+-- Opens a run that has ended once more: what has failed runs again, and what never ran.
+--
+-- KEYS  1 aq:run:<m>   2 aq:out:<m>   3 aq:in:<m>   4 aq:sums:<m>   5 aq:failed:<m>   6 aq:runs:<env>
+-- ARGV  4 run id   5 seconds until it is dropped   6 its plan from now on
+-- Returns 1; 0 while it runs; -1 for one that was cancelled, or is gone.
+local state = call('HGET', KEYS[1], 'state')
+if state == 'running' then return 0 end
+if state ~= 'done' and state ~= 'failed' then return -1 end
+call('HSET', KEYS[1], 'state', 'running', 'plan', ARGV[6], 'begun', string.format('%.3f', t))
+call('HDEL', KEYS[1], 'ended', 'why')
+call('HINCRBY', KEYS[1], 'rounds', 1)
+call('XADD', KEYS[2], '*', 'l', '', 'r', '')
+for i = 1, 5 do call('EXPIRE', KEYS[i], ARGV[5]) end
+call('ZADD', KEYS[6], t + ARGV[5], ARGV[4])
+return 1

@@ -38,6 +38,7 @@ prefixes; the table at the head of each script says which.
     aq:blob:<lease>                  STRING   a large payload, beside its job                  until its last result
     aq:blob:<lease>:<attempt>:<n>    STRING   a large frame, beside its reference in aq:out    until it is read
     aq:runs:<env>                    ZSET     runs that have not ended -> when they expire     while there is any
+    aq:ended:<env>                   ZSET     runs that have ended -> until when they are kept while there is any
     aq:run:<m>                       HASH     a run: its plan, state, and how many inputs      expires; then result_ttl
     aq:in:<m>                        STREAM   its inputs, in chunks, by the index of the first until they have a result
     aq:sums:<m>                      LIST     checksums of its inputs, four bytes each         as aq:run
@@ -156,6 +157,10 @@ def out(map_id: str) -> str:
 
 def runs(env: str) -> str:
     return f"{AQ}:runs:{env}"
+
+
+def ended(env: str) -> str:
+    return f"{AQ}:ended:{env}"
 
 
 def run(run_id: str) -> str:

@@ -199,10 +199,44 @@ def environments(link: Link) -> list[str]:
     return sorted(name.decode(errors="replace").removeprefix(prefix) for name in link.command("SMEMBERS", keys.QUEUES))
 
 
-def run_progress(link: Link, run_id: str) -> dict[str, int]:
-    """How many inputs of a run are done, and how many of them have failed, as its driver last said."""
-    done, failed = link.command("HMGET", keys.map_(run_id), "done", "failed")
-    return {"done": int(done or 0), "failed": int(failed or 0)}
+class RunProgress(NamedTuple):
+    """What a driver last said of its run."""
+
+    done: int
+    #: of them
+    failed: int
+    #: its host and process
+    driver: str
+
+
+def run_progress(link: Link, run_id: str) -> RunProgress:
+    """How far a run is, or was when it ended."""
+    done, failed, driver = link.command("HMGET", keys.map_(run_id), "done", "failed", "driver")
+    if done is None:
+        done, failed = link.command("HMGET", keys.run(run_id), "done", "failed")
+    return RunProgress(int(done or 0), int(failed or 0), (driver or b"").decode(errors="replace"))
+
+
+def ended_runs(link: Link, environment: str) -> list[str]:
+    """The runs of an environment that have ended and are kept, the last one first."""
+    return [name.decode(errors="replace") for name in link.command("ZREVRANGE", keys.ended(environment), 0, -1)]
+
+
+def has_lead(link: Link, run_id: str) -> bool:
+    """Whether anybody drives a run."""
+    return bool(link.command("EXISTS", keys.lead(run_id)))
+
+
+def run_bytes(link: Link, run_id: str) -> int:
+    """What the server holds of a run, but for its large results."""
+    named = [
+        keys.run(run_id),
+        keys.out(run_id),
+        keys.run_inputs(run_id),
+        keys.run_sums(run_id),
+        keys.run_failed(run_id),
+    ]
+    return sum(int(link.command("MEMORY", "USAGE", name) or 0) for name in named)
 
 
 def has_open_runs(link: Link, environment: str) -> bool:
@@ -213,6 +247,11 @@ def has_open_runs(link: Link, environment: str) -> bool:
 def forget_open_run(link: Link, environment: str, run_id: str) -> None:
     """A run that has ended, or is gone, is open no more."""
     link.command("ZREM", keys.runs(environment), run_id)
+
+
+def forget_ended_run(link: Link, environment: str, run_id: str) -> None:
+    """A run is not kept any more."""
+    link.command("ZREM", keys.ended(environment), run_id)
 
 
 def seal_run(link: Link, environment: str, run_id: str, total: int) -> None:

@@ -10,7 +10,8 @@ from actorq import __version__
 from actorq.base.streams import open_missing
 from actorq.cli.cluster import keep, run_input, scale
 from actorq.cli.options import say
-from actorq.cli.runs import cancel, delete, results, runs
+from actorq.cli.runs import failures, results, runs
+from actorq.cli.steer import cancel, delete, retry
 from actorq.cli.watch import exporter, ping, queues, status, workers
 from actorq.cli.worker import worker
 from actorq.errors import ActorqError, BrokerError, DeclarationError
@@ -28,7 +29,7 @@ def main() -> None:
 
 for command in (
     *(worker, status, queues, workers, ping, scale, exporter, keep, run_input),
-    *(runs, results, cancel, delete),
+    *(runs, results, failures, cancel, retry, delete),
 ):
     command.epilog = _EXIT_CODES
     main.add_command(command)

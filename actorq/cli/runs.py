@@ -1,26 +1,33 @@
-"""The commands about runs: maps that outlive the script that started them."""
+"""Commands that look at work which outlives its script: `runs`, `results` and `failures`."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actorq.cli.options import output, redis_url, say, server_url
+from actorq.cli.tables import print_table
+from actorq.errors import ActorqError, CodecError, TaskError
 
 if TYPE_CHECKING:
     from actorq.broker.client import Client
+    from actorq.monitor.runs import RunView
 
 #: seconds to try a server that cannot be reached
 _PATIENCE = 5.0
+#: characters of an input that `failures` shows
+_SHOWN = 200
 
 
 @contextmanager
-def _client(url: str | None) -> Iterator[Client]:
+def client_of(url: str | None) -> Iterator[Client]:
+    """A client of the server that was given, or that is set."""
     from actorq.broker.client import Client
 
     client = Client(server_url(url), _PATIENCE)
@@ -30,64 +37,128 @@ def _client(url: str | None) -> Iterator[Client]:
         client.close()
 
 
-@click.command(short_help="Runs of every environment that have not ended.")
+@click.command(short_help="Runs: maps that outlive the script that started them.")
 @click.argument("environment", required=False)
 @redis_url
 @output
 def runs(environment: str | None, redis_url: str | None, output: str) -> None:
-    """Show the runs that have not ended: maps that were started with `spawn_map`."""
-    from actorq.broker import records
+    """Show the maps that were started with `spawn_map`: those that go on, and those that ended and are kept."""
+    from actorq.monitor.runs import runs as all_runs
 
-    with _client(redis_url) as client, client.lent() as link:
-        names = [environment] if environment else records.environments(link)
-        found = [(name, run_id) for name in names for run_id in records.open_runs(link, name)]
-        rows = []
-        for name, run_id in found:
-            record, progress = records.run_record(link, run_id), records.run_progress(link, run_id)
-            if record is not None:
-                total = record.total if record.total is not None else f"{record.stored}+"
-                rows.append({"run": run_id, "environment": name, "state": record.state, "total": total, **progress})
+    with client_of(redis_url) as client, client.lent() as link:
+        found = all_runs(link, environment)
+    if output == "json":
+        say(json.dumps([asdict(run) for run in found], indent=2))
+        return
+    print_table(
+        ("RUN", "ENVIRONMENT", "TASK", "STATE", "DONE", "FAILED", "RATE", "AGE", "DRIVER", "SIZE"),
+        [_row(run) for run in found],
+        [run.problem for run in found],
+    )
+
+
+def _row(run: RunView) -> tuple[Any, ...]:
+    total = f"{run.stored:,}+" if run.total is None else f"{run.total:,}"
+    driver = run.driver or ("nobody" if run.state == "running" else "-")
+    numbers = (f"{run.done:,}/{total}", run.failed, f"{run.rate:,.1f}/s", _age(run.age_seconds))
+    return (run.id, run.environment, run.task, run.state, *numbers, driver, f"{run.bytes / 1e6:,.1f} MB")
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+@click.command(short_help="The outputs of a run.")
+@click.argument("run")
+@redis_url
+@click.option("--start", default=0, show_default=True, type=click.IntRange(min=0), help="Index of the first output.")
+@click.option("--follow", is_flag=True, help="Wait for those that are still to come.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["jsonl", "msgpack"]),
+    default="jsonl",
+    show_default=True,
+    help="A line of JSON each, or msgpack objects, packed as they travel.",
+)
+def results(run: str, redis_url: str | None, start: int, follow: bool, output: str) -> None:
+    """Write the outputs of RUN in the order of its inputs, as far as they are there.
+
+    An input that failed ends it with its exception, unless the run tolerates failures: then it is null.
+    """
+    from actorq.runs.reader import Reader
+    from actorq.wire import codec
+
+    with client_of(redis_url) as client:
+        reader = Reader(client, run, ordered=True, start=start)
+        index, write = start, sys.stdout.buffer.write
+        try:
+            if not follow:
+                reader.catch_up()
+            while (some := reader.some(wait=follow)) is not None:
+                for value in some:
+                    write(codec.pack(value) if output == "msgpack" else _line(index, value))
+                    index += 1
+                sys.stdout.buffer.flush()
+        finally:
+            sys.stdout.buffer.flush()
+            reader.close()
+        if not reader.over:
+            say(f"{index:,} outputs are there, and the run goes on: --follow waits for the others.", err=True)
+
+
+def _line(index: int, value: Any) -> bytes:
+    if isinstance(value, Exception):  # with return_exceptions=True
+        value = {"error": type(value).__name__, "message": str(value)}
+    try:
+        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise CodecError(
+            f"Output {index} has what JSON cannot hold ({error}): use -o msgpack, or read the run with actorq.attach."
+        ) from None
+
+
+@click.command(short_help="The inputs that failed, and why.")
+@click.argument("run")
+@redis_url
+@click.option("--traceback", is_flag=True, help="Show where each was raised.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def failures(run: str, redis_url: str | None, traceback: bool, output: str) -> None:
+    """Show the inputs of RUN that have failed for good: index, exception and input; at most 10,000."""
+    from actorq.runs.inputs import StoredInputs
+    from actorq.runs.reader import Reader
+
+    with client_of(redis_url) as client:
+        reader = Reader(client, run)
+        try:
+            reader.catch_up()
+            failed = list(zip(reader.failed, reader.failures, strict=False))
+            with client.lent() as link:
+                inputs = StoredInputs(link, reader.environment, run)
+                rows = [_failure(index, error, inputs) for index, error in failed]
+        finally:
+            reader.close()
     if output == "json":
         say(json.dumps(rows, indent=2))
         return
     for row in rows:
-        say(f"{row['run']}  {row['environment']}  {row['state']}  {row['done']}/{row['total']}  {row['failed']} failed")
+        say(f"{row['index']}  {row['type']}: {row['message']}\n    input: {row['input']}")
+        if traceback and row["traceback"]:
+            say("    " + row["traceback"].rstrip().replace("\n", "\n    "))
 
 
-@click.command(short_help="The outputs of a run, as lines of JSON.")
-@click.argument("run")
-@redis_url
-@click.option("--start", default=0, show_default=True, help="Index of the first output.")
-def results(run: str, redis_url: str | None, start: int) -> None:
-    """Write the outputs of RUN in the order of its inputs, one line of JSON each. Waits for those that are to come."""
-    from actorq.runs.reader import Reader
+def _failure(index: int, error: Exception, inputs: Any) -> dict[str, Any]:
+    """One row. An input that cannot be shown says why."""
+    from actorq.wire import codec
 
-    with _client(redis_url) as client:
-        for value in Reader(client, run, ordered=True, start=start).outputs():
-            sys.stdout.write(json.dumps(value, default=str) + "\n")
-        sys.stdout.flush()
-
-
-@click.command(short_help="End a run.")
-@click.argument("run")
-@redis_url
-def cancel(run: str, redis_url: str | None) -> None:
-    """End RUN: what has not begun never runs, and what runs is stopped. Its outputs so far stay readable."""
-    from actorq.runs import reader
-
-    _end(run, redis_url, reader.cancel)
-
-
-@click.command(short_help="End a run and remove what is kept of it.")
-@click.argument("run")
-@redis_url
-def delete(run: str, redis_url: str | None) -> None:
-    """End RUN, and remove all that the server keeps of it."""
-    from actorq.runs import reader
-
-    _end(run, redis_url, reader.delete)
-
-
-def _end(run: str, url: str | None, how: Callable[[Any, str], None]) -> None:
-    with _client(url) as client:
-        how(client, run)
+    try:
+        text = repr(codec.unpack(inputs.at(index)))
+    except ActorqError as refused:
+        text = f"(not shown: {refused})"
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
+    remote = error if isinstance(error, TaskError) else error.__cause__
+    told = getattr(remote, "remote_traceback", "")
+    return {"index": index, "type": type(error).__name__, "message": str(error), "input": shown, "traceback": told}

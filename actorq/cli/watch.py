@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from actorq.base.masking import printable
 from actorq.base.settings import masked
 from actorq.cli.options import monitor_address, output, redis_url, say, server_url
+from actorq.cli.tables import print_table
 from actorq.errors import BrokerError, PoolError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def status(environment: str | None, redis_url: str | None, output: str) -> None:
         ]
         if rows:
             head = ("  MAP", "TASK", "DONE", "FAILED", "RATE")
-            _print_table(head, [(f"  {row[0]}", *row[1:]) for row in rows], [m.problem for m in view.maps])
+            print_table(head, [(f"  {row[0]}", *row[1:]) for row in rows], [m.problem for m in view.maps])
 
 
 @click.command(short_help="Depth and age of every queue.")
@@ -75,7 +75,7 @@ def queues(redis_url: str | None, output: str) -> None:
         )
         say(json.dumps([{key: getattr(view, key) for key in kept} for view in views], indent=2))
         return
-    _print_table(
+    print_table(
         ("ENVIRONMENT", "LEASES", "INPUTS", "OLDEST", "RUNNING", "FAILED"),
         [
             (v.name, v.queued_leases, v.queued_inputs, f"{v.oldest_seconds:.1f} s", v.running_leases, v.failed_inputs)
@@ -95,7 +95,7 @@ def workers(environment: str | None, redis_url: str | None, output: str) -> None
     if output == "json":
         say(json.dumps([asdict(r) | {"environment": v.name} for v in views for r in v.replicas], indent=2))
         return
-    _print_table(
+    print_table(
         ("REPLICA", "STATE", "MAP", "INDEX", "HEARTBEAT", "INPUTS", "RESTARTS", "CACHED", "BYTES"),
         [
             (
@@ -245,13 +245,3 @@ def _views(url: str | None, only: str | None) -> list[EnvironmentView]:
 
 def _print_json(views: Sequence[EnvironmentView]) -> None:
     say(json.dumps([asdict(view) for view in views], indent=2))
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]], problems: Sequence[str]) -> None:
-    """Columns as wide as their widest cell; numbers to the right. What is wrong with a row stands behind it."""
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
-    for line, problem in zip([list(head), *cells], ["PROBLEM" if any(problems) else "", *problems], strict=True):
-        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
-        say("  ".join([*padded, printable(problem)]).rstrip())

@@ -127,7 +127,7 @@ class Driving:
         inputs.keep_only(self._ledger.failed)
         state = "failed" if failed else "done"
         args = (self._environment, self._run_id, self._ledger.owner, state, why, self._plan.result_ttl)
-        running.end(link, *args)
+        running.end(link, *args, self._ledger.counters)
         link.close()
         logger().info("run_ended", run=self._run_id, state=state)
 

@@ -87,6 +87,13 @@ class Job(Generic[R]):
         with self._client.lent() as link:
             return jobs.cancel(link, _record(link, self.job_id).environment, self.job_id)
 
+    def retry(self) -> None:
+        """Runs a job that has failed once more, with all its retries. Raises `PoolError` for one that has not."""
+        with self._client.lent() as link:
+            record = _record(link, self.job_id)
+            if not jobs.retry(link, record.environment, self.job_id):
+                raise PoolError(f"Job {self.job_id!r} is {record.status}: only one that has failed can be tried again.")
+
     def delete(self) -> None:
         """Ends it, and removes all that the server keeps of it."""
         with self._client.lent() as link:

@@ -49,7 +49,7 @@ class Reader:
 
     def __init__(self, client: Client, run_id: str, *, ordered: bool | None = None, start: int = 0) -> None:
         record = record_of(client, run_id)
-        self.run_id = run_id
+        self.run_id, self.environment = run_id, record.environment
         self._client = client
         options = Plan.of(record.environment, run_id, record.plan).options
         self._options = options if ordered is None else replace(options, ordered=ordered)
@@ -57,6 +57,8 @@ class Reader:
         self._link = client.borrow()
         self._journal = Journal(self._link, run_id, NoSource(record.total), self._options, record.rounds)
         self._closed = False
+        #: all outputs have been given
+        self.over = False
 
     @property
     def counters(self) -> Counters:
@@ -85,14 +87,21 @@ class Reader:
         finally:
             self.close()
 
-    def some(self) -> Iterator[Any] | None:
-        """The next outputs, waited for a moment: perhaps none; None when all have been. Raises as `outputs` does."""
+    def some(self, *, wait: bool = True) -> Iterator[Any] | None:
+        """The next outputs, waited for a moment: perhaps none; None when all have been. Raises as `outputs` does.
+
+        Args:
+            wait: False gives None, too, where more would have to be waited for.
+        """
         segment = self._journal.ledger.take()
         if segment is not None:
             values = values_of(segment, self._options)
             return islice(values, max(0, self._start - segment.lo), None)
         if self._journal.ended is not None:
+            self.over = True
             self._raise_end()
+            return None
+        if not wait:
             return None
         if not self._journal.wait(_WAIT_SECONDS):
             record_of(self._client, self.run_id)
@@ -169,3 +178,4 @@ def delete(client: Client, run_id: str) -> None:
     with client.lent() as link:
         records.delete_run(link, run_id)
         records.forget_open_run(link, record.environment, run_id)
+        records.forget_ended_run(link, record.environment, run_id)

@@ -347,36 +347,3 @@ def test_two_programs_cannot_share_a_folder_of_state(tmp_path: Path) -> None:
     second = EmbeddedServer(tmp_path)
     second.wait_ready()
     second.stop()
-
-
-# -- commands ----------------------------------------------------------------------------------------------------------
-
-
-def command(url: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "actorq.cli", *arguments, "-u", url],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    return done.stdout + done.stderr
-
-
-def test_commands_list_follow_and_end_runs(on_server: str) -> None:
-    worker = Worker(on_server, replicas=1)
-    worker.wait_ready(1)
-    run = tasks.double.spawn_map(range(5), map_id="told")
-    assert command(on_server, "results", "told").split() == ["0", "2", "4", "6", "8"]
-    assert command(on_server, "results", "told", "--start", "3").split() == ["6", "8"]
-    long = tasks.wait.spawn_map([0.05] * 1000, map_id="long")
-    assert eventually(lambda: "long  plain  running" in command(on_server, "runs"))
-    assert "told" not in command(on_server, "runs")
-    assert command(on_server, "cancel", "long") == ""
-    assert long.state == "cancelled"
-    assert "was cancelled" in command(on_server, "results", "long")
-    for name in ("told", "long"):
-        assert command(on_server, "delete", name) == ""
-    assert "There is no run 'told'" in command(on_server, "results", run.map_id)
-    worker.process.terminate()
-    worker.process.communicate(timeout=30)

@@ -26,6 +26,7 @@
 --   aq_keep  of a single job (`task.spawn`), whose map is "": seconds that its result is kept. It has no submitter that
 --            waits, so these scripts do for it what a map's ledger does. aq_retries, aq_crashes are how often it may
 --            still raise, or lose its replica; aq_backoff "<base> <factor> <cap> <jitter>"; aq_sum what it was made of;
+--            aq_again the retries, crashes and seconds until it is dropped that it began with;
 --            aq_alone the payload with which it has a process to itself, where its environment shares them
 --   aq_for   the only replica that may run it      aq_idle   1: only a replica that is idle when it is offered
 --   aq_cost  of a call: seconds that it will take, by those before it

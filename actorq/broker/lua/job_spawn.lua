@@ -29,7 +29,7 @@ else
   end
 end
 call('HSET', job, 'aq_keep', ARGV[13], 'aq_retries', ARGV[14], 'aq_crashes', ARGV[15], 'aq_backoff', ARGV[16],
-  'aq_limit', ARGV[17], 'result_ttl', ARGV[13], 'failure_ttl', ARGV[13])
+  'aq_limit', ARGV[17], 'aq_again', ARGV[14] .. ' ' .. ARGV[15] .. ' ' .. ARGV[12], 'result_ttl', ARGV[13], 'failure_ttl', ARGV[13])
 if ARGV[10] ~= '' then call('HSET', job, 'aq_alone', ARGV[10]) end
 call('EXPIRE', job, math.ceil(ARGV[12] + (due and due - t or 0)))
 call('SADD', RQ .. ':queues', RQ .. ':queue:' .. ENV)

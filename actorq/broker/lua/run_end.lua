@@ -2,8 +2,9 @@
 -- Ends a run: its driver, or a person who cancels it. What it gave is kept for a while; what waits or runs is stopped.
 --
 -- KEYS  1 aq:run:<m>   2 aq:map:<m>   3 aq:lead:<m>   4 aq:out:<m>   5 aq:in:<m>   6 aq:sums:<m>   7 aq:runs:<env>
---       8 aq:failed:<m>
+--       8 aq:failed:<m>   9 aq:ended:<env>
 -- ARGV  4 owner of the driver's leases, "" for a person   5 run id   6 state   7 why, packed   8 seconds to keep
+--       9 inputs that are done, and 10 of them failed; "": as its driver last said
 -- Returns 1; 0 where another driver has taken over; -1 where the run has ended, or is gone.
 if call('HGET', KEYS[1], 'state') ~= 'running' then return -1 end
 if ARGV[4] ~= '' and call('HGET', KEYS[2], 'owner') ~= ARGV[4] then return 0 end
@@ -28,6 +29,11 @@ end
 call('ZREM', TURNS, ARGV[5], ARGV[5] .. ':')
 call('ZREM', AQ .. ':maps:' .. ENV, ARGV[5])
 call('ZREM', KEYS[7], ARGV[5])
+local said = call('HMGET', KEYS[2], 'done', 'failed')
+call('HSET', KEYS[1], 'done', ARGV[9] ~= '' and ARGV[9] or said[1] or 0, 'failed', ARGV[10] ~= '' and ARGV[10] or said[2] or 0)
+call('ZREMRANGEBYSCORE', KEYS[9], '-inf', t)
+call('ZADD', KEYS[9], t + ARGV[8], ARGV[5])
+if call('TTL', KEYS[9]) < tonumber(ARGV[8]) then call('EXPIRE', KEYS[9], ARGV[8]) end
 call('DEL', KEYS[2], KEYS[3])
 if ARGV[6] ~= 'failed' then call('DEL', KEYS[5]) end -- else some never ran, and may be wanted: see run_retry.lua
 if ARGV[6] == 'cancelled' then call('DEL', KEYS[8]) end

@@ -2,6 +2,7 @@
 -- Opens a run that has ended once more: what has failed runs again, and what never ran.
 --
 -- KEYS  1 aq:run:<m>   2 aq:out:<m>   3 aq:in:<m>   4 aq:sums:<m>   5 aq:failed:<m>   6 aq:runs:<env>
+--       7 aq:ended:<env>
 -- ARGV  4 run id   5 seconds until it is dropped   6 its plan from now on
 -- Returns 1; 0 while it runs; -1 for one that was cancelled, or is gone.
 local state = call('HGET', KEYS[1], 'state')
@@ -12,5 +13,6 @@ call('HDEL', KEYS[1], 'ended', 'why')
 call('HINCRBY', KEYS[1], 'rounds', 1)
 call('XADD', KEYS[2], '*', 'l', '', 'r', '')
 for i = 1, 5 do call('EXPIRE', KEYS[i], ARGV[5]) end
+call('ZREM', KEYS[7], ARGV[4])
 call('ZADD', KEYS[6], t + ARGV[5], ARGV[4])
 return 1

@@ -92,7 +92,6 @@ def cancel(link: Link, environment: str, job_id: str) -> bool:
     return bool(link.call(JOB_CANCEL, [keys.job(job_id)], [*keys.prefix(environment), job_id, iso_now()]))
 
 
-def retry(link: Link, environment: str, job_id: str, *, retries: int, max_crashes: int, expires: int) -> bool:
+def retry(link: Link, environment: str, job_id: str) -> bool:
     """Runs a job that has failed once more (`job_retry.lua`); False for one that has not, or has no input any more."""
-    args: list[Argument] = [*keys.prefix(environment), job_id, retries, max_crashes, expires]
-    return bool(link.call(JOB_RETRY, [keys.job(job_id)], args))
+    return bool(link.call(JOB_RETRY, [keys.job(job_id)], [*keys.prefix(environment), job_id]))

@@ -12,6 +12,7 @@ from actorq.broker import keys
 from actorq.broker.commands import Argument, Command
 from actorq.broker.link import Link
 from actorq.broker.scripts.load import RUN_APPEND, RUN_CREATE, RUN_END, RUN_LEAD, RUN_NOTE, RUN_RETRY
+from actorq.wire.lease import Counters
 
 #: what `lead` and `end` return: another driver leads; it is done; the run has ended, or is gone
 OTHERS, DONE, ENDED = 0, 1, -1
@@ -86,7 +87,16 @@ def note(link: Link, environment: str, run_id: str, owner: str, needed_from: int
     return bool(link.call(RUN_NOTE, named, args))
 
 
-def end(link: Link, environment: str, run_id: str, owner: str, state: str, why: bytes, kept: int) -> int:
+def end(
+    link: Link,
+    environment: str,
+    run_id: str,
+    owner: str,
+    state: str,
+    why: bytes,
+    kept: int,
+    counters: Counters | None = None,
+) -> int:
     """Ends a run (`run_end.lua`): `DONE`, `OTHERS` or `ENDED`.
 
     Args:
@@ -96,10 +106,13 @@ def end(link: Link, environment: str, run_id: str, owner: str, state: str, why: 
         state: how it has ended.
         why: a failure as `failure.describe` makes it, packed; b"" for none.
         kept: seconds that its results are kept.
+        counters: what it has done; None: as its driver last said.
     """
     named = [keys.run(run_id), keys.map_(run_id), keys.lead(run_id), keys.out(run_id)]
     named += [keys.run_inputs(run_id), keys.run_sums(run_id), keys.runs(environment), keys.run_failed(run_id)]
-    return int(link.call(RUN_END, named, [*keys.prefix(environment), owner, run_id, state, why, kept]))
+    named.append(keys.ended(environment))
+    counted = ("", "") if counters is None else (counters.succeeded + counters.failed, counters.failed)
+    return int(link.call(RUN_END, named, [*keys.prefix(environment), owner, run_id, state, why, kept, *counted]))
 
 
 def retry(link: Link, environment: str, run_id: str, plan: bytes, expires: int) -> int:
@@ -113,5 +126,5 @@ def retry(link: Link, environment: str, run_id: str, plan: bytes, expires: int) 
         expires: seconds after which all of it is dropped, unless it has ended before.
     """
     named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
-    named += [keys.run_failed(run_id), keys.runs(environment)]
+    named += [keys.run_failed(run_id), keys.runs(environment), keys.ended(environment)]
     return int(link.call(RUN_RETRY, named, [*keys.prefix(environment), run_id, expires, plan]))

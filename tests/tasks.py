@@ -390,3 +390,8 @@ def needs(path: str, x: int) -> int:
     if x % 10 == 3 and not Path(path).exists():
         raise FileNotFoundError(path)
     return x
+
+
+@plain.task
+def sized(rows: list[Any]) -> int:
+    return len(rows)

@@ -9,8 +9,10 @@ import click
 from actorq import __version__
 from actorq.base.streams import open_missing
 from actorq.cli.cluster import keep, run_input, scale
+from actorq.cli.map import map_
 from actorq.cli.options import say
 from actorq.cli.runs import failures, results, runs
+from actorq.cli.server import server
 from actorq.cli.steer import cancel, delete, retry
 from actorq.cli.watch import exporter, ping, queues, status, workers
 from actorq.cli.worker import worker
@@ -29,7 +31,7 @@ def main() -> None:
 
 for command in (
     *(worker, status, queues, workers, ping, scale, exporter, keep, run_input),
-    *(runs, results, failures, cancel, retry, delete),
+    *(server, map_, runs, results, failures, cancel, retry, delete),
 ):
     command.epilog = _EXIT_CODES
     main.add_command(command)

@@ -100,7 +100,7 @@ def results(run: str, redis_url: str | None, start: int, follow: bool, output: s
                 reader.catch_up()
             while (some := reader.some(wait=follow)) is not None:
                 for value in some:
-                    write(codec.pack(value) if output == "msgpack" else _line(index, value))
+                    write(codec.pack(value) if output == "msgpack" else line_of(index, value))
                     index += 1
                 sys.stdout.buffer.flush()
         finally:
@@ -110,14 +110,16 @@ def results(run: str, redis_url: str | None, start: int, follow: bool, output: s
             say(f"{index:,} outputs are there, and the run goes on: --follow waits for the others.", err=True)
 
 
-def _line(index: int, value: Any) -> bytes:
+def line_of(index: int, value: Any) -> bytes:
+    """An output as a line of JSON. Raises `CodecError` for what JSON cannot hold."""
     if isinstance(value, Exception):  # with return_exceptions=True
         value = {"error": type(value).__name__, "message": str(value)}
     try:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
     except (TypeError, ValueError) as error:
         raise CodecError(
-            f"Output {index} has what JSON cannot hold ({error}): use -o msgpack, or read the run with actorq.attach."
+            f"Output {index} has what JSON cannot hold ({error}): have the task return something else, or take the "
+            "outputs as msgpack, or in Python."
         ) from None
 
 

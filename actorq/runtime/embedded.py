@@ -75,7 +75,7 @@ def _fits(parent: Path) -> bool:
 _GUARD = 'folder=$1; shift; "$@" & server=$!; cat >/dev/null; kill -9 $server 2>/dev/null; rm -rf "$folder"'
 
 
-def _lock(state: Path) -> int:
+def lock_state(state: Path) -> int:
     """Takes a folder of state for this program, as long as it or its server lives. Raises `BrokerError`."""
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,7 +106,7 @@ class EmbeddedServer:
     """
 
     def __init__(self, state: Path | None = None) -> None:
-        self._state_lock = -1 if state is None else _lock(state)
+        self._state_lock = -1 if state is None else lock_state(state)
         self._folder = _make_folder()
         self._socket = self._folder / _SOCKET
         self.url = f"unix://{self._socket}"

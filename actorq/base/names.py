@@ -49,6 +49,11 @@ def check_job_id(job_id: str) -> str:
     return job_id
 
 
+def package_version() -> str:
+    """The version of this package, whose root is above all floors."""
+    return str(vars(sys.modules["actorq"])["__version__"])
+
+
 def new_id() -> str:
     """A short random id."""
     return os.urandom(6).hex()

@@ -20,6 +20,7 @@ from rq.command import parse_payload
 from rq.worker import BaseWorker
 
 from actorq.base.log import logger
+from actorq.base.names import package_version
 from actorq.broker import keys, records
 from actorq.broker.connect import connection_pool
 from actorq.broker.link import Link
@@ -31,6 +32,7 @@ from actorq.replica.state import ReplicaState
 from actorq.replica.supervisor.replica import Unfinished, Work
 from actorq.replica.supervisor.subscription import Subscription
 from actorq.runs.process import DriverProcess
+from actorq.wire.messages import PROTOCOL
 
 #: pause before a death that could not be told is told again, seconds
 _RETRY_SECONDS = 0.5
@@ -67,6 +69,8 @@ class Death:
 def _shown(state: ReplicaState) -> dict[Any, Any]:
     """What `actorq workers` shows beside what RQ keeps of a worker."""
     return {
+        "aq_version": package_version(),
+        "aq_protocol": PROTOCOL,
         "aq_state": state.state,
         "aq_position": "" if state.position is None else state.position,
         "aq_inputs": state.inputs_succeeded + state.inputs_failed,

@@ -174,6 +174,12 @@ class Worker:
         return self.process.returncode, [json.loads(line) for line in err.splitlines() if line.startswith("{")]
 
 
+def drivers(worker: Worker) -> list[psutil.Process]:
+    """The processes beside a worker that drive runs."""
+    children = psutil.Process(worker.process.pid).children()
+    return [each for each in children if "actorq.runs.process" in each.cmdline()]
+
+
 def run_script(folder: Path, text: str, **variables: str) -> str:
     """What a program of its own prints, its errors included."""
     script = folder / "script.py"

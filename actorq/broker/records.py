@@ -50,7 +50,8 @@ def suspended_for(link: Link) -> int | None:
 
 
 def idle_seconds(link: Link, environment: str, now: float) -> float | None:
-    """Seconds since a map or a call used the environment; 0 while one does, None where the server knows of none.
+    """Seconds since a map or a call used the environment; 0 while one does, or a run or a job has not ended; None where
+    the server knows of none.
 
     Args:
         link: the connection.
@@ -59,7 +60,8 @@ def idle_seconds(link: Link, environment: str, now: float) -> float | None:
     """
     live = int(link.command("ZCOUNT", keys.maps(environment), now, "+inf"))
     waiting = int(link.command("LLEN", keys.queue(environment))) + int(link.command("ZCARD", keys.wip(environment)))
-    if live or waiting:
+    open_ = int(link.command("ZCOUNT", keys.runs(environment), now, "+inf"))
+    if live or waiting or open_ or link.command("EXISTS", keys.scheduled(environment)):
         return 0.0
     used = link.command("GET", keys.used(environment))
     return None if used is None else max(0.0, now - float(used))

@@ -92,13 +92,19 @@ def queue_families(environments: Sequence[EnvironmentView] | None) -> Iterator[A
     yield up
     yield _build_info()
     told = (
-        ("queue_leases", "Leases that wait.", lambda e: e.queued_leases),
-        ("queue_inputs", "Inputs in leases that wait.", lambda e: e.queued_inputs),
+        ("queue_leases", "Leases that wait, and jobs whose time has come.", lambda e: e.queued_leases),
+        ("queue_inputs", "Inputs of those.", lambda e: e.queued_inputs),
         ("queue_oldest_age_seconds", "How long the oldest lease waits.", lambda e: e.oldest_seconds),
         ("running_leases", "Leases that run.", lambda e: e.running_leases),
         ("failed_inputs", "Inputs in the failed registry.", lambda e: e.failed_inputs),
         ("maps", "Live maps.", lambda e: len(e.maps)),
-        ("map_inputs_remaining", "Inputs of live maps that have no result.", lambda e: e.remaining_inputs),
+        (
+            "map_inputs_remaining",
+            "Inputs of live maps and open runs that have no result.",
+            lambda e: e.remaining_inputs,
+        ),
+        ("runs", "Runs that have not ended.", lambda e: len(e.runs)),
+        ("scheduled_jobs", "Jobs that wait for their time.", lambda e: e.scheduled_jobs),
     )
     for name, text, value in told:
         family = GaugeMetricFamily(f"actorq_{name}", text, labels=["environment"])

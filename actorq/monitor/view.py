@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from actorq.broker import keys, records
 from actorq.broker.link import Link
@@ -74,12 +74,17 @@ class EnvironmentView:
     failed_inputs: int
     replicas: Sequence[ReplicaView]
     maps: Sequence[MapView]
+    #: runs that have not ended: what each has left
+    runs: Mapping[str, int] = field(default_factory=dict)
+    #: single jobs that wait for their time
+    scheduled_jobs: int = 0
     problem: str = ""
 
     @property
     def remaining_inputs(self) -> int:
-        """Inputs of maps of known length that have no result yet."""
-        return sum(max(m.total - m.done, 0) for m in self.maps if m.total is not None)
+        """Inputs of maps of known length, and of runs, that have no result yet."""
+        maps = sum(max(m.total - m.done, 0) for m in self.maps if m.total is not None and m.id not in self.runs)
+        return maps + sum(self.runs.values())
 
     @property
     def problems(self) -> list[str]:
@@ -107,7 +112,8 @@ def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
     for name in sorted(names | set(workers)):
         if only is not None and name != only:
             continue
-        if name not in workers and not asking.ask(0, "EXISTS", keys.used(name)):
+        known = (keys.used(name), keys.runs(name), keys.scheduled(name), keys.calls(name))
+        if name not in workers and not asking.ask(0, "EXISTS", *known):
             continue  # a queue of plain RQ, or one that nobody uses any more
         views.append(_environment(link, name, sorted(workers.get(name, [])), suspended))
     if str(asking.problems) and only is None:
@@ -143,20 +149,37 @@ def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> 
         oldest = max(oldest, now - (now if enqueued is None else enqueued))
     if depth > len(waiting):
         inputs = inputs * depth // max(len(waiting), 1)
+    scheduled = keys.scheduled(name)
+    due = int(asking.ask(0, "ZCOUNT", scheduled, "-inf", now))  # no replica is there that would bring them to the queue
     running = _running(asking, name)
     views = [_replica(link, key, suspended, now, running) for key in workers]
     maps = [raw(member) for member in asking.ask([], "ZRANGEBYSCORE", keys.maps(name), now, "+inf")]
     return EnvironmentView(
         name=_shown(name),
-        queued_leases=depth,
-        queued_inputs=inputs,
+        queued_leases=depth + due,
+        queued_inputs=inputs + due,
         oldest_seconds=round(oldest, 3),
         running_leases=int(asking.ask(0, "ZCARD", keys.wip(name))),
         failed_inputs=int(asking.ask(0, "ZCARD", keys.failed(name))),
         replicas=[view for view in views if view is not None],
         maps=[view for map_id in maps if (view := _map(link, map_id, now)) is not None],
+        runs=_open_runs(asking, name, now),
+        scheduled_jobs=int(asking.ask(0, "ZCARD", scheduled)) - due,
         problem=str(asking.problems),
     )
+
+
+def _open_runs(asking: Asking, environment: str, now: float) -> dict[str, int]:
+    """Run -> inputs that have no result yet, as far as they are stored."""
+    names = [raw(member) for member in asking.ask([], "ZRANGEBYSCORE", keys.runs(environment), now, "+inf")]
+    stored = asking.ask_each([["HGET", keys.run(name), "count"] for name in names])
+    done = asking.ask_each([["HGET", keys.map_(name), "done"] for name in names])
+    counted = zip(names, stored, done, strict=True)
+    return {_shown(name): max(_number(all_) - _number(some), 0) for name, all_, some in counted}
+
+
+def _number(found: bytes | None) -> int:
+    return int(found) if found is not None and found.isdigit() else 0
 
 
 def _running(asking: Asking, environment: str) -> dict[str, tuple[str, str]]:

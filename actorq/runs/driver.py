@@ -184,14 +184,13 @@ class Driver(threading.Thread):
         """Drives what is open and nobody drives. Raises `BrokerError`."""
         self._driven = {run_id: driving for run_id, driving in self._driven.items() if not driving.over}
         for run_id in records.open_runs(self._link, self._environment):
-            if run_id not in self._driven and run_id not in self._refused:
+            if run_id not in self._driven and run_id not in self._refused and not self._stopped.is_set():
                 self._try(run_id)
 
     def stop(self) -> None:
         """Lets go of all runs."""
         self._stopped.set()
-        driven = list(self._driven.values())
-        for driving in driven:
+        for driving in list(self._driven.values()):
             driving.stop()
         if self.is_alive() and threading.current_thread() is not self:
             self.join(2 * _LOOK_SECONDS)
@@ -211,3 +210,5 @@ class Driver(threading.Thread):
             return
         if not driving.over:
             self._driven[run_id] = driving
+            if self._stopped.is_set():  # meanwhile
+                driving.stop()

@@ -31,6 +31,8 @@ METRICS = {
     "actorq_broker_errors_total": {"environment"},
     # the exporter
     "actorq_queue_leases": {"environment"},
+    "actorq_runs": {"environment"},
+    "actorq_scheduled_jobs": {"environment"},
     "actorq_queue_inputs": {"environment"},
     "actorq_queue_oldest_age_seconds": {"environment"},
     "actorq_running_leases": {"environment"},

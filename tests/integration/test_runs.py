@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import redis
 
@@ -23,7 +22,7 @@ from actorq.base.settings import settings
 from actorq.broker import keys
 from actorq.runs.handle import Run
 from tests import tasks
-from tests.conftest import ROOT, Worker, eventually, pool_client
+from tests.conftest import ROOT, Worker, drivers, eventually, pool_client
 
 Spawn = Callable[..., Run[Any]]
 
@@ -250,12 +249,6 @@ def left(on_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     actorq.attach("left").delete()
     worker.process.terminate()
     worker.process.communicate(timeout=30)
-
-
-def drivers(worker: Worker) -> list[psutil.Process]:
-    """The processes beside a worker that drive runs."""
-    children = psutil.Process(worker.process.pid).children()
-    return [each for each in children if "actorq.runs.process" in each.cmdline()]
 
 
 def test_a_run_goes_on_without_its_script(left: tuple[Worker, Path]) -> None:

@@ -53,6 +53,7 @@ fuzz: $(VENV)/.test  ## bytes of anybody's for everything that reads from Redis,
 
 chaos: $(VENV)/.test  ## kills, cuts, freezes and losses while maps run, ten minutes; SECONDS=60 for less
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600)
+	$(BIN)/python -m tests.chaos.outliving --inputs $(or $(INPUTS),20000)
 
 LONGEST = 460
 lint: $(VENV)/.test  ## ruff: rules and formatting; which module may import which; no file of more than 460 lines

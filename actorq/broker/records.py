@@ -319,6 +319,15 @@ def cancel_map(link: Link, map_id: str) -> bool:
     return True
 
 
+def free_runs(link: Link, environment: str, driver: str) -> None:
+    """A driver has died: others may take over what it led, and are told so."""
+    led = [run_id for run_id in open_runs(link, environment) if run_progress(link, run_id).driver == driver]
+    for run_id in led:
+        leave_lead(link, run_id)
+    if led:
+        wake_drivers(link, environment)
+
+
 def leave_lead(link: Link, run_id: str) -> None:
     """This driver goes: another one may take over at once."""
     link.command("UNLINK", keys.lead(run_id))

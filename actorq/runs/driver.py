@@ -59,8 +59,7 @@ class Driving:
         self._stopping = False
         self._pump: Pump | None = None
         if self._leads():
-            while journal.read():
-                pass
+            self._fold(journal)
             self._ledger.fill(inputs.of)
             self._ledger.kept = []
             inputs.keep(self._ledger.failed, self._plan.expires)  # whoever led before may have had no time for it
@@ -82,6 +81,14 @@ class Driving:
         if found == running.ENDED:
             records.forget_open_run(self._links[0], self._environment, self._run_id)
         return found == running.DONE
+
+    def _fold(self, journal: Journal) -> None:
+        """Folds all that has come. Outputs are for the readers: a ledger that kept them would draw no more inputs."""
+        more = True
+        while more:
+            more = journal.read()
+            while self._ledger.take() is not None:
+                pass
 
     def _drive(self, record: records.RunRecord, last: bytes) -> None:
         if (timeout := self._plan.options.timeout) is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +26,11 @@ _KEPT = (
 
 #: a driver keeps its lead every second
 _LEAST_LEAD_SECONDS = 2
+
+
+def driver_name(pid: int) -> str:
+    """What a process of this host is called as a driver."""
+    return f"{socket.gethostname()}:{pid}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +97,9 @@ class Plan:
     def lead(self, link: Link, run_id: str, owner: str) -> int:
         """Takes or keeps the lead of the run for the length of a lease; see `running.lead`."""
         seconds = max(_LEAST_LEAD_SECONDS, round(self.lease_seconds))
-        return running.lead(link, self.options.environment, run_id, owner, seconds, self.expires)
+        return running.lead(
+            link, self.options.environment, run_id, owner, seconds, self.expires, driver_name(os.getpid())
+        )
 
     def is_like(self, other: Plan) -> bool:
         """Whether the other one runs the same task with the same constants: the limits may be others."""

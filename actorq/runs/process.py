@@ -29,9 +29,16 @@ class DriverProcess:
         self._command = [sys.executable, "-m", __name__, url, environment, *log]
         self._process: subprocess.Popen[bytes] | None = None
 
+    def died(self) -> int | None:
+        """The id of the process where it has ended by itself, or was killed; told once."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        pid, self._process = self._process.pid, None
+        return pid
+
     def ensure(self) -> None:
         """Starts it, if it does not run."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
 
     def stop(self, patience: float) -> None:

@@ -6,8 +6,6 @@ does not lead any more, and read back like everything else.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Sequence
 
@@ -64,7 +62,6 @@ class RunTransport:
         self._stream.position.last = last
         self._waker = Waker()
         self._suspects: set[str] = set()
-        self._driver = f"{socket.gethostname()}:{os.getpid()}"
         self._inputs = StoredInputs(link, self._environment, run_id)
         self._started = time.time()
         self.replicas = 1
@@ -111,7 +108,7 @@ class RunTransport:
             last=self._stream.position.last,
             leases=[lease.id for lease in outstanding],
             share=told_share(share),
-            progress=told_progress(self._task, self._started, counters) | {"driver": self._driver},
+            progress=told_progress(self._task, self._started, counters),
             ttl=self._plan.expires,
         )
         if found.replicas < 0 or not found.known:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +97,15 @@ def environment(folder: Path) -> dict[str, str]:
 class Field:
     """All of it, in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: Sequence[tuple[str, int]] = WORKERS) -> None:
         self.folder = folder
+        self._kinds = {kind for kind, _ in workers}
         self.server = Server(folder)
         self.server.start()
         #: a way to the server on which connections go silent; a worker and a submitter use it
         self.proxy = Proxy(self.server.url)
         self._started: list[Worker] = []
-        self.workers = [self.worker(*each, at=at) for at, each in enumerate(WORKERS)]
+        self.workers = [self.worker(*each, at=at) for at, each in enumerate(workers)]
         self._submitters: list[subprocess.Popen[str]] = []
 
     def worker(self, kind: str, replicas: int, *, at: int = 0) -> Worker:
@@ -118,7 +119,7 @@ class Field:
 
     def wait_ready(self) -> None:
         with self.server.client() as client:
-            for kind in ("plain", "lanes", "forked"):
+            for kind in self._kinds:
                 assert eventually(lambda kind=kind: client.zcard(f"aq:idle:chaos-{kind}") > 0, timeout=_PATIENCE)
 
     def submit(self, seed: int, seconds: float, *, through_proxy: bool) -> None:

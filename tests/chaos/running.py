@@ -66,7 +66,7 @@ def run(folder: Path, seed: int, seconds: float) -> Outcome:
     finally:
         arena.close()
     outcome.strikes = strikes.counts
-    outcome.executions = _executions(folder)
+    outcome.executions = executions(folder)
     return outcome
 
 
@@ -101,7 +101,7 @@ def _judge(outcome: Outcome, report: dict[str, Any], strikes: list[tuple[float, 
         outcome.problems += [f"{account['name']}: {each}" for each in told]
 
 
-def _executions(folder: Path) -> Counter[int]:
+def executions(folder: Path) -> Counter[int]:
     """How many inputs ran once, twice, ..."""
     ran: Counter[str] = Counter()
     for file in folder.glob("ran-*"):

@@ -290,6 +290,22 @@ def test_a_plan_that_is_not_signed_is_not_driven(on_server: str, monkeypatch: py
         server.delete(keys.run("forged"), keys.runs("plain"))
 
 
+def test_a_driver_that_takes_over_late_goes_on_drawing(on_server: str) -> None:
+    """However much has a result already: what others read later must not hold it back."""
+    worker = Worker(on_server, replicas=1)
+    worker.wait_ready(1)
+    run = tasks.wait.spawn_map([0.003] * 1500, map_id="late")
+    from actorq.runtime.program import runtime
+
+    assert eventually(lambda: run.stats().succeeded > 800, timeout=60)
+    for driver in list(runtime()._drivers.values()):
+        driver.stop()
+    assert run.wait(timeout=60) == "done"
+    assert run.stats().succeeded == 1500
+    run.delete()
+    worker.stop()
+
+
 # -- a program's own server --------------------------------------------------------------------------------------------
 
 LAPTOP = """

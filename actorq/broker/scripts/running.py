@@ -64,7 +64,7 @@ def append(
     return int(link.call_packed(RUN_APPEND, Command.of(RUN_APPEND, named, *args).packed(), full=False))
 
 
-def lead(link: Link, environment: str, run_id: str, owner: str, seconds: int, expires: int) -> int:
+def lead(link: Link, environment: str, run_id: str, owner: str, seconds: int, expires: int, driver: str) -> int:
     """Takes or keeps the lead of a run (`run_lead.lua`): `DONE`, `OTHERS` or `ENDED`.
 
     Args:
@@ -73,9 +73,10 @@ def lead(link: Link, environment: str, run_id: str, owner: str, seconds: int, ex
         owner: of the leases that this driver makes.
         seconds: how long the lead lasts.
         expires: seconds that the run may take.
+        driver: who it is: host and process.
     """
     named = [keys.run(run_id), keys.map_(run_id), keys.lead(run_id), keys.out(run_id)]
-    return int(link.call(RUN_LEAD, named, [*keys.prefix(environment), owner, seconds, expires]))
+    return int(link.call(RUN_LEAD, named, [*keys.prefix(environment), owner, seconds, expires, driver]))
 
 
 def note(link: Link, environment: str, run_id: str, owner: str, needed_from: int, entry: Sequence[str | int]) -> bool:

@@ -31,6 +31,7 @@ from actorq.replica.slots import REPORT_BYTES
 from actorq.replica.state import ReplicaState
 from actorq.replica.supervisor.replica import Unfinished, Work
 from actorq.replica.supervisor.subscription import Subscription
+from actorq.runs.plan import driver_name
 from actorq.runs.process import DriverProcess
 from actorq.wire.messages import PROTOCOL
 
@@ -198,6 +199,7 @@ class Registrar(threading.Thread):
             if time.monotonic() >= self._next_due:
                 self._next_due = time.monotonic() + _DUE_SECONDS
                 self._surviving(self._look_at_jobs)
+                self._surviving(self._look_at_driver)
             if item is None:
                 break
             if isinstance(item, Death):
@@ -270,6 +272,13 @@ class Registrar(threading.Thread):
         left = jobs.due(self._link, self._environment)
         if left is not None:
             self._next_due = time.monotonic() + min(_DUE_SECONDS, max(0.0, left))
+
+    def _look_at_driver(self) -> None:
+        """What a driver led that has died need not wait until its lead lapses."""
+        if self._driver is not None and (pid := self._driver.died()) is not None:
+            logger().warning("driver_lost", environment=self._environment, pid=pid)
+            records.free_runs(self._link, self._environment, driver_name(pid))
+            self._look_at_runs()
 
     def _look_at_runs(self) -> None:
         """Runs need a driver, which is another process."""

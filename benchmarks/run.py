@@ -15,13 +15,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actorq.runtime.program import shutdown
-from benchmarks import affinity, fairness, reset, rows, signing
+from benchmarks import affinity, fairness, outliving, reset, rows, signing
 from benchmarks.forks import fork_overhead
 
 _RESULTS = Path(__file__).parent / "results"
 _ALL = {
     row.__name__: row
-    for row in (*rows.ALL, reset.reset_by_size, fork_overhead, fairness.fairness, signing.signing, *affinity.ALL)
+    for row in (
+        *rows.ALL,
+        reset.reset_by_size,
+        fork_overhead,
+        fairness.fairness,
+        signing.signing,
+        *affinity.ALL,
+        *outliving.ALL,
+    )
 }
 #: in front of the name of the one row that this program is to measure, and print as JSON
 _ONE = "--one"

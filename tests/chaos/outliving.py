@@ -128,7 +128,7 @@ def _strike(arena: Field, dice: random.Random, over: threading.Event, outcome: O
             else:
                 workers -= 1
                 for worker in list(arena.workers):
-                    family = [*worker.family(), worker.process]
+                    family = [worker.process, *worker.family()]
                     for process in family:
                         process.kill()
                     psutil.wait_procs(family, timeout=10.0)  # its folder is nobody's then

@@ -1,4 +1,4 @@
--- uses: now take_idle hand_over record_queued waiting job_waits
+-- uses: now take_idle waiting job_waits
 -- A single job: its lease goes to an idle replica, waits in the queue, or for its time. These scripts look after it from
 -- then on: nobody else has to.
 -- Safe to send twice: one of this name that is there changes nothing.
@@ -15,23 +15,23 @@ if call('HSETNX', job, 'aq_sum', ARGV[5]) == 0 then return {0, call('HGET', job,
 local due = tonumber(ARGV[11])
 if due and due <= t then due = nil end
 local w = not due and call('EXISTS', KEYS[2]) == 0 and take_idle(t)
-if w then
-  hand_over(j, w, stamp, t, ARGV[7], ARGV[8], '', ARGV[9], '')
-  call('HSET', job, 'enqueued_at', stamp, 'timeout', '-1')
-else
-  record_queued(j, stamp, ARGV[8], '', ARGV[9])
-  if due then
-    job_waits(j, due)
-  else
-    call('RPUSH', QUEUE, j)
-    call('RPUSH', CALLS, j)
-    call('ZADD', TURNS, -1, '*')
-  end
-end
-call('HSET', job, 'aq_keep', ARGV[13], 'aq_retries', ARGV[14], 'aq_crashes', ARGV[15], 'aq_backoff', ARGV[16],
-  'aq_limit', ARGV[17], 'aq_again', ARGV[14] .. ' ' .. ARGV[15] .. ' ' .. ARGV[12], 'result_ttl', ARGV[13], 'failure_ttl', ARGV[13])
+-- in one call, since a thousand of these may come one by one: as `record_queued` and `hand_over` do it
+call('HSET', job, 'created_at', stamp, 'enqueued_at', stamp, 'origin', ENV, 'description', ARGV[8], 'data', JOB_DATA,
+  'timeout', '-1', 'result_ttl', ARGV[13], 'failure_ttl', ARGV[13], 'status', w and 'started' or 'queued',
+  'aq_map', '', 'aq', ARGV[9], 'aq_keep', ARGV[13], 'aq_retries', ARGV[14], 'aq_crashes', ARGV[15],
+  'aq_backoff', ARGV[16], 'aq_limit', ARGV[17], 'aq_again', ARGV[14] .. ' ' .. ARGV[15] .. ' ' .. ARGV[12])
 if ARGV[10] ~= '' then call('HSET', job, 'aq_alone', ARGV[10]) end
 call('EXPIRE', job, math.ceil(ARGV[12] + (due and due - t or 0)))
+if w then
+  call('HSET', job, 'worker_name', w, 'aq_attempt', 1)
+  call('ZADD', WIP, t + ARGV[7], j .. ':1')
+  call('RPUSH', AQ .. ':mail:' .. w, j .. '\0001\000\0' .. ARGV[9])
+elseif due then
+  job_waits(j, due)
+else
+  call('RPUSH', QUEUE, j)
+  if call('RPUSH', CALLS, j) == 1 then call('ZADD', TURNS, -1, '*') end
+end
 call('SADD', RQ .. ':queues', RQ .. ':queue:' .. ENV)
 call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', t), 'EX', DAY)
 return {1, ARGV[5]}

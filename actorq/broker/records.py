@@ -257,8 +257,9 @@ def forget_ended_run(link: Link, environment: str, run_id: str) -> None:
 
 
 def seal_run(link: Link, environment: str, run_id: str, total: int) -> None:
-    """All inputs are stored. Wakes a driver."""
-    link.command("HSETNX", keys.run(run_id), "total", total)
+    """All inputs are stored. Tells its driver, or one that looks for runs."""
+    if link.command("HSETNX", keys.run(run_id), "total", total):
+        link.command("XADD", keys.out(run_id), "NOMKSTREAM", "*", "l", "", "n", "")
     wake_drivers(link, environment)
 
 

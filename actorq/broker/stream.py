@@ -6,7 +6,7 @@ from actorq.base.log import logger
 from actorq.broker import blobs
 from actorq.broker.link import Link
 from actorq.errors import CodecError
-from actorq.wire.lease import NONE_RAN, Ended, HandedBack, Lives, Lost, Opened, Reopened, Report, Results
+from actorq.wire.lease import NONE_RAN, Ended, HandedBack, Lives, Lost, Opened, Reopened, Report, Results, Stored
 from actorq.wire.messages import DamagedFrameError, parse_frame
 from actorq.wire.seal import unseal_results
 
@@ -57,6 +57,8 @@ def _parse(fields: list[bytes], link: Link, environment: str, keep: bool) -> Rep
         return Ended(lease=lease, state=value.decode())
     if kind == b"r":
         return Reopened(lease=lease)
+    if kind == b"n":
+        return Stored(lease=lease)
     at = fields[5]
     position = NONE_RAN if at == b"-" else int(at) if at else None
     return Lost(lease=lease, reason=value.decode(errors="replace"), position=position, replica=fields[7].decode())

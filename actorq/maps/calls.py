@@ -29,7 +29,7 @@ from actorq.maps.share import Share
 from actorq.maps.stream import Position
 from actorq.maps.verdict import Final, Verdicts
 from actorq.wire import codec, failure
-from actorq.wire.lease import NONE_RAN, Bundle, Ended, HandedBack, Lives, Lost, Opened, Reopened, Report, Results
+from actorq.wire.lease import NONE_RAN, Bundle, HandedBack, Lives, Lost, Noted, Report, Results
 from actorq.wire.messages import CALL, Frame, Heads, Parts
 from actorq.wire.seal import seal
 
@@ -216,7 +216,7 @@ class Caller:
             if lane.verdicts is not None:
                 lane.verdicts.lives(report.lease)
             return None
-        if isinstance(report, (Opened, Ended, Reopened)):  # of a run's journal
+        if isinstance(report, Noted):
             return None
         if isinstance(report, Results) and report.frame.other_code:
             tell(self.task.name, self.task.function, report.frame.other_code)

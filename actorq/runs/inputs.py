@@ -9,9 +9,10 @@ whether or not that is still needed, and goes on behind it.
 
 from __future__ import annotations
 
-import struct
+import sys
 import time
 import zlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -37,7 +38,10 @@ _SUM_BYTES = 4
 
 
 def _sums(parts: Sequence[bytes]) -> bytes:
-    return struct.pack(f">{len(parts)}I", *map(zlib.crc32, parts))
+    sums = array("I", map(zlib.crc32, parts))
+    if sys.byteorder == "little":
+        sums.byteswap()
+    return sums.tobytes()
 
 
 class Upload:
@@ -94,8 +98,8 @@ class Upload:
             if source.packed:
                 data, parts = codec.join_list(values), list(values)
             else:
-                data = codec.pack_list(values, settings().max_payload_bytes, self._named)
-                parts = codec.split_list(data)
+                parts = codec.pack_each(values, settings().max_payload_bytes, self._named)
+                data = codec.join_list(parts)
             yield data, parts
             count = min(10 * count, _CHUNK_INPUTS, max(1, _CHUNK_BYTES * len(parts) // len(data)))
         if source.error is not None:

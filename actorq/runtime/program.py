@@ -96,9 +96,8 @@ class Runtime:
         with self._lock:
             client, _ = self.pools.connect(environment, 1)
         options = self.pools.with_code(environment, options)
-        run = spawn(client, environment, iterables, options, map_id, kept, self._retry)
-        self._drive(environment.name, client)
-        return run
+        self._drive(environment.name, client)  # before: replicas work while inputs are still being stored
+        return spawn(client, environment, iterables, options, map_id, kept, self._retry)
 
     def _retry(self, client: Client, map_id: str) -> None:
         from actorq.runtime.spawning import retry

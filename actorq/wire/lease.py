@@ -122,7 +122,16 @@ class Reopened:
     lease: str
 
 
-Report = Results | HandedBack | Lost | Lives | Opened | Ended | Reopened
+@record
+class Stored:
+    """Of a run's journal: more of its inputs are there. It changes no books, and wakes who waits for them."""
+
+    lease: str
+
+
+#: of a run's journal alone
+Noted = Opened | Ended | Reopened | Stored
+Report = Results | HandedBack | Lost | Lives | Noted
 
 #: reason of a `Lost` whose replica was not heard of for the length of a lease
 LAPSED = "lapsed"

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorq import CodecError, PayloadTooLargeError
-from actorq.wire.codec import join_list, pack, pack_list, split_list, unpack, unpack_list
+from actorq.wire.codec import join_list, pack, pack_each, pack_list, split_list, unpack, unpack_list
 
 
 class Colour(enum.Enum):
@@ -280,3 +280,20 @@ def test_a_range_that_no_memory_can_hold_is_no_list(read: Callable[[bytes], Any]
     for numbers in (range(10**12), range(10**30)):
         with pytest.raises(CodecError, match="not a list"):
             read(pack(numbers))
+
+
+@pytest.mark.parametrize(
+    "values", [[], range(300), [1, "a", None, {"a": (1, 2)}], ["name \udcff"], [range(5), b"x" * 100]]
+)
+def test_elements_packed_each_are_those_of_the_packed_list(values: Any) -> None:
+    parts = pack_each(values, 10_000, str)
+    assert [unpack(part) for part in parts] == list(values)
+    assert unpack_list(join_list(parts)) == list(values)
+
+
+def test_an_element_that_is_packed_alone_and_cannot_be_carried_is_named() -> None:
+    with pytest.raises(CodecError, match="item 1 cannot be carried"):
+        pack_each([1, object()], 1000, lambda i: f"item {i}")
+    with pytest.raises(PayloadTooLargeError, match="item 1 is 2,00"):
+        pack_each([1, b"x" * 2000], 1000, lambda i: f"item {i}")
+    assert len(pack_each([b"x" * 600, b"x" * 600], 1000, str)) == 2  # each is small enough

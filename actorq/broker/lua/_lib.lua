@@ -39,9 +39,10 @@
 --   l <lease> x <reason> p <pos> w <w>     lost: its replica died while it ran input pos; "" unknown, "-" none
 --   l <lease> a <w>                        its replica, which was not heard of for the length of a lease, lives
 -- That of a single job holds what has ended it, in the end: its results, how it was lost, or an "e".
--- That of a run is its journal: it is never trimmed, and holds three more kinds
+-- That of a run is its journal: it is never trimmed, and holds four more kinds
 --   l <lease> o <count>                    opened, with so many inputs from the index that its id tells; "a": alone
 --   l "" e <state>                         the run has ended
+--   l "" n ""                              more of its inputs are stored, or all
 --   l "" r ""                              it was opened once more: what has failed, or was out, is to run again
 --
 -- A call costs the server about 1 us beside its own work, 2 where it was asleep before, and two of these scripts are on

@@ -2,7 +2,7 @@
 -- Stores inputs of a run behind those that are there.
 -- Safe to send twice: what is there already changes nothing.
 --
--- KEYS  1 aq:run:<m>   2 aq:in:<m>   3 aq:sums:<m>
+-- KEYS  1 aq:run:<m>   2 aq:in:<m>   3 aq:sums:<m>   4 aq:out:<m>
 -- ARGV  4 index of the first   5 how many   6 the inputs, sealed   7 four bytes of each: a checksum   8 seconds to live
 -- Returns how many are stored; -1 for a run that has ended, or is gone. A refused call has changed nothing (deny-oom).
 local f = call('HMGET', KEYS[1], 'state', 'count')
@@ -12,4 +12,5 @@ call('XADD', KEYS[2], tostring(tonumber(ARGV[4]) + 1) .. '-0', 'n', ARGV[5], 'd'
 call('RPUSH', KEYS[3], ARGV[7])
 call('EXPIRE', KEYS[2], ARGV[8])
 call('EXPIRE', KEYS[3], ARGV[8])
+call('XADD', KEYS[4], 'NOMKSTREAM', '*', 'l', '', 'n', '') -- a driver may wait for more
 return call('HINCRBY', KEYS[1], 'count', ARGV[5])

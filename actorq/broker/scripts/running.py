@@ -59,7 +59,7 @@ def append(
         sums: four bytes of each, by which inputs are compared later.
         expires: seconds.
     """
-    named = [keys.run(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
+    named = [keys.run(run_id), keys.run_inputs(run_id), keys.run_sums(run_id), keys.out(run_id)]
     args: list[Argument] = [*keys.prefix(environment), first, count, inputs, sums, expires]
     return int(link.call_packed(RUN_APPEND, Command.of(RUN_APPEND, named, *args).packed(), full=False))
 

@@ -22,6 +22,7 @@ from typing import Any
 from actorq.base.settings import settings
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.replica.executor.inputs import Inputs, Packed
+from actorq.replica.executor.loops import Holder, holder
 from actorq.replica.slots import Slot
 from actorq.wire import codec, failure
 from actorq.wire.carried.arrays import WRITING, writable_arrays
@@ -282,11 +283,19 @@ class Run:
 
 def _run_coroutine(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], value: Any) -> Any:
     """Runs one input of a coroutine task, and ends what it leaves on the loop, so that the next finds it empty."""
+    mine = Holder()
     try:
-        return loop.run_until_complete(call(value))
+        return loop.run_until_complete(_held(mine, call, value))
     finally:
+        mine.end()
         left = asyncio.all_tasks(loop)
         if left:
             for task in left:
                 task.cancel()
             loop.run_until_complete(asyncio.wait(left, timeout=_CANCEL_SECONDS))
+
+
+async def _held(mine: Holder, call: Callable[[Any], Any], value: Any) -> Any:
+    """One input, which is known to the loop by its holder."""
+    holder.set(mine)
+    return await call(value)

@@ -63,6 +63,8 @@ ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
 STUCK, BLOCKED = TIMEOUT, "blocked"
 #: results came that could not be read
 DAMAGED = "damaged"
+#: another input has cancelled it: its outcome says nothing
+DISTURBED = "disturbed"
 
 
 def describe(error: BaseException) -> dict[str, Any]:

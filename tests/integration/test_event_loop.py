@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,13 +15,13 @@ INPUTS = range(12)
 OTHERS = [x for x in INPUTS if x != CULPRIT]
 
 
-@pytest.fixture(params=["single", "inline"])
+@pytest.fixture(params=["lanes", "single", "inline"])
 def task(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "inline":
         with testing.inline():
             yield neighbours.in_turn
     else:
-        yield neighbours.in_turn
+        yield {"lanes": neighbours.in_lanes, "single": neighbours.in_turn}[request.param]
 
 
 @pytest.mark.parametrize("hand", HANDS)
@@ -39,7 +39,9 @@ def test_what_an_input_does_to_its_loop_is_not_seen_by_those_beside_it_and_after
 
 
 def test_an_input_that_lays_hands_on_its_loop_costs_no_process() -> None:
-    before = neighbours.process.remote(0)
-    for hand in ("stop", "close", "set_task_factory"):
-        list(neighbours.in_turn.map(INPUTS, kwargs={"hand": hand}, return_exceptions=True))
-    assert neighbours.process.remote(0) == before
+    processes: list[Callable[[int], int]] = [neighbours.in_lane_of.remote, neighbours.process.remote]
+    before = [process(0) for process in processes]
+    for task in (neighbours.in_lanes, neighbours.in_turn):
+        for hand in ("stop", "close", "set_task_factory"):
+            list(task.map(INPUTS, kwargs={"hand": hand}, return_exceptions=True))
+    assert [process(0) for process in processes] == before

@@ -299,7 +299,7 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
     except ActorqError:  # the payload itself is what failed
         return []
     fields: list[bytes] = []
-    final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
+    final = [at for at in sorted(frame.errors) if _is_final(frame.errors[at], last=parsed.record)]
     chosen = final[:_RECORDED_FAILURES]
     for at in chosen:
         error, position = frame.errors[at], frame.start + at
@@ -310,3 +310,8 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
         told = failure.registered(text)
         fields += (f"{lease}-{position}".encode(), description.encode(errors="replace"), told, kept)
     return fields
+
+
+def _is_final(error: dict[str, Any], *, last: bool) -> bool:
+    """Whether an input has failed for good; `last`: it has no retries left."""
+    return bool(error.get("final")) or (last and error["kind"] != failure.DISTURBED)

@@ -7,6 +7,7 @@ executor's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -130,6 +131,7 @@ class Replica:
         self.forking = False  # asked of the zygote, no answer yet
         self.killed_for: str | None = None
         self._culprit: Lane | None = None  # whose input it was killed for
+        self._blameless = False  # it died with its zygote
 
     # -- what it does --------------------------------------------------------------------------------------------------
 
@@ -184,12 +186,20 @@ class Replica:
         on_loop = [lane for lane in running if lane.slot.on_loop]
         return on_loop[0] if on_loop else max(running or self.lanes, key=lambda lane: lane.slot.overdue[0])
 
+    def orphaned(self) -> None:
+        """Its zygote has died, and it must have, too."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)  # with what its tasks have started
+        self.pid, self.forking, self._blameless = 0, False, True
+        self.restarts += 1
+
     def unfinished(self) -> list[Unfinished]:
         """What it held when it died. An input is charged with the death unless it was killed for another's sake."""
         left = []
         for lane in self.lanes:
             slot = lane.slot
-            blamed = self._culprit is None or self._culprit is lane
+            blamed = not self._blameless and self._culprit in (None, lane)
             position = slot.position if slot.running and blamed else NONE_RAN
             left.append(Unfinished(worker=lane.worker, member=slot.held, position=position))
         return left

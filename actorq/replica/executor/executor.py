@@ -172,7 +172,7 @@ class Executor:
 
     def _make_link(self) -> Link:
         deadline = deadlines.result(self._spec.lease_seconds)
-        return Link(self._spec.url, patience=float("inf"), reply_timeout=deadline, stubborn=True)
+        return Link(self._spec.url, patience=float("inf"), reply_timeout=deadline, stubborn=True, clears=True)
 
     def _make_versions(self) -> Versions:
         return self._versions_by(self._exchange.free_link)

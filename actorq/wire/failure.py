@@ -84,6 +84,20 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
+#: a `MemoryError` where there is no memory left to tell more of it
+EXHAUSTED: dict[str, Any] = {
+    "kind": ERROR,
+    "module": "builtins",
+    "type": "MemoryError",
+    "message": "",
+    "args": codec.pack([]),
+    "state": codec.pack({}),
+    "more": codec.pack({}),
+    "traceback": "",
+    "final": False,
+}
+
+
 class _Telling:
     """One exception that is being described, with all that hang on it."""
 

@@ -14,8 +14,9 @@ import asyncio
 import inspect
 import os
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -195,6 +196,7 @@ class Run:
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _run_each(self, call: Callable[[Any], Any]) -> None:
+        _keep_reserve()
         outputs, slot, reset = self._outputs, self._slot, self._reset
         now, getpid, pid = time.monotonic_ns, os.getpid, os.getpid()
         for value in self._inputs:
@@ -239,6 +241,8 @@ class Run:
             else:
                 seconds = self.prepared.head.timeout
                 data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {seconds} s")
+        elif isinstance(error, MemoryError):
+            data = _out_of_memory(error)
         elif isinstance(error, Exception):
             data = failure.describe(error)
         else:
@@ -279,6 +283,32 @@ class Run:
             self._errors[start + position] = failure.describe(problem) | {"final": True}
             outputs[position] = None
         return codec.pack(outputs)
+
+
+#: memory that is not used, for telling of an input that has taken all there was, and for putting back what it holds
+_RESERVE_BYTES = 1 << 20
+_reserve = [bytearray(_RESERVE_BYTES)]
+
+
+def memory_ran_out() -> bool:
+    """Whether the present lease has met the end of it: what goes wrong then may say anything."""
+    return not _reserve
+
+
+def _keep_reserve() -> None:
+    if not _reserve:
+        with suppress(MemoryError):
+            _reserve.append(bytearray(_RESERVE_BYTES))
+
+
+def _out_of_memory(error: MemoryError) -> dict[str, Any]:
+    """Describes it when the frames of the task have let go of what they hold: that may be all there is."""
+    _reserve.clear()
+    traceback.clear_frames(error.__traceback__)
+    try:
+        return failure.describe(error)
+    except (MemoryError, CodecError):  # something else holds it still
+        return dict(failure.EXHAUSTED)
 
 
 def _run_coroutine(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], value: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from actorq.replica.caches import CacheListener
 from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Slot
-from actorq.replica.spec import START_FAILED, WAKE_SIGNAL
+from actorq.replica.spec import NO_MEMORY, START_FAILED, WAKE_SIGNAL
 from actorq.replica.supervisor.health import Cause, Health
 from actorq.wire import failure
 from actorq.wire.lease import NONE_RAN, is_addressed
@@ -203,6 +203,12 @@ class Replica:
             position = slot.position if slot.running and blamed else NONE_RAN
             left.append(Unfinished(worker=lane.worker, member=slot.held, position=position))
         return left
+
+    def reason_of(self, status: int) -> str:
+        """Why the executor has ended, by its wait status, for a person."""
+        if self.killed_for is None and os.waitstatus_to_exitcode(status) == NO_MEMORY:
+            return "ended: it had no memory left within the limit of its process (ulimit -v, RLIMIT_AS)"
+        return self.killed_for or failure.exit_reason(status)
 
     def cause_of_death(self, code: int) -> Cause:
         """Whose fault it is that the executor has ended with this exit code."""

@@ -30,7 +30,6 @@ from actorq.replica.supervisor.health import Cause
 from actorq.replica.supervisor.replica import Lane, Replica, Work
 from actorq.replica.supervisor.scratch import Scratch
 from actorq.replica.supervisor.zygotes import Zygotes
-from actorq.wire import failure
 
 if TYPE_CHECKING:
     from actorq.replica.state import ReplicaState
@@ -272,7 +271,7 @@ class Supervisor:
 
     def _exited(self, replica: Replica, status: int) -> None:
         replica.pid = 0
-        reason = replica.killed_for or failure.exit_reason(status)
+        reason = replica.reason_of(status)
         code = os.waitstatus_to_exitcode(status)
         if replica.phase == ENDING and not replica.held and code not in (START_FAILED, SERVE_FAILED):
             self._ended(replica, None if code in (0, WORN_OUT) else reason)

@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from actorq.base.masking import hide, masked
+from actorq.base.variables import look_at
 from actorq.base.warned import warn
 from actorq.errors import DeclarationError
 
@@ -164,5 +165,7 @@ def settings() -> Settings:
         owned=_read("ACTORQ_OWNED") is not None,
         cache_labels=_read("ACTORQ_CACHE_LABELS") is not None,
     )
+    if found.replica_of is None and not found.owned:  # by the program that was given it, as above
+        look_at(os.environ, [f"ACTORQ_{each.name.upper()}" for each in fields(Settings)])
     hide(found.redis_url, found.pod_redis_url, found.acl_url, found.signing_key, found.map_keys)
     return found

@@ -13,7 +13,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,18 +21,23 @@ import hiredis
 import redis
 from redis.exceptions import RedisError
 
+from actorq.base.log import logger
 from actorq.base.masking import masked
+from actorq.broker import kinds
 from actorq.broker.commands import Argument, Command, packed
 from actorq.broker.connect import CONNECT_TIMEOUT, REPLY_TIMEOUT, new_connection
 from actorq.broker.patience import Patience, is_lost, never
-from actorq.broker.refusals import ReplyTooLargeError, explain, forgot_script, typed
+from actorq.broker.refusals import Refused, ReplyTooLargeError, explain, forgot_script, is_wrong_type, typed
 from actorq.broker.scripts.load import Script
+from actorq.errors import BrokerError
 
 #: the largest reply there is but for blobs, which are fetched: 64 frames of 32 KiB, or what `actorq status` asks for
 MOST_REPLY_BYTES = 16 << 20
 #: read at once; a lease or a frame is up to 1 MiB
 _READ_BYTES = 1 << 18
 _NOTHING = object()
+#: keys that are moved out of the way of one command
+_MOST_CLEARED = 10
 #: how a socket says that it has waited long enough
 _NO_REPLY_YET = (TimeoutError, BlockingIOError)
 
@@ -59,6 +64,7 @@ class Link:
         reply_timeout: seconds to wait for a reply; longer than any command may block.
         stubborn, at_once, is_gone: see `Patience`.
         most: bytes of a reply, which is refused when it has more; `fetch` has a limit of its own.
+        clears: it moves aside what somebody else has written in the place of a key of ours, and goes on.
     """
 
     def __init__(
@@ -71,8 +77,11 @@ class Link:
         at_once: bool = False,
         is_gone: Callable[[], bool] = never,
         most: int = MOST_REPLY_BYTES,
+        clears: bool = False,
     ) -> None:
         self.url = url
+        self._clears = clears
+        self._written: bytes | bytearray | memoryview = b""
         self._most = most
         self._patience = Patience(url, patience, stubborn=stubborn, at_once=at_once, is_gone=is_gone)
         self._reply_timeout = reply_timeout
@@ -157,7 +166,7 @@ class Link:
                 return self.call_once(script, Command.of(script, keys, *args).packed(), stores)
         except RedisError as error:
             self.drop()
-            raise explain(error, self.url) from error
+            raise explain(self._located(error), self.url) from error
         except BaseException:
             self.drop()
             raise
@@ -235,7 +244,7 @@ class Link:
         """
         if is_lost(error):
             self.drop()
-        self._patience.bear(error, time.monotonic(), full=True)
+        self._patience.bear(self._located(error), time.monotonic(), full=True)
 
     def read(self) -> Any:
         """The next reply, within the reply timeout. Raises redis-py's errors, and `ReplyTooLargeError`."""
@@ -374,12 +383,39 @@ class Link:
         self._write(b"\r\n$2\r\nEX\r\n$%d\r\n%s\r\n" % (len(seconds), seconds))
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
+        self._written = data
         try:
             self._sock.sendall(data)
         except OSError as error:
             raise redis.ConnectionError(str(error)) from error
 
+    def _located(self, error: RedisError) -> RedisError:
+        """`error`, with the key where it is one of another type; looked for over a connection that knows of nothing."""
+        if not is_wrong_type(error):
+            return error
+        with closing(Link(self.url, patience=0.0)) as link, suppress(BrokerError):
+            if (odd := kinds.find(link.pipeline, self._written)) is not None:
+                return Refused("WRONGTYPE", str(error), odd)
+        return error
+
+    def clear(self, error: RedisError) -> None:
+        """Moves aside what a command has met that was sent by another connection, RQ's, where it was that."""
+        self._written = b""
+        self._cleared(self._located(error))
+
+    def _cleared(self, error: RedisError) -> bool:
+        """Whether what is in the way was moved out of it: the command may be sent again."""
+        odd = error.odd if isinstance(error, Refused) else None
+        if not self._clears or odd is None or not odd.movable:
+            return False
+        with closing(Link(self.url, patience=0.0)) as link, suppress(BrokerError):
+            if (aside := kinds.move_aside(link.pipeline, odd)) is not None:
+                logger().error("key_moved", key=odd.key, to=aside, what=odd.told(), advice=odd.advice)
+                return True
+        return False
+
     def _patiently(self, attempt: Callable[[], Any], *, full: bool = True, answers: bool = True) -> Any:
+        cleared = 0
         while True:
             begun = time.monotonic()
             try:
@@ -387,7 +423,11 @@ class Link:
             except RedisError as error:
                 if is_lost(error):
                     self.drop()  # a reply may still come: it must not be taken for that of the next command
-                self._patience.bear(error, begun, full=full)
+                located = self._located(error)
+                if cleared < _MOST_CLEARED and self._cleared(located):
+                    cleared += 1
+                    continue
+                self._patience.bear(located, begun, full=full)
             except BaseException:
                 self.drop()  # interrupted between a command and its reply
                 raise

@@ -24,6 +24,7 @@ from redis.exceptions import (
 )
 
 from actorq.base.masking import masked, printable
+from actorq.broker.kinds import OddKey
 from actorq.errors import BrokerError
 
 
@@ -50,9 +51,11 @@ class ReplyTooLargeError(BrokerError):
 class Refused(redis.ResponseError):
     """An error reply. Its code is the first word of what the server says, or one that this module makes of it."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, odd: OddKey | None = None) -> None:
         super().__init__(text)
         self.code = code
+        #: the key with another kind of value, where it was found
+        self.odd = odd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,7 @@ class Refusal:
 
 
 _FULL, _NO_LOGIN, _NOT_PERMITTED, _TOO_MANY, _FORGETFUL = "OOM", "NOAUTH", "NOPERM", "MAXCLIENTS", "NOSCRIPT"
+_WRONG_TYPE = "WRONGTYPE"
 _WRONG_LOGIN, _NEEDLESS_LOGIN = "WRONGPASS", "no password set"
 
 _TABLE = {
@@ -118,7 +122,7 @@ _TABLE = {
         advice="docs/security.md has the ACL rule.",
         kind=NotPermittedError,
     ),
-    "WRONGTYPE": Refusal(
+    _WRONG_TYPE: Refusal(
         means="holds another kind of value at a key of actorq",
         advice="Does something else write there?",
         kind=WrongTypeError,
@@ -167,6 +171,7 @@ _MARKS = (
     ("wrongpass", _WRONG_LOGIN),
     ("noperm", _NOT_PERMITTED),
     ("unknown command", _NOT_PERMITTED),
+    ("wrongtype", _WRONG_TYPE),  # of redis-py's pipelines
 )
 #: a script's error, as Redis up to 6.2 wraps it: "ERR Error running script (…): @user_script: 1: -OOM command not …"
 _WRAPPED = re.compile(r"@user_script.*?-([A-Z]+) ")
@@ -198,6 +203,11 @@ def forgot_script(error: RedisError) -> bool:
     return isinstance(error, Refused) and error.code == _FORGETFUL
 
 
+def is_wrong_type(error: RedisError) -> bool:
+    """Whether a key holds another kind of value than the command is for."""
+    return refusal(error) is _TABLE[_WRONG_TYPE]
+
+
 def is_full(error: RedisError) -> bool:
     """Whether the server has no room for what was sent."""
     return refusal(error) is _TABLE[_FULL]
@@ -206,6 +216,8 @@ def is_full(error: RedisError) -> bool:
 def explain(error: RedisError, url: str) -> BrokerError:
     """`error` as a message for a person: what happened, to which server, what to do."""
     row = refusal(error)
+    if isinstance(error, Refused) and error.odd is not None:
+        return row.kind(f"{masked(url)} {row.means}: {error.odd.told()}. {error.odd.advice}.")
     text = printable(masked(str(error)))
     forwarded = _FORWARDED if row.unreachable and urlsplit(url).hostname in _HERE else ""
     return row.kind(" ".join(filter(None, [f"{masked(url)} {row.means} ({text}).", row.advice, forwarded])))

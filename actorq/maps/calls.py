@@ -175,7 +175,7 @@ class Caller:
             if verdicts is None:
                 verdicts = lane.verdicts = Verdicts(self._rules)
             if isinstance(report, Results):
-                replica, verdict = report.frame.replica, verdicts.raised(0, report.frame.errors[0])
+                replica, verdict = report.frame.replica, verdicts.raised(0, report.frame.errors[0], alone=alone)
             else:
                 replica = report.replica
                 verdict = verdicts.ended(0, report.lease, report.reason, alone=alone, damaged=report.damaged)

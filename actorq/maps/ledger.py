@@ -269,7 +269,7 @@ class Ledger:
             if not 0 <= at < frame.count:
                 continue
             self._succeeded(indexes[start:at], outputs[start:at], frame.replica)
-            verdict = self._verdicts.raised(indexes[at], frame.errors[at])
+            verdict = self._verdicts.raised(indexes[at], frame.errors[at], alone=lease.alone)
             self._follow(verdict, indexes[at], inputs[frame.start + at], frame.replica, now)
             start = at + 1
         self._succeeded(indexes[start:], outputs[start:], frame.replica)

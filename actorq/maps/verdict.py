@@ -2,7 +2,8 @@
 
 The one idea: *one policy for maps and for calls*. What raised has its retries; what ended its process is charged with
 the death of it, and has failed when it was charged more often than the environment allows. An input that shared its
-process may be innocent: it runs again in a process of its own, and only what ends that one is judged.
+process may be innocent: it runs again in a process of its own, and only what ends that one is judged. So does one that
+was cancelled by what ran beside it.
 """
 
 from __future__ import annotations
@@ -55,8 +56,14 @@ class Verdicts:
         """Whether the input has failed for good if it raises now."""
         return self._attempts.get(index, 0) >= self._rules.retries
 
-    def raised(self, index: int, data: dict[str, Any]) -> Verdict:
-        """The input raised, or timed out."""
+    def raised(self, index: int, data: dict[str, Any], *, alone: bool = False) -> Verdict:
+        """The input raised, or timed out, or was disturbed by one that ran beside it.
+
+        Args:
+            alone: whether it had the process to itself, by its lease.
+        """
+        if data.get("kind") == failure.DISTURBED and self._rules.shared and not alone:
+            return Again(alone=True)
         tries = self._attempts[index] = self._attempts.get(index, 0) + 1
         if tries <= self._rules.retries and not data.get("final"):
             return Again(delay=self._rules.retry_delay.delay(tries), retried=True)

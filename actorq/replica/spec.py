@@ -18,6 +18,8 @@ WORN_OUT = 75
 START_FAILED = 76
 #: exit status of an executor that failed between two leases
 SERVE_FAILED = 77
+#: exit status of one that had no memory left to go on with, within the limit that its process has (RLIMIT_AS)
+NO_MEMORY = 78
 #: exit status of a regular task's pod whose map is gone: its Job ends as a whole
 MAP_GONE = 43
 #: exit status of one that was told to stop before its input was done: it is replaced, and costs nothing

@@ -6,6 +6,7 @@ so the runs of a driver that is gone are taken over within the length of a lease
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import msgpack
 from actorq.base.log import logger
 from actorq.broker import records
 from actorq.broker.link import Link
+from actorq.broker.refusals import WrongTypeError
 from actorq.broker.scripts import running
 from actorq.errors import ActorqError, BrokerError
 from actorq.maps.pump import Pump
@@ -108,7 +110,7 @@ class Driving:
         try:
             if self._stopping or isinstance(error, FencedError):
                 self._go(fenced=not self._stopping)
-            elif isinstance(error, BrokerError):
+            elif isinstance(error, BrokerError) and not isinstance(error, WrongTypeError):
                 logger().warning("run_left", run=self._run_id, error=str(error))
             else:
                 self._end(error)
@@ -127,7 +129,7 @@ class Driving:
     def _end(self, error: Exception | None) -> None:
         fatal = error or self._ledger.fatal
         failed = fatal is not None or (bool(self._ledger.failures) and not self._ledger.options.tolerant)
-        why = b"" if fatal is None else bytes(msgpack.packb(failure.describe(fatal)))
+        why = b"" if fatal is None else _packed(fatal)
         link = Link(self._url, patience=_PATIENCE)
         inputs = StoredInputs(link, self._environment, self._run_id)
         inputs.put(self._ledger.kept or [], self._plan.expires)
@@ -164,7 +166,7 @@ class Driver(threading.Thread):
         self._environment = environment
         self._is_gone = is_gone
         self._driven: dict[str, Driving] = {}
-        self._refused: set[str] = set()
+        self._refused: dict[str, float | None] = {}  # run -> when it was made, where that is known
         self._stopped = threading.Event()
         self._link = Link(url, patience=0.0)
 
@@ -191,7 +193,7 @@ class Driver(threading.Thread):
         """Drives what is open and nobody drives. Raises `BrokerError`."""
         self._driven = {run_id: driving for run_id, driving in self._driven.items() if not driving.over}
         for run_id in records.open_runs(self._link, self._environment):
-            if run_id not in self._driven and run_id not in self._refused and not self._stopped.is_set():
+            if run_id not in self._driven and not self._stopped.is_set():
                 self._try(run_id)
 
     def stop(self) -> None:
@@ -203,19 +205,36 @@ class Driver(threading.Thread):
             self.join(2 * _LOOK_SECONDS)
 
     def _try(self, run_id: str) -> None:
-        record = records.run_record(self._link, run_id)
-        if record is None or record.state != "running":
-            records.forget_open_run(self._link, self._environment, run_id)
-            return
+        record = None
         try:
-            driving = Driving(self.url, run_id, record)
+            record = records.run_record(self._link, run_id)
+            if record is None or record.state != "running":
+                records.forget_open_run(self._link, self._environment, run_id)
+            elif self._refused.get(run_id) != record.created:
+                driving = Driving(self.url, run_id, record)
+                if not driving.over:
+                    self._driven[run_id] = driving
+                    if self._stopped.is_set():  # meanwhile
+                        driving.stop()
+        except WrongTypeError as error:  # somebody has written to its keys: no driver can go on
+            self._refuse(run_id, record, error)
+            if record is not None:
+                with contextlib.suppress(ActorqError):  # its readers find the same
+                    kept = Plan.of(record.environment, run_id, record.plan).result_ttl
+                    running.end(self._link, record.environment, run_id, "", "failed", _packed(error), kept)
         except BrokerError:
             raise
         except ActorqError as error:  # its plan is not signed, or of another version
-            self._refused.add(run_id)
+            self._refuse(run_id, record, error)
+
+    def _refuse(self, run_id: str, record: records.RunRecord | None, error: ActorqError) -> None:
+        """Says so once; a later run of that name is another one."""
+        created = None if record is None else record.created
+        if run_id not in self._refused or self._refused[run_id] != created:
             logger().error("run_refused", run=run_id, error=str(error))
-            return
-        if not driving.over:
-            self._driven[run_id] = driving
-            if self._stopped.is_set():  # meanwhile
-                driving.stop()
+        self._refused[run_id] = created
+
+
+def _packed(error: Exception) -> bytes:
+    """Why a run has ended, for its readers."""
+    return bytes(msgpack.packb(failure.describe(error)))

@@ -27,6 +27,7 @@ from actorq.maps.progress import reporter
 from actorq.maps.pump import Pump
 from actorq.maps.share import Share
 from actorq.replica.executor.inputs import decoded
+from actorq.replica.executor.loops import SharedLoop
 from actorq.replica.executor.run import Prepared, Run
 from actorq.replica.slots import Slots
 from actorq.wire.lease import Counters, GivenUp, Lease, Report, Results
@@ -56,7 +57,7 @@ class InlineTransport:
         self._waiting: deque[Lease] = deque()
         self._waker = Waker()
         self._closing = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: SharedLoop | None = None
 
     def offer(self, leases: Sequence[Lease], *, beside: int, share: Share) -> int:
         for lease in leases:
@@ -113,8 +114,8 @@ class InlineTransport:
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-        return self._loop
+            self._loop = SharedLoop(asyncio.new_event_loop())
+        return self._loop.loop
 
 
 @dataclass(frozen=True, kw_only=True)

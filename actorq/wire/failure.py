@@ -63,6 +63,8 @@ ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
 STUCK, BLOCKED = TIMEOUT, "blocked"
 #: results came that could not be read
 DAMAGED = "damaged"
+#: another input has cancelled it: its outcome says nothing
+DISTURBED = "disturbed"
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -80,6 +82,20 @@ def describe(error: BaseException) -> dict[str, Any]:
         "traceback": _clean(_render(error)),
         "final": isinstance(error, NonRecoverableError),
     }
+
+
+#: a `MemoryError` where there is no memory left to tell more of it
+EXHAUSTED: dict[str, Any] = {
+    "kind": ERROR,
+    "module": "builtins",
+    "type": "MemoryError",
+    "message": "",
+    "args": codec.pack([]),
+    "state": codec.pack({}),
+    "more": codec.pack({}),
+    "traceback": "",
+    "final": False,
+}
 
 
 class _Telling:

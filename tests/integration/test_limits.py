@@ -72,7 +72,7 @@ def test_a_value_up_to_its_limit_is_fetched(link: Link, size: int) -> None:
 
 def test_a_key_of_another_type_is_told_as_that(link: Link) -> None:
     link.command("RPUSH", keys.blob("list"), "x")
-    with pytest.raises(WrongTypeError, match="Does something else write there"):
+    with pytest.raises(WrongTypeError, match="Something else has written there"):
         link.fetch(keys.blob("list"), 10)
     with pytest.raises(CodecError, match="another kind of value"):
         blobs.receive(link, blobs.REFERENCE + keys.blob("list").encode())

@@ -329,3 +329,18 @@ def test_a_class_of_the_script_is_the_one_of_the_running_script(tmp_path: pathli
 def test_special_numbers_keep_their_sign() -> None:
     assert math.copysign(1, unpack(pack(-0.0))) == -1
     assert same(unpack(pack(complex(-0.0, math.nan))), complex(-0.0, math.nan))
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.array(["a"], np.dtypes.StringDType()), r"StringDType\(\) keeps its text .*astype\(str\)"),
+        (np.array(["a"], np.dtypes.StringDType(na_object=None)), r"StringDType\(na_object=None\) .*tolist"),
+        (np.array([{}], object), r"dtype object holds arbitrary Python objects: pass array.tolist\(\)"),
+        (np.zeros(1, [("x", "O"), ("y", "i4")]), r"\('x', 'O'\).*holds arbitrary Python objects.*other fields"),
+    ],
+    ids=["text", "missing", "object", "field"],
+)
+def test_an_array_whose_elements_lie_elsewhere_is_refused_by_its_own_name(array: Any, told: str) -> None:
+    with pytest.raises(CodecError, match=told):
+        pack(array)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actorq import Backoff, MapFailedError, ReplicaLostError, TaskTimeoutError
+from actorq import Backoff, MapFailedError, ReplicaLostError, TaskError, TaskTimeoutError
 from actorq.declare.map_options import MapOptions
 from actorq.declare.retry import Rules
 from actorq.maps.ledger import Ledger
@@ -197,6 +197,20 @@ def test_what_shared_a_process_that_died_is_charged_only_if_it_ends_one_of_its_o
     output, lost = outputs_of(ledger)
     assert output == 2
     assert isinstance(lost, ReplicaLostError)
+
+
+def test_what_another_input_has_disturbed_is_charged_only_if_it_was_alone() -> None:
+    ledger = ledger_of([1, 2], shared=True, return_exceptions=True)
+    disturbed = {0: failure.described(failure.DISTURBED, "was cancelled")}
+    for lease in ledger.offer(2, 0.0):
+        ledger.results(lease.id, frame(lease, 0, 1, disturbed), 0.0)
+    for again in (None, disturbed):  # the second time it is said of one that had no neighbours
+        (lease,) = ledger.offer(2, 0.0)
+        assert (lease.alone, ledger.counters.failed, ledger.counters.retried) == (True, 0, 0)
+        ledger.results(lease.id, frame(lease, 0, 1, again), 0.0)
+    output, error = outputs_of(ledger)
+    assert output == 2
+    assert isinstance(error, TaskError)
 
 
 def test_suspects_are_tried_one_after_the_other() -> None:

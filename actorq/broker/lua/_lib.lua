@@ -86,10 +86,16 @@ local function replicas()
 end
 
 --@ emit
--- Sends a frame to a map that still lives: its submitter keeps the stream. True when it was sent.
+-- Sends a frame to a map that still lives: its submitter keeps the stream. True when it was sent. Where something else
+-- lies in the place of the stream, nobody can be told: its submitter sees that, too, and ends the map.
 local function emit(map, ...)
   local out = AQ .. ':out:' .. map
-  if map == '' or call('XADD', out, 'NOMKSTREAM', '*', ...) then return true end
+  local sent = map == '' or redis.pcall('XADD', out, 'NOMKSTREAM', '*', ...)
+  if type(sent) == 'table' then
+    if string.find(sent.err, 'WRONGTYPE', 1, true) then return false end
+    return call('XADD', out, 'NOMKSTREAM', '*', ...) -- what it has refused, it refuses again
+  end
+  if sent then return true end
   if call('EXISTS', AQ .. ':map:' .. map) == 0 then return false end
   call('XADD', out, '*', ...) -- of a submitter of another version, which must be told so
   call('EXPIRE', out, MAP_TTL)

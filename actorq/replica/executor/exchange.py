@@ -300,7 +300,7 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
     except ActorqError:  # the payload itself is what failed
         return []
     fields: list[bytes] = []
-    final = [at for at in sorted(frame.errors) if parsed.record or frame.errors[at].get("final")]
+    final = [at for at in sorted(frame.errors) if _is_final(frame.errors[at], last=parsed.record)]
     chosen = final[:_RECORDED_FAILURES]
     for at in chosen:
         error, position = frame.errors[at], frame.start + at
@@ -312,3 +312,8 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
         told_id, last = f"{lease}-{position}".encode(), b"1" if error.get("final") else b""
         fields += (told_id, description.encode(errors="replace"), told, kept, last)
     return fields
+
+
+def _is_final(error: dict[str, Any], *, last: bool) -> bool:
+    """Whether an input has failed for good; `last`: it has no retries left."""
+    return bool(error.get("final")) or (last and error["kind"] != failure.DISTURBED)

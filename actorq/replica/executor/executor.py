@@ -29,6 +29,7 @@ from actorq.replica.caches import CacheTeller
 from actorq.replica.executor.exchange import Done, Exchange, Taken
 from actorq.replica.executor.inputs import LARGE_BYTES, decoded, each_packed, is_single
 from actorq.replica.executor.lifecycle import Lifecycle
+from actorq.replica.executor.loops import SharedLoop
 from actorq.replica.executor.preparing import PreparedMaps, refused
 from actorq.replica.executor.run import Prepared, Run, Stop
 from actorq.replica.executor.tight import TightRun
@@ -171,7 +172,7 @@ class Executor:
 
     def _make_link(self) -> Link:
         deadline = deadlines.result(self._spec.lease_seconds)
-        return Link(self._spec.url, patience=float("inf"), reply_timeout=deadline, stubborn=True)
+        return Link(self._spec.url, patience=float("inf"), reply_timeout=deadline, stubborn=True, clears=True)
 
     def _make_versions(self) -> Versions:
         return self._versions_by(self._exchange.free_link)
@@ -380,7 +381,7 @@ class Executor:
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
+            self._loop = SharedLoop(asyncio.new_event_loop()).loop
         return self._loop
 
     def _sync(self, run: Run) -> None:

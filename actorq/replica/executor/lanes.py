@@ -13,37 +13,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import os
 import queue
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 
-from actorq.base import log
+from actorq.base.log import logger
 from actorq.base.waiting import Waker, ready
 from actorq.replica import context, deadlines
 from actorq.replica.caches import CacheTeller
 from actorq.replica.executor import marked
 from actorq.replica.executor.executor import Executor
 from actorq.replica.executor.lifecycle import Lifecycle
-from actorq.replica.executor.marked import Marked
-from actorq.replica.executor.run import Prepared, Run, Stop
+from actorq.replica.executor.owners import WAKE, LaneRun, LanesLoop, current_owner
+from actorq.replica.executor.run import Prepared, Run
 from actorq.replica.executor.versions import Versions
 from actorq.replica.slots import Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.wire.messages import parse_head
 
-#: how long tasks that an input left behind may take to be cancelled, seconds
-_CANCEL_SECONDS = 1.0
 #: how long a lane waits for a turn with nobody else, seconds; then it lets those in that queue behind it, for so long
 _TURN_SECONDS, _LET_IN_SECONDS = 2.0, 0.05
-#: rounds of cancelling what an input left behind, which may start more while it ends
-_CANCEL_ROUNDS = 3
 
 
 class Lanes:
@@ -55,8 +50,7 @@ class Lanes:
     """
 
     def __init__(self, spec: ExecutorSpec, slots: list[Slot]) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_task_factory(_new_task)
+        self._loop = LanesLoop(asyncio.new_event_loop(), self._spoilt).loop
         self._left = len(slots)
         first = Lane(spec, spec.workers[0], slots[0], self._loop)
         others = [Lane(spec, *pair, self._loop, first) for pair in zip(spec.workers[1:], slots[1:], strict=True)]
@@ -71,7 +65,7 @@ class Lanes:
         names = {id(slot): worker for slot, worker in zip(slots, workers, strict=True)}
 
         def now() -> dict[str, Any]:
-            owner = _owner.get()
+            owner = current_owner()
             return {} if owner is None else context.now(names[id(owner.slot)], owner.slot)
 
         return now
@@ -84,7 +78,8 @@ class Lanes:
         os.register_at_fork(after_in_child=self._in_child)
         for lane in self._lanes:
             threading.Thread(target=self._serve_lane, args=(lane,), daemon=True).start()
-        self._loop.run_forever()
+        while self._left and not self._failed:
+            self._loop.run_forever()  # a thread of some task may stop it
         if self._failed:
             raise SystemExit("a lane failed")
 
@@ -112,12 +107,23 @@ class Lanes:
 
     def _ended(self, lane: Lane) -> None:
         self._left -= 1
-        if lane.worn_out and not self.worn_out:
-            self.worn_out = True
-            for other in self._lanes:
-                other.retire()
+        if lane.worn_out:
+            self._retire()
         if self._left == 0:
             self._loop.stop()
+
+    def _retire(self) -> None:
+        """The process is to be replaced, when what runs in it has ended."""
+        if not self.worn_out:
+            self.worn_out = True
+            for lane in self._lanes:
+                lane.retire()
+
+    def _spoilt(self, what: str) -> None:
+        """An input has ended what it does not own, and the process needs."""
+        if not self.worn_out:
+            logger().warning("replica_spoilt", what=what)
+        self._retire()
 
     def _wake(self) -> None:
         for lane in self._lanes:
@@ -154,7 +160,7 @@ class Lane(Executor):
 
     def notify(self) -> None:
         """The supervisor has asked for something, or the process is to be replaced. Any thread."""
-        self._inbox.put(_WAKE)
+        self._inbox.put(WAKE)
         self._waker.wake()
 
     def retire(self) -> None:
@@ -192,7 +198,7 @@ class Lane(Executor):
     def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         with prepared.decoding():
             inputs, _ = self._decoded(prepared, packed)
-        return LoopRun(prepared, inputs, self._slot, self._shared_loop, self._inbox, self.on_wake)
+        return LaneRun(prepared, inputs, self._slot, self._shared_loop, self._inbox, self.on_wake)
 
     def _read_mail(self) -> Any:
         while not self._link.has_reply():
@@ -270,135 +276,3 @@ class _Turns:
             self._running -= 1
             self._alone = self._alone and self._running > 0
             self._condition.notify_all()
-
-
-class LoopRun(Run):
-    """A lease whose inputs run on the event loop, one after the other.
-
-    Args:
-        loop: where.
-        inbox: of the lane's thread: wake-ups of the supervisor come here.
-        on_wake: what to do at one; may raise `Stop`.
-    """
-
-    def __init__(
-        self,
-        prepared: Prepared,
-        inputs: Sequence[Any],
-        slot: Slot,
-        loop: asyncio.AbstractEventLoop,
-        inbox: queue.SimpleQueue[object],
-        on_wake: Callable[[], None],
-    ) -> None:
-        super().__init__(prepared, inputs, slot, None)
-        self._loop = loop
-        self._inbox = inbox
-        self._on_wake = on_wake
-
-    def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        """Runs what is left. Returns early only after a cancel."""
-        self._run_each(self._on_loop)
-
-    def _on_loop(self, value: Any) -> Any:
-        """Runs one input on the loop and waits for it."""
-        owner = _Owner(self._slot)
-        call = _Call(self._loop, Marked(_run_input(self.prepared.call, value, owner), self._slot), self._inbox)
-        try:
-            while self._inbox.get() is not call:
-                self._on_wake()
-        except Stop:
-            call.cancel()
-            woken = False
-            while self._inbox.get() is not call:  # the supervisor ends the process when this takes too long
-                woken = True
-            if woken:
-                self._inbox.put(_WAKE)  # for the next input: what was asked for meanwhile
-            raise
-        return call.result()
-
-
-_WAKE = object()
-
-
-class _Owner:
-    """An input, to the tasks that it starts."""
-
-    def __init__(self, slot: Slot) -> None:
-        self.slot = slot
-        self.tasks: set[asyncio.Task[Any]] = set()
-
-
-#: the input that this context belongs to
-_owner: contextvars.ContextVar[_Owner | None] = contextvars.ContextVar("actorq_owner", default=None)
-
-
-class _Call:
-    """One input on the loop. It puts itself into `inbox` when it is over."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], inbox: queue.SimpleQueue[object]
-    ) -> None:
-        self._loop = loop
-        self._coro = coro
-        self._inbox = inbox
-        loop.call_soon_threadsafe(self._start)
-
-    def cancel(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop)
-
-    def result(self) -> Any:
-        """What it returned. Raises what it raised."""
-        if self._task.cancelled():
-            raise asyncio.CancelledError
-        error = self._task.exception()
-        if error is not None:
-            raise error
-        result = self._task.result()
-        if isinstance(result, _Exit):
-            raise result.error
-        return result
-
-    def _stop(self) -> None:
-        self._task.cancel()
-
-    def _start(self) -> None:
-        self._task = self._loop.create_task(self._coro)
-        self._task.add_done_callback(lambda _: self._inbox.put(self))
-
-
-class _Exit:
-    """The outcome of an input that wanted to end the process, which asyncio would let it do."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-async def _run_input(call: Callable[[Any], Any], value: Any, owner: _Owner) -> Any:
-    """One input, and the end of what it has started and left."""
-    _owner.set(owner)
-    log.bind()
-    try:
-        result = call(value)
-        return await result if isinstance(result, Coroutine) else result
-    except (SystemExit, KeyboardInterrupt) as error:
-        return _Exit(error)
-    finally:
-        for _ in range(_CANCEL_ROUNDS):
-            if not (left := set(owner.tasks)):
-                break
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left, timeout=_CANCEL_SECONDS)
-
-
-def _new_task(
-    loop: asyncio.AbstractEventLoop, coro: Any, context: contextvars.Context | None = None
-) -> asyncio.Task[Any]:
-    """A task of the loop, known to the input that starts it. One with a context of its own belongs to nobody."""
-    owner = _owner.get() if context is None else None
-    if owner is None:
-        return asyncio.Task(coro, loop=loop, context=context)
-    task: asyncio.Task[Any] = asyncio.Task(Marked(coro, owner.slot), loop=loop)
-    owner.tasks.add(task)
-    task.add_done_callback(owner.tasks.discard)
-    return task

@@ -14,14 +14,16 @@ import asyncio
 import inspect
 import os
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
 from actorq.base.settings import settings
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.replica.executor.inputs import Inputs, Packed
+from actorq.replica.executor.loops import Holder, holder
 from actorq.replica.slots import Slot
 from actorq.wire import codec, failure
 from actorq.wire.carried.arrays import WRITING, writable_arrays
@@ -194,6 +196,7 @@ class Run:
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _run_each(self, call: Callable[[Any], Any]) -> None:
+        _keep_reserve()
         outputs, slot, reset = self._outputs, self._slot, self._reset
         now, getpid, pid = time.monotonic_ns, os.getpid, os.getpid()
         for value in self._inputs:
@@ -238,6 +241,8 @@ class Run:
             else:
                 seconds = self.prepared.head.timeout
                 data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {seconds} s")
+        elif isinstance(error, MemoryError):
+            data = _out_of_memory(error)
         elif isinstance(error, Exception):
             data = failure.describe(error)
         else:
@@ -280,13 +285,47 @@ class Run:
         return codec.pack(outputs)
 
 
+#: memory that is not used, for telling of an input that has taken all there was, and for putting back what it holds
+_RESERVE_BYTES = 1 << 20
+_reserve = [bytearray(_RESERVE_BYTES)]
+
+
+def memory_ran_out() -> bool:
+    """Whether the present lease has met the end of it: what goes wrong then may say anything."""
+    return not _reserve
+
+
+def _keep_reserve() -> None:
+    if not _reserve:
+        with suppress(MemoryError):
+            _reserve.append(bytearray(_RESERVE_BYTES))
+
+
+def _out_of_memory(error: MemoryError) -> dict[str, Any]:
+    """Describes it when the frames of the task have let go of what they hold: that may be all there is."""
+    _reserve.clear()
+    traceback.clear_frames(error.__traceback__)
+    try:
+        return failure.describe(error)
+    except (MemoryError, CodecError):  # something else holds it still
+        return dict(failure.EXHAUSTED)
+
+
 def _run_coroutine(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], value: Any) -> Any:
     """Runs one input of a coroutine task, and ends what it leaves on the loop, so that the next finds it empty."""
+    mine = Holder()
     try:
-        return loop.run_until_complete(call(value))
+        return loop.run_until_complete(_held(mine, call, value))
     finally:
+        mine.end()
         left = asyncio.all_tasks(loop)
         if left:
             for task in left:
                 task.cancel()
             loop.run_until_complete(asyncio.wait(left, timeout=_CANCEL_SECONDS))
+
+
+async def _held(mine: Holder, call: Callable[[Any], Any], value: Any) -> Any:
+    """One input, which is known to the loop by its holder."""
+    holder.set(mine)
+    return await call(value)

@@ -16,9 +16,10 @@ from actorq.isolation import handlers
 from actorq.isolation.fork.randomness import generators_of, reseed
 from actorq.replica import context
 from actorq.replica.executor.executor import Executor, flush_streams
+from actorq.replica.executor.run import memory_ran_out
 from actorq.replica.leftovers import leave_failure
 from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
-from actorq.replica.spec import SERVE_FAILED, START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
+from actorq.replica.spec import NO_MEMORY, SERVE_FAILED, START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
 from actorq.replica.start import processors
 
 if TYPE_CHECKING:
@@ -95,5 +96,7 @@ def _failed(spec: ExecutorSpec, slot: Slot, error: BaseException) -> int:
     if slot.phase == STARTING:
         leave_failure(spec.scratch, error)
         return START_FAILED
+    if memory_ran_out() or isinstance(error, MemoryError):
+        return NO_MEMORY  # nothing more can be said from here
     traceback.print_exception(error)
     return SERVE_FAILED

@@ -107,6 +107,16 @@ def start_zygote(spec: SupervisorSpec, lifeline: int | None = None) -> StartedZy
     return StartedZygote(pid=pid, channel=Channel(ours), slots=slots)
 
 
+def spawn_zygote(spec: SupervisorSpec, slots: Slots) -> StartedZygote:
+    """Starts a zygote in place of one that has died, in a new interpreter: this process has threads by now."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        os.set_inheritable(theirs.fileno(), True)
+        variables = {**os.environ, **_job(spec.zygote, slots, channel=theirs.fileno())}
+        pid = os.posix_spawn(sys.executable, _INTERPRETER, variables)
+    return StartedZygote(pid=pid, channel=Channel(ours), slots=slots)
+
+
 def die_with_parent() -> None:
     """Asks the kernel to kill this process when its parent dies. Linux only; elsewhere an end of file does it."""
     if sys.platform == "linux":

@@ -125,7 +125,7 @@ class Registrar(threading.Thread):
         self._watched = watched
         self._inbox: queue.SimpleQueue[Death | Callable[[], None] | None] = queue.SimpleQueue()
         deadline = deadlines.renewal(lease_seconds)
-        self._link = Link(url, patience=lease_seconds, reply_timeout=deadline)
+        self._link = Link(url, patience=lease_seconds, reply_timeout=deadline, clears=True)
         self._client = redis.Redis(connection_pool=connection_pool(url, deadline))
         self._workers: list[ReplicaWorker] = []
         self._subscription: Subscription | None = None
@@ -229,6 +229,8 @@ class Registrar(threading.Thread):
             self._answered = False
             self.broker_errors += 1
             self._say_lost("broker_unreachable", error)
+            if isinstance(error, redis.RedisError):
+                self._link.clear(error)
             return False
         except Exception:  # the boundary of the thread
             logger().exception("registrar_failed")

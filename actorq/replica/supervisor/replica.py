@@ -7,6 +7,7 @@ executor's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from actorq.replica.caches import CacheListener
 from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Slot
-from actorq.replica.spec import START_FAILED, WAKE_SIGNAL
+from actorq.replica.spec import NO_MEMORY, START_FAILED, WAKE_SIGNAL
 from actorq.replica.supervisor.health import Cause, Health
 from actorq.wire import failure
 from actorq.wire.lease import NONE_RAN, is_addressed
@@ -130,6 +131,7 @@ class Replica:
         self.forking = False  # asked of the zygote, no answer yet
         self.killed_for: str | None = None
         self._culprit: Lane | None = None  # whose input it was killed for
+        self._blameless = False  # it died with its zygote
 
     # -- what it does --------------------------------------------------------------------------------------------------
 
@@ -184,15 +186,29 @@ class Replica:
         on_loop = [lane for lane in running if lane.slot.on_loop]
         return on_loop[0] if on_loop else max(running or self.lanes, key=lambda lane: lane.slot.overdue[0])
 
+    def orphaned(self) -> None:
+        """Its zygote has died, and it must have, too."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)  # with what its tasks have started
+        self.pid, self.forking, self._blameless = 0, False, True
+        self.restarts += 1
+
     def unfinished(self) -> list[Unfinished]:
         """What it held when it died. An input is charged with the death unless it was killed for another's sake."""
         left = []
         for lane in self.lanes:
             slot = lane.slot
-            blamed = self._culprit is None or self._culprit is lane
+            blamed = not self._blameless and self._culprit in (None, lane)
             position = slot.position if slot.running and blamed else NONE_RAN
             left.append(Unfinished(worker=lane.worker, member=slot.held, position=position))
         return left
+
+    def reason_of(self, status: int) -> str:
+        """Why the executor has ended, by its wait status, for a person."""
+        if self.killed_for is None and os.waitstatus_to_exitcode(status) == NO_MEMORY:
+            return "ended: it had no memory left within the limit of its process (ulimit -v, RLIMIT_AS)"
+        return self.killed_for or failure.exit_reason(status)
 
     def cause_of_death(self, code: int) -> Cause:
         """Whose fault it is that the executor has ended with this exit code."""

@@ -7,7 +7,6 @@ the registrar's.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import signal
@@ -28,9 +27,9 @@ from actorq.replica.spec import SERVE_FAILED, START_FAILED, WORN_OUT, ExecutorSp
 from actorq.replica.start.zygote import StartedZygote
 from actorq.replica.supervisor.guard import MemoryGuard
 from actorq.replica.supervisor.health import Cause
-from actorq.replica.supervisor.replica import Lane, Replica, Work, send_signal
+from actorq.replica.supervisor.replica import Lane, Replica, Work
 from actorq.replica.supervisor.scratch import Scratch
-from actorq.wire import failure
+from actorq.replica.supervisor.zygotes import Zygotes
 
 if TYPE_CHECKING:
     from actorq.replica.state import ReplicaState
@@ -43,12 +42,8 @@ _MOST_FAILED_STARTS = 3
 _STALLED_SECONDS = 10.0
 #: changes between these need no early renewal: `Registrar.book` tells them
 _WORKING_STATES = {"busy", "idle"}
-#: the first process of a container
-_IS_INIT = os.getpid() == 1
 #: replicas that have been starting for so long are registered as such, seconds
 _REGISTER_SECONDS = 1.0
-#: how long the zygote may take to end, seconds
-_END_SECONDS = 1.0
 #: leases that an event names
 _SHOWN_LEASES = 3
 #: how long an executor that is to leave, and runs nothing, may try to tell a server that does not answer, seconds
@@ -78,7 +73,7 @@ class Supervisor:
         self._spec = spec
         self._lifeline = lifeline
         self._on_ready, self._on_failed = on_ready, on_failed
-        self._slots = zygote.slots
+        self._zygotes = Zygotes(spec, zygote)
         self._scratch = Scratch()
         self._replicas = [Replica(i, f"{self._scratch.path}/{i}") for i in range(spec.replicas)]
         self._registrar: Any = None
@@ -92,7 +87,6 @@ class Supervisor:
         self._look_at_states = 0.0
         self._was_busy = False  # at the last look
         self._ticked = time.monotonic()
-        self._zygote_pid, self._channel = zygote.pid, zygote.channel
         self._memory = MemoryGuard(self._replicas, alone=lifeline is None)
 
     def run(self) -> int:
@@ -109,8 +103,7 @@ class Supervisor:
                 if self._registrar is None and self._served is not None:
                     self._register()
                 self._ticked = time.monotonic()
-                if _IS_INIT:
-                    self._reap_orphans()
+                self._zygotes.reap_orphans()
         finally:
             self._end()
         return 1 if self._failed else 0
@@ -200,17 +193,18 @@ class Supervisor:
         timeout = _BUSY_TICK if busy or self._stopping_since is not None else _IDLE_TICK
         if self._delayed:
             timeout = min(timeout, max(0.0, self._delayed[0][0] - time.monotonic()))
-        sources: list[Any] = [self._channel, self._waker]
+        channel = self._zygotes.channel
+        sources: list[Any] = [channel, self._waker]
         if self._lifeline is not None:
             sources.append(self._lifeline)
         found = ready(sources, timeout)
         if self._waker.fileno() in found:
             self._waker.clear()
-        if self._channel.fileno() in found:
-            for message in self._channel.receive():
+        if channel.fileno() in found:
+            for message in channel.receive():
                 self._hear(message)
-            if self._channel.closed and not self._failed and not self._all_gone():
-                raise PoolError("The zygote died (out of memory, or killed), and executors cannot start without it.")
+        if channel.closed and not self._done():
+            self._lost_zygote()
         if self._lifeline is not None and self._lifeline in found and not os.read(self._lifeline, 1):
             self._abandon()
         if self._registrar is not None and not self._registrar.is_alive():
@@ -218,7 +212,7 @@ class Supervisor:
 
     def _hear(self, message: dict[str, Any]) -> None:
         """A message of the zygote."""
-        if "ready" in message:
+        if "ready" in message and self._served is None:  # else it is in the place of another one
             self._served = served = Served(**message["ready"])
             # a name no other process has: RQ refuses to register one that still lives, and a fence must be of one life
             incarnation = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:4]}"
@@ -257,8 +251,8 @@ class Supervisor:
     def _lanes(self, index: int, name: str) -> list[Lane]:
         count, first = self._environment.concurrency, index * MAX_LANES
         if count == 1:
-            return [Lane(name, self._slots[first])]
-        return [Lane(f"{name}-{lane}", self._slots[first + lane]) for lane in range(count)]
+            return [Lane(name, self._zygotes.slots[first])]
+        return [Lane(f"{name}-{lane}", self._zygotes.slots[first + lane]) for lane in range(count)]
 
     def _fork(self, replica: Replica) -> None:
         replica.begin()
@@ -273,11 +267,11 @@ class Supervisor:
             bundles=self._spec.zygote.bundles,
             memory_share=self._memory.share,
         )
-        self._channel.send({"slot": replica.index, "executor": asdict(spec)})
+        self._zygotes.channel.send({"slot": replica.index, "executor": asdict(spec)})
 
     def _exited(self, replica: Replica, status: int) -> None:
         replica.pid = 0
-        reason = replica.killed_for or failure.exit_reason(status)
+        reason = replica.reason_of(status)
         code = os.waitstatus_to_exitcode(status)
         if replica.phase == ENDING and not replica.held and code not in (START_FAILED, SERVE_FAILED):
             self._ended(replica, None if code in (0, WORN_OUT) else reason)
@@ -327,6 +321,23 @@ class Supervisor:
         """Nothing can run here, and a program waits for it: tells that, and ends."""
         self._failed = True
         self._on_failed(why)
+
+    def _lost_zygote(self) -> None:
+        """It has died, and all its executors with it. No input is charged: nobody knows of one that is to blame."""
+        reason = self._zygotes.bury()
+        logger().error("zygote_lost", environment=self.environment, reason=reason)
+        lost = [replica for replica in self._replicas if replica.pid or replica.forking]
+        for replica in lost:
+            replica.orphaned()
+        try:
+            if self._stopping_since is None:
+                self._zygotes.start_another(reason, served=self._served is not None)
+        except (PoolError, OSError) as error:
+            if self._lifeline is None:
+                raise
+            self._fail(str(error))
+        for replica in lost:
+            self._report(replica, f"the process that had started it ended: {reason}")
 
     def _report(self, replica: Replica, reason: str) -> None:
         """Has the submitters told of what the dead executor held; then it is replaced."""
@@ -426,12 +437,6 @@ class Supervisor:
             for lane in replica.lanes:
                 self._registrar.retire(lane.worker)
 
-    def _reap_orphans(self) -> None:
-        """As process 1 of a container we inherit what tasks leave behind; unreaped, it would fill the process table."""
-        with contextlib.suppress(ChildProcessError):
-            while (pid := os.waitpid(-1, os.WNOHANG)[0]) and pid != self._zygote_pid:
-                continue
-
     def _all_gone(self) -> bool:
         return all(r.gone for r in self._replicas)
 
@@ -444,14 +449,7 @@ class Supervisor:
         os._exit(0)
 
     def _end_zygote(self) -> None:
-        """Closes the zygote's channel, which makes it kill its executors and end; kills it if it does not."""
-        self._channel.sock.close()
-        deadline = time.monotonic() + _END_SECONDS
-        with contextlib.suppress(ChildProcessError):
-            while not os.waitpid(self._zygote_pid, os.WNOHANG)[0]:
-                if time.monotonic() > deadline:
-                    send_signal(self._zygote_pid, signal.SIGKILL)
-                time.sleep(0.005)
+        self._zygotes.end()
         self._scratch.remove()
 
     def _end(self) -> None:

@@ -73,9 +73,7 @@ def plain_dtype(dtype: Any) -> Any:
     if dtype.isbuiltin == 1 and dtype.kind in _KINDS and dtype.metadata is None:
         return dtype.str
     if dtype.hasobject:
-        raise CodecError(
-            "A numpy array of dtype object holds arbitrary Python objects: pass array.tolist(), or give it a dtype."
-        )
+        raise CodecError(_why_not(dtype))
     if dtype.metadata:
         raise CodecError(f"The dtype {dtype!r:.{_SHOWN}} has metadata, which is not carried: pass it beside the array.")
     if dtype.subdtype is not None:
@@ -96,6 +94,18 @@ def plain_dtype(dtype: Any) -> Any:
     if not (_ELEMENT.fullmatch(dtype.str) and _numpy().dtype(dtype.str) == dtype):
         raise CodecError(f"numpy's {dtype!r:.{_SHOWN}} is not carried: convert the array with astype().")
     return dtype.str
+
+
+def _why_not(dtype: Any) -> str:
+    """What is wrong with a type whose elements lie outside of the array, and what to do."""
+    shown = "dtype object" if dtype.char == "O" else f"{dtype!r:.{_SHOWN}}"
+    if dtype.kind == "T":
+        return (
+            f"A numpy array of {shown} keeps its text outside of the array, which is not carried: pass "
+            "array.astype(str), or array.tolist()."
+        )
+    advice = "array.tolist()" if dtype.names is None else "array.tolist(), or the other fields"
+    return f"A numpy array of {shown} holds arbitrary Python objects: pass {advice}, or give it a dtype."
 
 
 def _made_again(plain: Any, dtype: Any) -> bool:

@@ -39,7 +39,10 @@ NOT_RUN = {
     "docs/recipes/from-rq.md": ['queue = Queue("thumbnails", connection=Redis())'],
     "docs/recipes/from-union.md": ["env = union.ActorEnvironment("],
     "docs/security.md": ["$ openssl rand -hex 32"],
-    "docs/runs.md": ["$ actorq runs                          # those that have not ended"],
+    "docs/recipes/files.md": ["$ actorq map texts.py:embed --input rows.jsonl --output out.jsonl"],
+    "docs/runs.md": [
+        "$ actorq runs                          # state, task, done/total, failed, rate, age, driver and size of each",
+    ],
     "docs/testing.md": ["import pytest"],
     "docs/tutorial.md": ["$ pip install '.[embedded]'"],
 }

@@ -27,7 +27,7 @@ def test_runs_and_jobs_that_nobody_serves_are_counted_and_keep_a_pool(on_server:
     assert eventually(lambda: metric(link, "actorq_queue_leases") > 0)
     assert metric(link, "actorq_map_inputs_remaining") == 500
     assert metric(link, "actorq_runs") == 1
-    assert metric(link, "actorq_scheduled_jobs") == 1
+    assert eventually(lambda: metric(link, "actorq_scheduled_jobs") == 1)
     assert records.idle_seconds(link, "plain", time.time() + 100) == 0.0
     worker = Worker(on_server)
     assert run.wait(timeout=60) == "done"

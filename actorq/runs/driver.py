@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import msgpack
 
@@ -20,6 +20,7 @@ from actorq.broker.link import Link
 from actorq.broker.refusals import WrongTypeError
 from actorq.broker.scripts import running
 from actorq.errors import ActorqError, BrokerError
+from actorq.maps.ledger import Ledger
 from actorq.maps.pump import Pump
 from actorq.maps.segment import Segment
 from actorq.runs.inputs import StoredInputs, StoredSource
@@ -34,6 +35,53 @@ _LOOK_SECONDS = 1.0
 _PATIENCE = 30.0
 #: seconds to say the last things
 _LAST_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """What whoever leads a run goes on with: its books, folded, and the way to its leases."""
+
+    ledger: Ledger
+    transport: RunTransport
+
+
+def take_over(links: Sequence[Link], run_id: str, record: records.RunRecord) -> Lead | None:
+    """Takes the lead of a run and folds its journal; None where another driver leads, or it has ended.
+
+    Args:
+        links: three connections: for what is said, for what is waited for, and for inputs.
+        run_id: the run.
+        record: what the server has of it.
+    """
+    environment, plan = record.environment, Plan.of(record.environment, run_id, record.plan)
+
+    def numbers() -> tuple[int, int | None]:
+        found = records.run_record(links[2], run_id)
+        return (0, None) if found is None else (found.stored, found.total)
+
+    inputs = StoredInputs(links[2], environment, run_id)
+    source = StoredSource(inputs, numbers)
+    options = replace(plan.options, ordered=False)  # outputs are for the readers
+    if options.timeout is not None:
+        options = replace(options, timeout=max(0.001, record.begun + options.timeout - time.time()))
+    journal = Journal(links[0], run_id, source, options, record.rounds)
+    ledger = journal.ledger
+    found = plan.lead(links[0], run_id, ledger.owner)
+    if found == running.ENDED:
+        records.forget_open_run(links[0], environment, run_id)
+    if found != running.DONE:
+        return None
+    more = True
+    while more:  # outputs are for the readers: a ledger that kept them would draw no more inputs
+        more = journal.read()
+        while ledger.take() is not None:
+            pass
+    ledger.options = options
+    ledger.fill(inputs.of)
+    ledger.kept = []
+    inputs.keep(ledger.failed, plan.expires)  # whoever led before may have had no time for it
+    source.begin_at(ledger.drawn)
+    return Lead(ledger=ledger, transport=RunTransport(links[0], links[1], run_id, plan, ledger, journal.last))
 
 
 class Driving:
@@ -51,24 +99,18 @@ class Driving:
         self._environment = record.environment
         self._plan = Plan.of(record.environment, run_id, record.plan)
         self._links = [Link(url, patience=_PATIENCE) for _ in range(3)]
-        inputs = StoredInputs(self._links[2], record.environment, run_id)
-        source = StoredSource(inputs, self._numbers)
-        options = replace(self._plan.options, ordered=False)  # outputs are for the readers
-        journal = Journal(self._links[0], run_id, source, options, record.rounds)
-        self._ledger = journal.ledger
         #: nothing is driven here any more
         self.over = False
         self._stopping = False
         self._pump: Pump | None = None
-        if self._leads():
-            self._fold(journal)
-            self._ledger.fill(inputs.of)
-            self._ledger.kept = []
-            inputs.keep(self._ledger.failed, self._plan.expires)  # whoever led before may have had no time for it
-            source.begin_at(self._ledger.drawn)
-            self._drive(record, journal.last)
-        else:
+        lead = take_over(self._links, run_id, record)
+        if lead is None:
             self._let_go()
+            return
+        self._ledger = lead.ledger
+        logger().info("run_driven", run=run_id, environment=self._environment, drawn=lead.ledger.drawn)
+        self._pump = Pump(lead.ledger, lead.transport, deliver=_drop, on_end=self._ended)
+        self._pump.start()
 
     def stop(self) -> None:
         """Another driver may go on."""
@@ -77,33 +119,6 @@ class Driving:
             self._pump.close()
 
     # -- parts ---------------------------------------------------------------------------------------------------------
-
-    def _leads(self) -> bool:
-        found = self._plan.lead(self._links[0], self._run_id, self._ledger.owner)
-        if found == running.ENDED:
-            records.forget_open_run(self._links[0], self._environment, self._run_id)
-        return found == running.DONE
-
-    def _fold(self, journal: Journal) -> None:
-        """Folds all that has come. Outputs are for the readers: a ledger that kept them would draw no more inputs."""
-        more = True
-        while more:
-            more = journal.read()
-            while self._ledger.take() is not None:
-                pass
-
-    def _drive(self, record: records.RunRecord, last: bytes) -> None:
-        if (timeout := self._plan.options.timeout) is not None:
-            left = max(0.001, record.begun + timeout - time.time())
-            self._ledger.options = replace(self._ledger.options, timeout=left)
-        transport = RunTransport(self._links[0], self._links[1], self._run_id, self._plan, self._ledger, last)
-        logger().info("run_driven", run=self._run_id, environment=self._environment, drawn=self._ledger.drawn)
-        self._pump = Pump(self._ledger, transport, deliver=_drop, on_end=self._ended)
-        self._pump.start()
-
-    def _numbers(self) -> tuple[int, int | None]:
-        record = records.run_record(self._links[2], self._run_id)
-        return (0, None) if record is None else (record.stored, record.total)
 
     def _ended(self, error: Exception | None) -> None:
         """In the pump's thread."""

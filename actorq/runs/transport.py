@@ -94,7 +94,7 @@ class RunTransport:
         return []
 
     def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
-        return self._stream.wait(timeout, self._waker, expecting=expecting)
+        return self._stream.wait(timeout, self._waker, expecting=True)  # it tells, too, that more inputs are stored
 
     def beat(self, outstanding: Sequence[Lease], counters: Counters, share: Share) -> list[Report]:
         self.lead()

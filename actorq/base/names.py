@@ -116,7 +116,7 @@ def main_module() -> tuple[str, str | None]:
     if spec is not None and spec.name not in MAIN:
         return str(spec.name), None
     path = getattr(main, "__file__", None)
-    if path is None or not (Path(path).exists() or archive_of(path)):
+    if path is None or not exists(path):
         raise DeclarationError(
             "This task is defined in an interactive session, which a replica cannot import: put it into a .py file."
         )
@@ -137,6 +137,11 @@ def script_name(path: str) -> str:
 def archive_of(path: str) -> str | None:
     """The archive that a module's file lies in, as Python runs and imports them; None for a file of its own."""
     return next((str(parent) for parent in Path(path).resolve().parents if parent.is_file()), None)
+
+
+def exists(path: str) -> bool:
+    """Whether a module can be imported from there: a script that is read from standard input names a file, too."""
+    return Path(path).exists() or archive_of(path) is not None
 
 
 def public_module(module: str) -> str:

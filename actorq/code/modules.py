@@ -11,7 +11,7 @@ import sys
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from actorq.base.names import installed, module_named, public_module
+from actorq.base.names import MAIN, exists, installed, module_named, public_module
 
 
 def own_modules(declaring: AbstractSet[str]) -> list[str]:
@@ -30,7 +30,9 @@ def own_modules(declaring: AbstractSet[str]) -> list[str]:
             own.append(name)
             continue
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and not installed(file) and any(_real(file).startswith(root) for root in roots):
+        if not isinstance(file, str) or installed(file) or (name in MAIN and not exists(file)):
+            continue
+        if any(_real(file).startswith(root) for root in roots):
             own.append(name)
     return [name for name in own if name.partition(".")[0] != "actorq"]
 

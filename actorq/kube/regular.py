@@ -177,7 +177,7 @@ class PodTransport:
             for job in self._jobs.values():
                 self._write_inputs(job)
         now = time.monotonic()
-        if now - self._looked < _LOOK_EVERY or not outstanding:
+        if now - self._looked < _LOOK_EVERY or not self._jobs:  # a Job goes after its last input, too
             return []
         self._looked = now
         reports: list[Report] = []

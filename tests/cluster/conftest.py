@@ -2,7 +2,8 @@
 
 The kubeconfig's user must be able to create and delete namespaces, and in those everything: what the chart installs
 (Deployments, StatefulSets, Services, Secrets, ConfigMaps, accounts, budgets, network policies), Jobs, pods with their
-logs, evictions and port-forwards, quotas. Pods must find Services by name. Nodes need the images below, and no volumes.
+logs, evictions and port-forwards, quotas, roles. Pods must find Services by name. Nodes need the images below, and no
+volumes.
 
 ACTORQ_TEST_IMAGE         image of actorq that the nodes have or can pull   (actorq:0.1.0)
 ACTORQ_TEST_IMAGE_NEXT    another tag of it, for the rolling upgrade        (none: that test is skipped)

@@ -88,11 +88,12 @@ class Shipped:
         assert done.returncode == 0, done.stderr
         return [line.split() for line in done.stdout.splitlines()]
 
-    def python(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def python(self, script: str, typed: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        """`typed`: what `script` reads, or, where that is "-", is."""
         told = os.environ | {"ACTORQ_REDIS_URL": self.url, "PYTHONPATH": str(ROOT)} | variables
         command = [sys.executable, script]
         return subprocess.run(
-            command, env=told, cwd=self.folder, capture_output=True, text=True, timeout=40, check=False
+            command, env=told, cwd=self.folder, input=typed, capture_output=True, text=True, timeout=40, check=False
         )
 
     def stop(self) -> str:
@@ -176,6 +177,12 @@ def test_a_module_beside_the_script_travels_with_it(shipped: Shipped) -> None:
     shipped.run()
     (shipped.folder / "beside.py").write_text("ONE = 1000\n")
     assert shipped.run()[0][0] == "1000"
+
+
+def test_a_module_that_a_program_without_a_file_imports_travels_too(shipped: Shipped) -> None:
+    shipped.run()
+    done = shipped.python("-", "import job\nprint(job.work.remote(7)[4])")
+    assert (done.stdout, done.stderr) == ("job\n", "")
 
 
 def test_a_replica_that_has_the_script_runs_an_edited_one(server: str, tmp_path: Path) -> None:

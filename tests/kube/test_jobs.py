@@ -53,6 +53,11 @@ def test_a_deleted_job_runs_again(on_cluster: FakeCluster) -> None:
     assert list(handle) == [1.0]
 
 
+def test_the_job_of_a_call_goes_with_its_login_once_its_result_is_there(on_cluster: FakeCluster) -> None:
+    assert pods.naps.remote(0.0) == 0.0
+    assert eventually(lambda: not jobs(on_cluster) and not on_cluster.of_kind("secrets"), timeout=25)
+
+
 def test_an_api_server_that_is_away_for_a_while_ends_no_map(
     on_cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

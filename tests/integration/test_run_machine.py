@@ -23,7 +23,7 @@ from actorq.broker.link import Link
 from actorq.broker.scripts import running, serving
 from actorq.broker.scripts.serving import LEASE, Step, Steps
 from actorq.maps.pump import Pump
-from actorq.runs import reader
+from actorq.runs import inputs, reader
 from actorq.runs.driver import Lead, take_over
 from actorq.runs.inputs import StoredInputs
 from actorq.runs.plan import Plan
@@ -37,7 +37,7 @@ from actorq.wire.seal import seal_results, unseal
 from tests.unit.test_ledger import ERROR, options
 
 RUN = "machine"
-INPUTS = 40
+INPUTS = 12
 REPLICAS = st.sampled_from(["me", "you"])
 #: of what a lease holds, these positions fail
 FAILING = st.lists(st.integers(0, 5), max_size=2)
@@ -75,15 +75,16 @@ class Machine(RuleBasedStateMachine):
 
     url: str
 
-    @initialize(stored=st.integers(0, INPUTS))
-    def begin(self, stored: int) -> None:
+    @initialize(stored=st.integers(0, INPUTS), tolerant=st.booleans(), retries=st.integers(0, 1))
+    def begin(self, stored: int, tolerant: bool, retries: int) -> None:
         self.client = Client(self.url, 10.0)
         self.server = redis.Redis.from_url(self.url)
         self.link = Link(self.url, patience=0.0)
         for name in ("me", "you"):
             self.server.hset(keys.worker(name), "birth", "x")
             self.server.sadd(keys.workers("e"), keys.worker(name))
-        asked = options(return_exceptions=True, max_crashes=1000, retries=1)
+        asked = options(return_exceptions=tolerant, max_crashes=1000, retries=retries)
+        self.tolerant = tolerant
         self.plan = Plan(options=asked, lease_seconds=10, expires=1000, result_ttl=1000)
         self.drivers: list[Driver] = []
         #: replica -> lease, attempt, positions and inputs of what it runs
@@ -128,17 +129,32 @@ class Machine(RuleBasedStateMachine):
         driver = data.draw(st.sampled_from(self.drivers))
         try:
             getattr(driver, what)()
+            self.check_books(driver)
             if driver.lead.ledger.finished:
                 self.end(driver)
         except FencedError:
             self.drivers.remove(driver)
             driver.close()
 
+    def check_books(self, driver: Driver) -> None:
+        """Whoever leads, and has read all, has the same books as who folds the journal anew."""
+        driver.hear()
+        driver.beat()  # raises where it leads no more
+        driver.hear()
+        anew = Reader(self.client, RUN)
+        anew.catch_up()
+        mine, its = driver.lead.ledger, anew._journal.ledger
+        anew.close()
+        told = [
+            (ledger.counters.succeeded, sorted(ledger.failed), sorted(ledger.outstanding)) for ledger in (mine, its)
+        ]
+        assert told[0] == told[1]
+
     def end(self, driver: Driver) -> None:
         ledger = driver.lead.ledger
-        inputs = StoredInputs(self.link, "e", RUN)
-        inputs.put(ledger.kept or [], 1000)
-        running.end(self.link, "e", RUN, ledger.owner, "done", b"", 1000, ledger.counters)
+        StoredInputs(self.link, "e", RUN).put(ledger.kept or [], 1000)
+        failed = bool(ledger.failed) and not self.tolerant
+        running.end(self.link, "e", RUN, ledger.owner, "failed" if failed else "done", b"", 1000, ledger.counters)
         self.drivers.remove(driver)
         driver.close()
 
@@ -194,10 +210,15 @@ class Machine(RuleBasedStateMachine):
         """What it gets is in order, and right."""
         found, seen = data.draw(st.sampled_from(self.readers))
         found.catch_up()
-        for value in found.some(wait=False) or ():
+        try:
+            some = list(found.some(wait=False) or ())
+        except ValueError:
+            assert not self.tolerant
+            return
+        for value in some:
             index = seen[0]
             seen[0] += 1
-            assert value == 2 * index or isinstance(value, ValueError)
+            assert value == 2 * index or (isinstance(value, ValueError) and self.tolerant)
 
     @rule()
     def the_server_is_saved(self) -> None:
@@ -228,11 +249,9 @@ class Machine(RuleBasedStateMachine):
             self.finish()
             reader.retry(self.client, RUN)
             self.finish()  # with nothing that fails
+            assert self.state() == "done"
             outputs = list(Reader(self.client, RUN, ordered=True).outputs())
             assert outputs == [2 * index for index in range(INPUTS)]
-            for found, seen in self.readers:
-                rest = list(found.outputs())
-                assert seen[0] + len(rest) == INPUTS
             assert not self.server.exists(keys.wip("e"), keys.queue("e"), keys.turns("e"))
         finally:
             self.link.close()
@@ -264,11 +283,12 @@ class Machine(RuleBasedStateMachine):
                 break
         for who in ("me", "you"):
             self.a_replica_works(who, [])
-        assert self.state() == "done"
+        assert self.state() in ("done", "failed")
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[str]:
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(inputs, "_CHUNK_INPUTS", 3)  # so that some go while others stay
     embedded = EmbeddedServer()
     embedded.wait_ready()
     yield embedded.url
@@ -278,4 +298,4 @@ def shared() -> Iterator[str]:
 @pytest.mark.timeout(240)  # thousands of steps, which a busy machine takes longer for
 def test_whatever_happens_a_run_has_one_right_result_for_every_input(shared: str) -> None:
     Machine.url = shared
-    run_state_machine_as_test(Machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=80, stateful_step_count=60, deadline=None))

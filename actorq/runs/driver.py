@@ -23,10 +23,10 @@ from actorq.errors import ActorqError, BrokerError
 from actorq.maps.ledger import Ledger
 from actorq.maps.pump import Pump
 from actorq.maps.segment import Segment
-from actorq.runs.inputs import StoredInputs, StoredSource
+from actorq.runs.inputs import FencedError, StoredInputs, StoredSource
 from actorq.runs.journal import Journal
 from actorq.runs.plan import Plan
-from actorq.runs.transport import FencedError, RunTransport
+from actorq.runs.transport import RunTransport
 from actorq.wire import failure
 
 #: how often a driver looks for runs that nobody drives, seconds
@@ -66,7 +66,7 @@ def take_over(links: Sequence[Link], run_id: str, record: records.RunRecord) -> 
         options = replace(options, timeout=max(0.001, record.begun + options.timeout - time.time()))
     journal = Journal(links[0], run_id, source, options, record.rounds)
     ledger = journal.ledger
-    found = plan.lead(links[0], run_id, ledger.owner)
+    found = plan.lead(links[0], run_id, ledger.owner, take=True)
     if found == running.ENDED:
         records.forget_open_run(links[0], environment, run_id)
     if found != running.DONE:

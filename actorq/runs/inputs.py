@@ -44,6 +44,10 @@ def _sums(parts: Sequence[bytes]) -> bytes:
     return sums.tobytes()
 
 
+class FencedError(PoolError):
+    """Another driver leads, or the run has ended, or the server has forgotten what this driver has read."""
+
+
 class Upload:
     """Stores the inputs of one run.
 
@@ -228,7 +232,14 @@ class StoredSource:
             self._stored, self.total = self._numbers()
         drawn: list[bytes] = []
         while len(drawn) < count and self._next < self._stored:
-            some = self._inputs.from_(self._next, count - len(drawn))
+            try:
+                some = self._inputs.from_(self._next, count - len(drawn))
+            except PoolError:
+                if (
+                    self._numbers()[0] <= self._next
+                ):  # the server has returned in an older state: who folds that goes on
+                    raise FencedError(f"The server has fewer inputs of a run than the {self._stored} it had.") from None
+                raise
             drawn += some
             self._next += len(some)
         if self.total is not None and self._next >= self.total:

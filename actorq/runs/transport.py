@@ -15,13 +15,12 @@ from actorq.broker.link import Link, Store
 from actorq.broker.refusals import ServerFullError
 from actorq.broker.scripts import running, submitting
 from actorq.broker.scripts.submitting import MapOffers, Offered
-from actorq.errors import PoolError
 from actorq.maps.ledger import Ledger
 from actorq.maps.presence import told_progress, told_share
 from actorq.maps.redis_transport import describe_lease
 from actorq.maps.share import Share
 from actorq.maps.stream import ReportStream
-from actorq.runs.inputs import StoredInputs
+from actorq.runs.inputs import FencedError, StoredInputs
 from actorq.runs.plan import Plan
 from actorq.wire.lease import Counters, GivenUp, Lease, Report
 from actorq.wire.messages import Heads
@@ -31,10 +30,6 @@ from actorq.wire.seal import seal
 _CODE_SECONDS = 86_400
 #: pause before a full server is asked again, seconds
 _FULL_PAUSE = 0.25
-
-
-class FencedError(PoolError):
-    """Another driver leads, or the run has ended, or the server has forgotten a part of its journal."""
 
 
 class RunTransport:
@@ -126,7 +121,7 @@ class RunTransport:
 
     def lead(self) -> None:
         """Keeps the lead. Raises `FencedError` for who has lost it."""
-        if self._plan.lead(self._link, self._run_id, self.owner) != running.DONE:
+        if self._plan.lead(self._link, self._run_id, self.owner, take=False) != running.DONE:
             raise FencedError(f"Another driver leads run {self._run_id!r}, or it has ended.")
 
     def _drop(self, vanished: set[str]) -> None:

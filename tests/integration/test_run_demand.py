@@ -75,6 +75,6 @@ def test_a_worker_that_drains_hands_its_runs_over(on_server: str) -> None:
     assert run.stats().submitted == 400
     assert run.results() == [0.02] * 400
     second.stop()
-    assert running.lead(link, "plain", "rolling", "late", 2, 60, "nobody") == running.ENDED
+    assert running.lead(link, "plain", "rolling", "late", 2, 60, "nobody", take=True) == running.ENDED
     link.close()
     run.delete()

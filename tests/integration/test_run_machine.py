@@ -25,11 +25,10 @@ from actorq.broker.scripts.serving import LEASE, Step, Steps
 from actorq.maps.pump import Pump
 from actorq.runs import inputs, reader
 from actorq.runs.driver import Lead, take_over
-from actorq.runs.inputs import StoredInputs
+from actorq.runs.inputs import FencedError, StoredInputs
 from actorq.runs.plan import Plan
 from actorq.runs.reader import Reader
 from actorq.runs.start import start
-from actorq.runs.transport import FencedError
 from actorq.runtime.embedded import EmbeddedServer
 from actorq.wire import codec
 from actorq.wire.messages import Frame
@@ -39,8 +38,8 @@ from tests.unit.test_ledger import ERROR, options
 RUN = "machine"
 INPUTS = 12
 REPLICAS = st.sampled_from(["me", "you"])
-#: of what a lease holds, these positions fail
-FAILING = st.lists(st.integers(0, 5), max_size=2)
+#: inputs that fail until they are mended
+FAILING = st.sets(st.integers(0, INPUTS - 1), max_size=3)
 
 
 class Driver:
@@ -75,8 +74,8 @@ class Machine(RuleBasedStateMachine):
 
     url: str
 
-    @initialize(stored=st.integers(0, INPUTS), tolerant=st.booleans(), retries=st.integers(0, 1))
-    def begin(self, stored: int, tolerant: bool, retries: int) -> None:
+    @initialize(stored=st.integers(0, INPUTS), failing=FAILING, tolerant=st.booleans(), retries=st.integers(0, 1))
+    def begin(self, stored: int, failing: set[int], tolerant: bool, retries: int) -> None:
         self.client = Client(self.url, 10.0)
         self.server = redis.Redis.from_url(self.url)
         self.link = Link(self.url, patience=0.0)
@@ -84,7 +83,7 @@ class Machine(RuleBasedStateMachine):
             self.server.hset(keys.worker(name), "birth", "x")
             self.server.sadd(keys.workers("e"), keys.worker(name))
         asked = options(return_exceptions=tolerant, max_crashes=1000, retries=retries)
-        self.tolerant = tolerant
+        self.tolerant, self.failing = tolerant, failing
         self.plan = Plan(options=asked, lease_seconds=10, expires=1000, result_ttl=1000)
         self.drivers: list[Driver] = []
         #: replica -> lease, attempt, positions and inputs of what it runs
@@ -160,13 +159,13 @@ class Machine(RuleBasedStateMachine):
 
     # -- replicas ------------------------------------------------------------------------------------------------------
 
-    @rule(who=REPLICAS, failing=FAILING)
-    def a_replica_works(self, who: str, failing: list[int]) -> None:
+    @rule(who=REPLICAS)
+    def a_replica_works(self, who: str) -> None:
         """Commits what it holds, and takes the next lease."""
         step = Step(want=LEASE, holds=b"" if self.holds[who] else b"1")
         if held := self.holds[who]:
             lease, attempt, values = held
-            errors = {at: dict(ERROR) for at in failing if at < len(values)}
+            errors = {at: dict(ERROR) for at, value in enumerate(values) if value in self.failing}
             outputs = codec.pack([None if at in errors else 2 * value for at, value in enumerate(values)])
             frame = Frame(start=0, count=len(values), busy=0.001, replica=who, errors=dict(errors), outputs=outputs)
             step.lease, step.attempt, step.errors = lease, attempt, bool(errors)
@@ -191,6 +190,10 @@ class Machine(RuleBasedStateMachine):
             serving.renew(self.link, "e", 10, held=[], idle=[])
 
     # -- people --------------------------------------------------------------------------------------------------------
+
+    @rule()
+    def what_fails_is_mended(self) -> None:
+        self.failing = set()
 
     @rule()
     def what_failed_is_tried_again(self) -> None:
@@ -247,8 +250,9 @@ class Machine(RuleBasedStateMachine):
                 self.drivers.remove(driver)
                 driver.close()
             self.finish()
+            self.failing = set()
             reader.retry(self.client, RUN)
-            self.finish()  # with nothing that fails
+            self.finish()
             assert self.state() == "done"
             outputs = list(Reader(self.client, RUN, ordered=True).outputs())
             assert outputs == [2 * index for index in range(INPUTS)]
@@ -270,7 +274,7 @@ class Machine(RuleBasedStateMachine):
                 try:
                     driver.offer()
                     for who in ("me", "you"):
-                        self.a_replica_works(who, [])
+                        self.a_replica_works(who)
                     driver.hear()
                     driver.beat()
                     if driver.lead.ledger.finished:
@@ -282,7 +286,7 @@ class Machine(RuleBasedStateMachine):
             if not self.drivers:
                 break
         for who in ("me", "you"):
-            self.a_replica_works(who, [])
+            self.a_replica_works(who)
         assert self.state() in ("done", "failed")
 
 

@@ -30,6 +30,7 @@ end
 call('ZREM', WIP, '') -- so that a full server takes it: see renew.lua
 local owned = call('HMGET', KEYS[1], 'owner', 'run', 'cancelled')
 if owned[3] then return {-2, known} end
+if owned[2] and last ~= '0-0' and not call('XRANGE', KEYS[2], last, last)[1] then known = 0 end -- a journal loses nothing
 if owned[2] and owned[1] ~= ARGV[5] then return {-1, known} end -- another driver has taken over a run
 call('HSETNX', KEYS[1], 'serial', 0)
 call('HSET', KEYS[1], 'owner', ARGV[5], 'served', ARGV[8], 'cost', ARGV[9])

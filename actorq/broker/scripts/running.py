@@ -64,7 +64,9 @@ def append(
     return int(link.call_packed(RUN_APPEND, Command.of(RUN_APPEND, named, *args).packed(), full=False))
 
 
-def lead(link: Link, environment: str, run_id: str, owner: str, seconds: int, expires: int, driver: str) -> int:
+def lead(
+    link: Link, environment: str, run_id: str, owner: str, seconds: int, expires: int, driver: str, *, take: bool
+) -> int:
     """Takes or keeps the lead of a run (`run_lead.lua`): `DONE`, `OTHERS` or `ENDED`.
 
     Args:
@@ -74,9 +76,12 @@ def lead(link: Link, environment: str, run_id: str, owner: str, seconds: int, ex
         seconds: how long the lead lasts.
         expires: seconds that the run may take.
         driver: who it is: host and process.
+        take: False only keeps it.
     """
     named = [keys.run(run_id), keys.map_(run_id), keys.lead(run_id), keys.out(run_id)]
-    return int(link.call(RUN_LEAD, named, [*keys.prefix(environment), owner, seconds, expires, driver]))
+    return int(
+        link.call(RUN_LEAD, named, [*keys.prefix(environment), owner, seconds, expires, driver, "1" if take else ""])
+    )
 
 
 def note(link: Link, environment: str, run_id: str, owner: str, needed_from: int, entry: Sequence[str | int]) -> bool:

@@ -395,3 +395,11 @@ def needs(path: str, x: int) -> int:
 @plain.task
 def sized(rows: list[Any]) -> int:
     return len(rows)
+
+
+@plain.task(retries=1)
+def needs_with_retries(path: str, x: int) -> int:
+    """Fails for every second input until there is a file."""
+    if x % 2 and not Path(path).exists():
+        raise FileNotFoundError(path)
+    return x

@@ -59,6 +59,8 @@ class Leases:
         self._again: list[tuple[float, int, _Waiting]] = []  # heap: not before, lowest index, what
         self._suspects: deque[_Waiting] = deque()  # ran in a process with others when it died: tried alone
         self._suspected = ""  # the lease of the one that is tried
+        #: lowest index that waited and was not wanted any more: a run may want it when it is opened again
+        self._unwanted: int | None = None
 
     def make(
         self,
@@ -144,7 +146,8 @@ class Leases:
         """The lowest index without a result; `drawn` is the next one to be drawn."""
         waiting = [entry.indexes for _, _, entry in self._again] + [entry.indexes for entry in self._suspects]
         waiting += [lease.indexes[lease.done :] for lease in self.outstanding.values()]
-        return min((min(indexes) for indexes in waiting if indexes), default=drawn)
+        lowest = min((min(indexes) for indexes in waiting if indexes), default=drawn)
+        return lowest if self._unwanted is None else min(lowest, self._unwanted)
 
     # -- once more -----------------------------------------------------------------------------------------------------
 
@@ -165,6 +168,7 @@ class Leases:
                 lease = self.make(again.indexes, again.inputs, front=True, alone=True)
                 self._suspected = lease.id
                 return lease
+            self._forgo(again.indexes[0])
         return None
 
     def next_again(self, now: float, replica: str = "") -> Lease | None:
@@ -173,7 +177,11 @@ class Leases:
             _, lo, again = heapq.heappop(self._again)
             if self.wants(lo):
                 return self.make(again.indexes, again.inputs, front=True, replica=replica)
+            self._forgo(lo)
         return None
+
+    def _forgo(self, index: int) -> None:
+        self._unwanted = index if self._unwanted is None else min(index, self._unwanted)
 
     def due(self, now: float) -> int | None:
         """The lowest index of the inputs that `next_again` would lease; None for none."""

@@ -356,3 +356,16 @@ def test_two_programs_cannot_share_a_folder_of_state(tmp_path: Path) -> None:
     second = EmbeddedServer(tmp_path)
     second.wait_ready()
     second.stop()
+
+
+def test_inputs_that_were_given_up_for_another_failure_are_there_when_a_run_is_opened_again(
+    spawn: Spawn, tmp_path: Path
+) -> None:
+    """Of a run that its first failure ends: others had failed, too, and waited for their next try."""
+    flag = tmp_path / "flag"
+    run = spawn(tasks.needs_with_retries, [str(flag)] * 60, range(60))
+    assert run.wait(timeout=60) == "failed"
+    flag.touch()
+    run.retry_failed()
+    assert run.wait(timeout=60) == "done"
+    assert run.results() == list(range(60))

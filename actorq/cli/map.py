@@ -14,7 +14,7 @@ import click
 from actorq.cli.checkpoint import Checkpoint, Output, Stream
 from actorq.cli.options import say
 from actorq.cli.rows import Row, format_of, opened, read_rows
-from actorq.cli.runs import line_of
+from actorq.cli.runs import line_of, remote_traceback
 from actorq.errors import ActorqError, DeclarationError, TaskError
 
 if TYPE_CHECKING:
@@ -64,9 +64,10 @@ def map_(
     except ActorqError:
         raise
     except Exception as error:  # of the task
-        remote = getattr(error.__cause__, "remote_traceback", "")
         row = f"row {getattr(output, 'done', 0) + 1}" if target_file != "-" else "a row"
-        raise TaskError(f"{row} failed with {type(error).__name__}: {error}", remote_traceback=remote) from error
+        raise TaskError(
+            f"{row} failed with {type(error).__name__}: {error}", remote_traceback=remote_traceback(error)
+        ) from error
     finally:
         output.close()
 

@@ -103,6 +103,11 @@ def results(run: str, redis_url: str | None, start: int, follow: bool, output: s
                     write(codec.pack(value) if output == "msgpack" else line_of(index, value))
                     index += 1
                 sys.stdout.buffer.flush()
+        except ActorqError:
+            raise
+        except Exception as error:  # what the task raised
+            told = f"input {index} failed with {type(error).__name__}: {error}"
+            raise TaskError(told, remote_traceback=remote_traceback(error)) from error
         finally:
             sys.stdout.buffer.flush()
             reader.close()
@@ -161,6 +166,11 @@ def _failure(index: int, error: Exception, inputs: Any) -> dict[str, Any]:
     except ActorqError as refused:
         text = f"(not shown: {refused})"
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
+    told = {"type": type(error).__name__, "message": str(error), "traceback": remote_traceback(error)}
+    return {"index": index, **told, "input": shown}
+
+
+def remote_traceback(error: Exception) -> str:
+    """Where a task raised `error`, as text; "" where nobody knows."""
     remote = error if isinstance(error, TaskError) else error.__cause__
-    told = getattr(remote, "remote_traceback", "")
-    return {"index": index, "type": type(error).__name__, "message": str(error), "input": shown, "traceback": told}
+    return str(getattr(remote, "remote_traceback", ""))

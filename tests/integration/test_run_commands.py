@@ -87,6 +87,16 @@ def test_what_json_cannot_hold_is_named(told: str) -> None:
     run.delete()
 
 
+def test_results_end_where_an_input_failed(told: str) -> None:
+    run = tasks.fails_at.spawn_map(range(9), map_id="ends")
+    assert run.wait(timeout=30) == "failed"
+    shown = command("results", "ends", succeeds=False)
+    assert shown.startswith("0\n1\n2\nError: input 3 failed with ValueError: no 3")
+    assert 'raise ValueError(f"no {x}")' in shown
+    assert "cli/runs.py" not in shown  # where it was read is of no interest
+    run.delete()
+
+
 def test_failures_show_the_input_and_are_tried_again(told: str, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     run = tasks.needs.spawn_map([str(flag)] * 20, range(20), map_id="failing", return_exceptions=True)

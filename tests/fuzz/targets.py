@@ -39,6 +39,7 @@ from actorq.maps.ledger import Ledger
 from actorq.maps.sources import MemorySource
 from actorq.monitor.metrics import queue_families
 from actorq.monitor.view import environments
+from actorq.replica.executor.direct import DirectRunner
 from actorq.replica.executor.exchange import Exchange
 from actorq.replica.executor.executor import Executor
 from actorq.replica.executor.inputs import Packed, decoded
@@ -202,7 +203,7 @@ def scratch() -> Path:
 
 
 @cache
-def executor() -> Executor:
+def executor() -> Executor[DirectRunner]:
     """One without a server."""
     spec = ExecutorSpec(
         url="redis://127.0.0.1:1/0",
@@ -212,7 +213,7 @@ def executor() -> Executor:
         isolation="none",
         scratch=str(scratch() / "w"),
     )
-    return Executor(spec, "w", Slot(memoryview(bytearray(SLOT_BYTES))))
+    return Executor(spec, "w", Slot(memoryview(bytearray(SLOT_BYTES))), DirectRunner)
 
 
 def try_lease(case: bytes) -> bool:

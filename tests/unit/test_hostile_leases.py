@@ -18,6 +18,7 @@ import pytest
 from actorq import PoolError
 from actorq.code import bundle
 from actorq.errors import DeclarationError
+from actorq.replica.executor.direct import DirectRunner
 from actorq.replica.executor.executor import Executor
 from actorq.replica.executor.inputs import LARGE_BYTES, Packed, decoded
 from actorq.replica.slots import CANCEL, NAME_BYTES, SLOT_BYTES, TIMEOUT, Slot
@@ -28,7 +29,7 @@ from tests import tasks
 
 
 @pytest.fixture
-def executor(tmp_path: Path) -> Executor:
+def executor(tmp_path: Path) -> Executor[DirectRunner]:
     """One that has no server: it is given its leases."""
     spec = ExecutorSpec(
         url="redis://127.0.0.1:1/0",
@@ -39,7 +40,7 @@ def executor(tmp_path: Path) -> Executor:
         scratch=str(tmp_path / "scratch"),
         bundles=True,
     )
-    return Executor(spec, "w", Slot(memoryview(bytearray(SLOT_BYTES))))
+    return Executor(spec, "w", Slot(memoryview(bytearray(SLOT_BYTES))), DirectRunner)
 
 
 def told(frame: Frame) -> list[tuple[str, str]]:
@@ -89,7 +90,7 @@ def head_of(*fields: Any) -> bytes:
     ],
 )
 def test_a_lease_that_cannot_be_run_is_its_own_error(
-    executor: Executor, payload: bytes, type_: str, message: str
+    executor: Executor[DirectRunner], payload: bytes, type_: str, message: str
 ) -> None:
     member, frame, _ = executor._work(b"m-1:1", payload)
     assert (member, frame.count) == (b"m-1:1", 1)
@@ -100,14 +101,14 @@ def test_a_lease_that_cannot_be_run_is_its_own_error(
     assert not executor._slot.running
 
 
-def test_an_input_that_cannot_be_decoded_fails_alone(executor: Executor) -> None:
+def test_an_input_that_cannot_be_decoded_fails_alone(executor: Executor[DirectRunner]) -> None:
     _, frame, _ = executor._work(b"m-1:1", lease(items=b"\x93\x05\xa1\xff\x07"))
     assert codec.unpack(frame.outputs) == [10, None, 14]
     assert list(frame.errors) == [1]
 
 
 @pytest.mark.parametrize("length", [NAME_BYTES + 1, 1000, SLOT_BYTES, 10 * SLOT_BYTES])
-def test_a_lease_whose_id_is_too_long_is_refused(executor: Executor, length: int) -> None:
+def test_a_lease_whose_id_is_too_long_is_refused(executor: Executor[DirectRunner], length: int) -> None:
     slot, name = executor._slot, b"m-1".ljust(length, b"x")
     slot.report(b"told")
     slot.sent(b"sent:1", 0)
@@ -120,19 +121,19 @@ def test_a_lease_whose_id_is_too_long_is_refused(executor: Executor, length: int
     assert (slot.held, slot.reported) == ("m" * NAME_BYTES, b"told")
 
 
-def test_a_lease_that_is_said_to_have_millions_of_inputs_is_refused_once(executor: Executor) -> None:
+def test_a_lease_that_is_said_to_have_millions_of_inputs_is_refused_once(executor: Executor[DirectRunner]) -> None:
     items = b"\xdd" + (10**6).to_bytes(4, "big") + b"\xc0" * 10**6
     _, frame, _ = executor._work(b"m-1:1", lease(Head(task="nothing"), items))
     assert (frame.count, len(frame.errors)) == (1, 1)
 
 
 def test_an_error_nobody_thought_of_is_the_error_of_its_lease(
-    executor: Executor, monkeypatch: pytest.MonkeyPatch
+    executor: Executor[DirectRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(executor._versions, "function", broken)
+    monkeypatch.setattr(executor.runner.process.versions, "function", broken)
     _, frame, _ = executor._work(b"m-1:1", lease())
     assert told(frame) == [("PoolError", "The lease cannot be run: OSError: [Errno 28] No space left on device")]
 
@@ -151,7 +152,7 @@ def test_large_inputs_and_single_ones_are_decoded_when_they_run() -> None:
 
 
 def test_inputs_whose_decoding_takes_too_long_are_decoded_one_by_one(
-    executor: Executor, monkeypatch: pytest.MonkeyPatch
+    executor: Executor[DirectRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And each is stopped by its own timeout."""
     slot, unpack, stopped = executor._slot, codec.unpack, []
@@ -174,7 +175,7 @@ def test_inputs_whose_decoding_takes_too_long_are_decoded_one_by_one(
 
 
 def test_what_a_lease_is_cancelled_for_while_it_is_decoded_does_not_run(
-    executor: Executor, monkeypatch: pytest.MonkeyPatch
+    executor: Executor[DirectRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slot, unpack = executor._slot, codec.unpack
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 
-from actorq.replica.executor.lanes import _Turns
+from actorq.replica.executor.turns import Turns
 from tests.conftest import eventually
 
 
 class Entering:
     """A lane that waits for its turn, in a thread of its own."""
 
-    def __init__(self, turns: _Turns, code: str = "a", *, alone: bool = False) -> None:
+    def __init__(self, turns: Turns, code: str = "a", *, alone: bool = False) -> None:
         self.inside = threading.Event()
         self._turns = turns
         threading.Thread(target=self._enter, args=(code, alone), daemon=True).start()
@@ -21,14 +21,14 @@ class Entering:
         self.inside.set()
 
 
-def enter(turns: _Turns, code: str = "a", *, alone: bool = False) -> Entering:
+def enter(turns: Turns, code: str = "a", *, alone: bool = False) -> Entering:
     lane = Entering(turns, code, alone=alone)
     assert lane.inside.wait(5)
     return lane
 
 
 def test_lanes_with_the_same_code_run_beside_each_other_and_others_wait() -> None:
-    turns = _Turns()
+    turns = Turns()
     enter(turns)
     enter(turns)
     other = Entering(turns, "b")
@@ -40,7 +40,7 @@ def test_lanes_with_the_same_code_run_beside_each_other_and_others_wait() -> Non
 
 
 def test_nobody_runs_beside_one_that_is_alone() -> None:
-    turns = _Turns()
+    turns = Turns()
     enter(turns)
     alone = Entering(turns, alone=True)
     assert not alone.inside.wait(0.05)
@@ -54,7 +54,7 @@ def test_nobody_runs_beside_one_that_is_alone() -> None:
 
 def test_what_runs_may_wait_for_one_that_queues_behind_who_is_to_be_alone() -> None:
     """A task that calls its own environment: it ends when the inner call has run."""
-    turns = _Turns()
+    turns = Turns()
     enter(turns)
     alone = Entering(turns, alone=True)
     inner = Entering(turns)

@@ -1,6 +1,8 @@
 """The executor: one thread that takes leases, runs their inputs and commits the results.
 
-    exchange ──lease──▶ run ──frame──▶ exchange (commit + next lease) ──▶ …
+    exchange ──lease──▶ runner ──run──▶ frame ──▶ exchange (commit + next lease) ──▶ …
+
+In which way the inputs run is its runner's: see `runner.py`.
 
 The supervisor speaks to it through one signal and its slot. The handler runs between two bytecodes of the task, when
 nothing else uses our connection, so it can send what is finished and hand back what has not begun while the task runs.
@@ -8,38 +10,29 @@ nothing else uses our connection, so it can send what is finished and hand back 
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from actorq.base.log import logger
 from actorq.broker import blobs
-from actorq.broker.linger import Linger
 from actorq.broker.link import Link, Store
 from actorq.broker.scripts.serving import GONE, KEPT, OURS, Part, sync
-from actorq.declare.environment import ActorEnvironment
 from actorq.errors import ActorqError, PoolError
-from actorq.isolation.reset.reset import Isolation
 from actorq.replica import deadlines
 from actorq.replica.caches import CacheTeller
 from actorq.replica.executor.exchange import Done, Exchange, Taken
-from actorq.replica.executor.inputs import LARGE_BYTES, decoded, each_packed, is_single
-from actorq.replica.executor.lifecycle import Lifecycle
-from actorq.replica.executor.loops import SharedLoop
-from actorq.replica.executor.preparing import PreparedMaps, refused
-from actorq.replica.executor.run import Prepared, Run, Stop
-from actorq.replica.executor.tight import TightRun
-from actorq.replica.executor.versions import Versions
-from actorq.replica.executor.wear import Wear
-from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, UNKNOWN, Slot
+from actorq.replica.executor.preparing import refused
+from actorq.replica.executor.run import Prepared, Run, Stop, flush_streams
+from actorq.replica.executor.runner import Lent, Runner
+from actorq.replica.executor.watched import Watched
+from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, Slot
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.wire import codec, failure
 from actorq.wire.messages import Frame
 from actorq.wire.seal import seal_results, unseal
+
+R = TypeVar("R", bound=Runner)
 
 #: how long a flush in the middle of a task may hold up the task, seconds
 _FLUSH_PATIENCE = 1.0
@@ -55,74 +48,78 @@ class _Leave(BaseException):
     """Raised by the handler out of the wait on the mailbox: the replica drains."""
 
 
-class Executor:
+class Executor(Generic[R]):
     """Serves one environment until it is drained.
 
     Args:
         spec: what it is told by its supervisor.
         worker: its name as an RQ worker.
         slot: its page.
+        runner: makes what runs its leases.
+        tells: its page is the one where the process tells of its caches.
     """
 
-    #: it may hold a lease while it runs another one
-    _looks_ahead = True
-
-    def __init__(self, spec: ExecutorSpec, worker: str, slot: Slot) -> None:
-        environment = ActorEnvironment.declared(spec.environment)
+    def __init__(
+        self, spec: ExecutorSpec, worker: str, slot: Slot, runner: Callable[[Lent], R], *, tells: bool = True
+    ) -> None:
         self._spec = spec
         self._worker = worker
         self._slot = slot
-        self._caches = self._make_teller(slot)
-        self._environment = environment
-        self._inputs_done = 0
+        self._caches = CacheTeller(slot if tells else None)
+        self._inputs_done = 0  # and not told to the process yet
         self._usual_seconds = 1.0  # what leases took, exponential mean
         self._syncing = False
         self._missed_wake = False
-        self._link = self._make_link()
-        self._linger = Linger(self._link)
+        self._link = link_to(spec)
         self._exchange = Exchange(self._link, spec.environment, worker, spec.lease_seconds, slot, tidy=self._tidy_up)
-        self._isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
-        self._lifecycle = self._make_lifecycle()
-        self._versions = self._make_versions()
-        self._maps = PreparedMaps(self._versions, self._as_input, self._isolation)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watched = Watched(slot)
+        self.runner = runner(
+            Lent(
+                spec=spec,
+                worker=worker,
+                slot=slot,
+                link=self._link,
+                free_link=self._exchange.free_link,
+                watched=self._watched,
+                on_wake=self.on_wake,
+            )
+        )
+        self._process, self._maps = self.runner.process, self.runner.maps
+        self._isolation = self._process.isolation
         self._run: Run | None = None
         self._lease = b""
-        self._stopped_early = False  # the lease was cancelled while its code was loaded
-        self._decoding = False  # the inputs of a lease: the handler may raise
         self._untidy = False  # a lease has run, and `_tidy_up` has not
         self._waiting = False  # inside the wait on the mailbox, where the handler may raise
         self._draining = False
         #: inputs have left so much behind that the process should be replaced
         self.worn_out = False
 
-    def serve(self) -> None:
-        """Takes leases until drained or worn out."""
+    def serve(self, *, started: bool = False) -> None:
+        """Takes leases until drained or worn out. `started`: `start` was called."""
         self._draining = self._slot.draining  # asked while this process started
-        self.start()
+        if not started:
+            self.start()
         taken = self._take(None)
         while taken is not None:
             done = self._work(*taken)
-            if self._wear.possible or self._isolation.after_input is not None:
+            self.runner.lease_ended()
+            if self._process.wear.possible or self._isolation.after_input is not None:
                 self._look_at_wear()
             taken = self._follow(done)
 
     def start(self) -> None:
         """What comes before the first lease. An exception is a start that failed, and no input's."""
-        self._lifecycle.start(self._environment)
-        self._isolation.begin()
-        if self._lifecycle.warm(self._versions.activate, "") and self._isolation.after_input is not None:
-            self._isolation.after_input()
-        self._settle_in()
-        self._wear = Wear(self._environment, self._spec.memory_share)
+        self._process.start()
+        self.runner.begin()
+        self._process.settle_in()
         self._caches.tell()
         self._slot.enter(SERVING, time.monotonic_ns())
 
     def end(self) -> None:
         """Runs the exit hooks, and removes what the executor keeps on disk."""
         self._slot.enter(ENDING, time.monotonic_ns())
-        self._lifecycle.end(recycled=self.worn_out)
-        self._isolation.end()
+        self._process.end(recycled=self.worn_out)
+        self.runner.end()
 
     def on_wake(self, signum: int = WAKE_SIGNAL, frame: object = None) -> None:
         """The handler of the supervisor's signal. Runs between two bytecodes of whatever this thread does."""
@@ -138,7 +135,7 @@ class Executor:
                 self._waiting = False
                 raise _Leave
         if run is None:
-            self._stop_decoding(request)
+            self._watched.stop(request)
             return
         if draining or request == LATE:
             self._sync(run)
@@ -147,7 +144,7 @@ class Executor:
             raise Stop(failure.TIMEOUT)
         elif request == MEMORY and run.armed and self._slot.request_of == self._slot.input:
             run.armed = False
-            self._wear.stop_for_memory()
+            self._process.wear.stop_for_memory()
             self._slot.stopping()
             raise Stop(failure.LOST)
         elif request == CANCEL and self._slot.request_of == self._slot.lease:
@@ -156,91 +153,6 @@ class Executor:
                 run.armed = False
                 raise Stop(failure.CANCELLED)
 
-    def _stop_decoding(self, request: int) -> None:
-        """Raises `Stop` out of the decoding of inputs that takes too long."""
-        if self._decoding and request in (TIMEOUT, MEMORY) and self._slot.request_of == self._slot.input:
-            self._decoding = False
-            raise Stop(failure.TIMEOUT)
-
-    # -- what kinds of executors do in their own ways ------------------------------------------------------------------
-
-    def _make_teller(self, slot: Slot) -> CacheTeller:
-        return CacheTeller(slot)
-
-    def _make_lifecycle(self) -> Lifecycle:
-        return Lifecycle(self._spec, self._event_loop, lambda: self._versions.active)
-
-    def _make_link(self) -> Link:
-        deadline = deadlines.result(self._spec.lease_seconds)
-        return Link(self._spec.url, patience=float("inf"), reply_timeout=deadline, stubborn=True, clears=True)
-
-    def _make_versions(self) -> Versions:
-        return self._versions_by(self._exchange.free_link)
-
-    def _versions_by(self, link: Callable[[], Link]) -> Versions:
-        bundles = Path(f"{self._spec.scratch}-code") if self._spec.bundles else None
-        return Versions(self._environment, self._isolation, link, bundles, self._lifecycle.start, self._forget)
-
-    def _forget(self, environment: ActorEnvironment) -> None:
-        """A version of the code will not run any more."""
-        self._lifecycle.stop(environment)
-        self._maps.forget(environment)
-
-    def _settle_in(self) -> None:
-        """All that the replica holds is loaded; leases may come."""
-
-    def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
-        """A lease, ready to run."""
-        with prepared.decoding():
-            inputs, whole = self._decoded(prepared, packed)
-        reset = self._isolation.after_input
-        if whole and reset is None and TightRun.suits(prepared, inputs):
-            return TightRun(prepared, inputs, self._slot)
-        return Run(prepared, inputs, self._slot, reset)
-
-    def _decoded(self, prepared: Prepared, packed: memoryview) -> tuple[Sequence[Any], bool]:
-        """The inputs of a lease, as `inputs.decoded` gives them; where that takes too long, each decodes itself."""
-        if (prepared.head.timeout is None and len(packed) <= LARGE_BYTES) or is_single(packed):
-            return decoded(packed)
-        with self._as_input(prepared.head.timeout):
-            try:
-                self._decoding = True
-                return decoded(packed)
-            except Stop:
-                return each_packed(packed), False
-            finally:
-                self._decoding = False
-
-    @contextmanager
-    def _as_input(self, timeout: float | None) -> Iterator[None]:
-        """To the supervisor an input runs, nobody knows which: what takes too long is ended, with its process."""
-        slot, now = self._slot, time.monotonic_ns()
-        slot.begin_lease(1, now, timeout)
-        slot.begin_input(UNKNOWN, now)
-        try:
-            yield
-        finally:
-            self._stopped_early |= slot.request == CANCEL and slot.request_of == slot.lease
-            slot.end_lease()
-
-    def _rest(self) -> bool:
-        """There is nothing to run now. Returns whether the replica has to say that it is idle, since it was not."""
-        return False
-
-    @property
-    def _wants_rest(self) -> bool:
-        """It has something to do before it may be handed a lease."""
-        return False
-
-    def _read_mail(self) -> Any:
-        """The answer to the wait on the mailbox. `on_wake` raises out of it when the replica drains."""
-        return self._linger.read()
-
-    def _look_at_wear(self) -> None:
-        """Leaves for a new process where this one has lived long enough."""
-        if self._isolation.worn_out or self._wear.used_up(self._inputs_done):
-            self._draining = self.worn_out = True
-
     # -- taking --------------------------------------------------------------------------------------------------------
 
     def _take(self, done: Done | None, *, again: bool = False) -> Taken | None:
@@ -248,7 +160,7 @@ class Executor:
         leaving = self.worn_out
         taken = self._next(done, again=again)
         while taken is None and not self._draining:
-            taken = None if self._rest() else self._wait_for_mail()
+            taken = None if self.runner.rest() else self._wait_for_mail()
             if taken is None:
                 self._caches.tell()
                 self._look_at_wear()
@@ -266,7 +178,7 @@ class Executor:
         if taken is None or self._draining:
             taken, left = self._take(done, again=taken is not None), None
         if taken is not None:
-            ahead = self._exchange.plenty and self._looks_ahead and self._usual_seconds < _QUICK_SECONDS
+            ahead = self._exchange.plenty and self.runner.looks_ahead and self._usual_seconds < _QUICK_SECONDS
             patience = 2 * self._usual_seconds + _PATIENCE_SECONDS if ahead else 0.0
             self._exchange.go_on(left, taken[0], patience)
             if self.worn_out:  # seen just now
@@ -275,7 +187,7 @@ class Executor:
         return taken
 
     def _next(self, done: Done | None, *, again: bool = False) -> Taken | None:
-        want = not (self._draining or (done is not None and self._wants_rest))
+        want = not (self._draining or (done is not None and self.runner.wants_rest))
         return self._exchange.next(done, want=want, again=again)
 
     def _wait_for_mail(self) -> Taken | None:
@@ -284,12 +196,18 @@ class Executor:
             self._waiting = True
             if self._draining:
                 raise _Leave
-            taken = self._exchange.mail(self._read_mail)
+            taken = self._exchange.mail(self.runner.read_mail)
             self._waiting = False
         except _Leave:
             self._exchange.drop()  # a mail may be on its way: the server finds that lease among our own
             return None
         return taken
+
+    def _look_at_wear(self) -> None:
+        """Leaves for a new process where this one has lived long enough."""
+        inputs, self._inputs_done = self._inputs_done, 0
+        if self._process.used_up(inputs):
+            self._draining = self.worn_out = True
 
     # -- working -------------------------------------------------------------------------------------------------------
 
@@ -297,12 +215,12 @@ class Executor:
         """Runs one lease and returns what to commit."""
         self._slot.hold(member)
         self._untidy = True
-        self._stopped_early = False
+        self._watched.cancelled = False
         try:
             if len(member) > NAME_BYTES:
                 raise PoolError(f"The id of a lease has {len(member)} characters, and may have {NAME_BYTES}.")
             prepared, packed = self._open(member, payload)
-            run = self._run_of(prepared, packed)
+            run = self.runner.run_of(prepared, packed)
         except Exception as error:  # whatever bytes of anybody's make fail here, the replica lives on
             return member, self._maps.told(refused(payload, error, self._worker)), payload
         self._lease = member
@@ -312,10 +230,10 @@ class Executor:
         self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run = run
         self._isolation.task = prepared.head.task
-        run.stopped = self._stopped_early
+        run.stopped = self._watched.cancelled
         try:
             if not run.stopped:
-                run.run(self._event_loop)
+                run.run(self._process.event_loop)
         except Stop as stop:  # arrived in our own loop, between two inputs
             run.stopped = stop.kind == failure.CANCELLED
         if run.stopped and self._isolation.after_input is not None:
@@ -372,17 +290,9 @@ class Executor:
             return last, memoryview(payload)[len(last.prefix) :]
         lease = member.rpartition(b":")[0].decode(errors="replace")
         head, packed = unseal(self._spec.environment, lease, payload)
-        prepared = self._prepare(head)
+        prepared = self.runner.prepare(head)
         self._maps.remember(prepared)
         return prepared, packed
-
-    def _prepare(self, head: bytes) -> Prepared:
-        return self._maps.of(head)
-
-    def _event_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = SharedLoop(asyncio.new_event_loop()).loop
-        return self._loop
 
     def _sync(self, run: Run) -> None:
         """In the middle of a lease: sends what is finished, hands back what has not begun."""
@@ -427,7 +337,7 @@ class Executor:
             self._lease,
             part=part,
             end=end,
-            must=self._draining or self.worn_out or self._wear.stopped_for_memory,
+            must=self._draining or self.worn_out or self._process.wear.stopped_for_memory,
             stores=stores,
             within=_FLUSH_PATIENCE,
         )
@@ -436,9 +346,7 @@ class Executor:
         return answer
 
 
-def flush_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # noqa: S112 - the reader is gone; the task closed it, or put something else there
-            continue
+def link_to(spec: ExecutorSpec) -> Link:
+    """A connection to the server that waits for it, however long that takes."""
+    deadline = deadlines.result(spec.lease_seconds)
+    return Link(spec.url, patience=float("inf"), reply_timeout=deadline, stubborn=True, clears=True)

@@ -1,4 +1,4 @@
-"""The executor of `isolation="fork"`: runs the inputs of a lease in children, one by one. See `isolation.fork`.
+"""The runner of `isolation="fork"`: runs the inputs of a lease in children, one by one. See `isolation.fork`.
 
 Inputs and outputs stay packed here: the replica decodes nothing that a task made, and a child decodes only its input.
 """
@@ -12,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from actorq.broker.linger import Linger
 from actorq.code.modules import own_modules
 from actorq.declare.ping import PING, answer
 from actorq.isolation.fork.child import Child, ChildDiedError, Reply
 from actorq.isolation.fork.forker import Forker
-from actorq.replica.executor.executor import Executor, flush_streams
 from actorq.replica.executor.inputs import Packed
-from actorq.replica.executor.run import Prepared, Run, Stop
+from actorq.replica.executor.preparing import PreparedMaps
+from actorq.replica.executor.process import Process
+from actorq.replica.executor.run import Prepared, Run, Stop, flush_streams
+from actorq.replica.executor.runner import Lent
 from actorq.replica.slots import MEMORY, SLOT_BYTES, TIMEOUT, Slot
-from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
+from actorq.replica.spec import WAKE_SIGNAL
 from actorq.wire import codec, failure
 from actorq.wire.messages import Head
 
@@ -126,67 +129,80 @@ class ForkRun(Run):
         return codec.join_list(outputs)
 
 
-class ForkingExecutor(Executor):
-    """An executor that itself never runs a task."""
+class ForkRunner:
+    """The runner of an executor that itself never runs a task.
 
-    _looks_ahead = False  # between two inputs it makes the loads their children had to make
+    Args:
+        lent: what its executor lends to it.
+    """
 
-    def __init__(self, spec: ExecutorSpec, worker: str, slot: Slot) -> None:
-        super().__init__(spec, worker, slot)
-        self._child_slot = Slot(memoryview(bytearray(SLOT_BYTES)))
+    looks_ahead = False  # between two inputs it makes the loads their children had to make
+
+    def __init__(self, lent: Lent) -> None:
+        self._lent = lent
+        self._linger = Linger(lent.link)
+        self.process = Process(lent.spec, lent.free_link)
+        self.maps = PreparedMaps(self.process, lent.watched.as_input)
         self._code = ""
         self._forker: Forker | None = None
+        self._child_run: Run | None = None
+
+    def begin(self) -> None:
+        self._forker = Forker(Path(self._lent.spec.scratch), self._own_modules, self._run_in_child, self._become_child)
 
     def end(self) -> None:
-        super().end()
         if self._forker is not None:
             self._forker.end()
 
-    def _settle_in(self) -> None:
-        scratch = Path(self._spec.scratch)
-        self._forker = Forker(scratch, self._own_modules, self._run_in_child, self._become_child)
+    def prepare(self, head: bytes) -> Prepared:
+        return self.maps.of(head)
 
-    def _own_modules(self) -> list[str]:
-        return own_modules(self._versions.environment.modules)
-
-    def _run_of(self, prepared: Prepared, packed: memoryview) -> Run:
+    def run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         assert self._forker is not None
         if prepared.head.code != self._code and prepared.head.task != PING:
             self._code = prepared.head.code
             self._forker.changed()
-        return ForkRun(prepared, codec.split_list(bytes(packed)), self._slot, self._forker)
+        return ForkRun(prepared, codec.split_list(bytes(packed)), self._lent.slot, self._forker)
+
+    def lease_ended(self) -> None:
+        """The next one may come."""
+
+    def read_mail(self) -> Any:
+        return self._linger.read()
 
     @property
-    def _wants_rest(self) -> bool:
+    def wants_rest(self) -> bool:
         return self._forker is not None and self._forker.wants_loads
 
-    def _rest(self) -> bool:
+    def rest(self) -> bool:
         assert self._forker is not None
         loads = self._forker.wants_loads
         self._forker.settle()
         self._forker.rest()
         return loads
 
+    def _own_modules(self) -> list[str]:
+        return own_modules(self.process.versions.environment.modules)
+
     # -- in the child --------------------------------------------------------------------------------------------------
 
     def _become_child(self) -> None:
         """Lets go of the replica's connection, page and signal handler."""
-        self._link.drop()
-        self._run = None
-        self._slot = self._child_slot
+        self._lent.link.drop()
+        self._slot = self._lent.watched.slot = Slot(memoryview(bytearray(SLOT_BYTES)))
         signal.signal(WAKE_SIGNAL, self._on_stop)
         # while it waits for its input, it writes once to the pages it will need: the kernel copies each, in 3 us
-        Run(Prepared(answer, Head(task=PING)), [None], self._slot, None).run(self._event_loop)
+        Run(Prepared(answer, Head(task=PING)), [None], self._slot, None).run(self.process.event_loop)
 
     def _on_stop(self, signum: int, frame: object) -> None:
-        if self._run is not None and self._run.armed:
-            self._run.armed = False
+        if self._child_run is not None and self._child_run.armed:
+            self._child_run.armed = False
             raise Stop(failure.TIMEOUT)
 
     def _run_in_child(self, head: bytes, item: bytes) -> tuple[dict[str, Any] | None, bytes]:
-        self._run = run = Run(self._prepare(head), [Packed(item)], self._slot, None)
-        run.run(self._event_loop)
-        frame = run.take(self._worker)
+        self._child_run = run = Run(self.maps.of(head), [Packed(item)], self._slot, None)
+        run.run(self.process.event_loop)
+        frame = run.take(self._lent.worker)
         flush_streams()
         return frame.errors.get(0), bytes(frame.outputs[1:])
 

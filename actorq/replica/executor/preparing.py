@@ -16,11 +16,10 @@ from actorq.base.settings import settings
 from actorq.code.difference import compared
 from actorq.declare.environment import ActorEnvironment
 from actorq.errors import ActorqError, CodecError, PoolError
-from actorq.isolation.reset.reset import Isolation
 from actorq.maps.sizing import MAX_INPUTS
 from actorq.replica.executor.inputs import LARGE_BYTES
+from actorq.replica.executor.process import Process
 from actorq.replica.executor.run import Prepared
-from actorq.replica.executor.versions import Versions
 from actorq.wire import codec, failure
 from actorq.wire.messages import Frame, parse_head, split
 from actorq.wire.seal import body
@@ -33,25 +32,28 @@ class PreparedMaps:
     """The maps that came last, ready to run.
 
     Args:
-        versions: where the code is.
+        process: where the code is. It tells whether an input must not see what another did to the constants.
         as_input: makes what is done in it count as an input with that timeout, which can be stopped.
-        isolation: tells whether an input must not see what another did to the constants.
+        at_once: a lease of the map that has just run needs no `of`.
     """
 
     def __init__(
         self,
-        versions: Versions,
+        process: Process,
         as_input: Callable[[float | None], AbstractContextManager[None]],
-        isolation: Isolation,
+        *,
+        at_once: bool = True,
     ) -> None:
-        self._versions = versions
+        self._versions = process.versions
         self._as_input = as_input
-        self._isolation = isolation
+        self._isolation = process.isolation
+        self._at_once = at_once
         self._known: OrderedDict[bytes, Prepared] = OrderedDict()
         #: of the lease before, where leases are not signed
         self.last: Prepared | None = None
         #: what the submitter is to be told of the code of what runs now
         self.other_code = b""
+        process.when_forgotten(self._forget)
 
     def again(self, payload: bytes | bytearray) -> Prepared | None:
         """What ran the lease before, if `payload` is of the same map."""
@@ -62,7 +64,9 @@ class PreparedMaps:
 
     def remember(self, prepared: Prepared) -> None:
         """For `again`."""
-        if not settings().signs:  # else each lease has a signature of its own, which must be looked at
+        if (
+            self._at_once and not settings().signs
+        ):  # else each lease has a signature of its own, which must be looked at
             self.last = prepared
 
     def of(self, head: bytes) -> Prepared:
@@ -85,18 +89,18 @@ class PreparedMaps:
         prepared.version = self._versions.current
         return prepared
 
-    def forget(self, environment: ActorEnvironment) -> None:
-        """A version of the code will not run any more."""
-        gone = {id(task.function) for task in environment.tasks.values()}
-        for head in [head for head, prepared in self._known.items() if id(prepared.task) in gone]:
-            del self._known[head]
-
     def told(self, frame: Frame) -> Frame:
         """`frame`, with what is to be told of the code."""
         if not self.other_code:
             return frame
         told, self.other_code = self.other_code, b""
         return replace(frame, other_code=told)
+
+    def _forget(self, environment: ActorEnvironment) -> None:
+        """A version of the code will not run any more."""
+        gone = {id(task.function) for task in environment.tasks.values()}
+        for head in [head for head, prepared in self._known.items() if id(prepared.task) in gone]:
+            del self._known[head]
 
 
 def refused(payload: bytes | bytearray, error: Exception, replica: str) -> Frame:

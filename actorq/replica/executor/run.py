@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -309,6 +310,14 @@ def _out_of_memory(error: MemoryError) -> dict[str, Any]:
         return failure.describe(error)
     except (MemoryError, CodecError):  # something else holds it still
         return dict(failure.EXHAUSTED)
+
+
+def flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: S112 - the reader is gone; the task closed it, or put something else there
+            continue
 
 
 def _run_coroutine(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], value: Any) -> Any:

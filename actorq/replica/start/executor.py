@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from actorq.declare.environment import ActorEnvironment
 from actorq.isolation import handlers
 from actorq.isolation.fork.randomness import generators_of, reseed
 from actorq.replica import context
-from actorq.replica.executor.executor import Executor, flush_streams
-from actorq.replica.executor.run import memory_ran_out
+from actorq.replica.executor.executor import Executor
+from actorq.replica.executor.run import flush_streams, memory_ran_out
+from actorq.replica.executor.runner import Lent, Runner
 from actorq.replica.leftovers import leave_failure
 from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
 from actorq.replica.spec import NO_MEMORY, SERVE_FAILED, START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
@@ -53,13 +55,13 @@ def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
         os._exit(status)
 
 
-def _make(spec: ExecutorSpec, slots: list[Slot]) -> Executor | Lanes:
-    kind = kind_of(spec.isolation, len(slots))
-    if not issubclass(kind, Executor):
-        log.hear_tasks(kind.context(spec.workers, slots))
-        return kind(spec, slots)
+def _make(spec: ExecutorSpec, slots: list[Slot]) -> Executor[Runner] | Lanes:
+    if len(slots) > 1:
+        lanes = _lanes()
+        log.hear_tasks(lanes.context(spec.workers, slots))
+        return lanes(spec, slots)
     log.hear_tasks(partial(context.now, spec.workers[0], slots[0]))
-    executor = kind(spec, spec.workers[0], slots[0])
+    executor = Executor(spec, spec.workers[0], slots[0], _runner(spec.isolation))
     signal.signal(WAKE_SIGNAL, executor.on_wake)
     return executor
 
@@ -67,7 +69,10 @@ def _make(spec: ExecutorSpec, slots: list[Slot]) -> Executor | Lanes:
 def prepare(environment: ActorEnvironment) -> None:
     """In the zygote, before it forks: imports and looks up what every executor would, for 10 ms each."""
     global _generators
-    kind_of(environment.isolation, environment.concurrency)
+    if environment.concurrency > 1:
+        _lanes()
+    else:
+        _runner(environment.isolation)
     if environment.isolation == "fork":
         log.prepare()
     _generators = _generators_of(environment)
@@ -78,17 +83,23 @@ def _generators_of(environment: ActorEnvironment) -> list[Any]:
     return generators_of(own_modules(environment.modules))
 
 
-def kind_of(isolation: str, concurrency: int) -> type[Executor | Lanes]:
-    """The class of an environment's executors. No other is imported."""
-    if concurrency > 1:
-        from actorq.replica.executor.lanes import Lanes
+# What runs the leases of an environment; no other is imported.
 
-        return Lanes
+
+def _lanes() -> type[Lanes]:
+    from actorq.replica.executor.lanes import Lanes
+
+    return Lanes
+
+
+def _runner(isolation: str) -> Callable[[Lent], Runner]:
     if isolation == "fork":
-        from actorq.replica.executor.forked import ForkingExecutor
+        from actorq.replica.executor.forked import ForkRunner
 
-        return ForkingExecutor
-    return Executor
+        return ForkRunner
+    from actorq.replica.executor.direct import DirectRunner
+
+    return DirectRunner
 
 
 def _failed(spec: ExecutorSpec, slot: Slot, error: BaseException) -> int:

@@ -225,13 +225,13 @@ MANY_VERSIONS = """
     from actorq.code import bundle
     from actorq.broker import keys
     from actorq.broker.link import Link
-    from actorq.isolation.reset.reset import Isolation
+    from actorq.isolation.reset.reset import Reset
     from actorq.replica.executor.versions import _KEPT_VERSIONS, Versions
 
     job = Path("edited.py")
     env = ActorEnvironment("edited-often")
     link = Link(sys.argv[1], patience=0)
-    isolation = Isolation(env, "reset", Path("scratch"))
+    isolation = Reset(env, Path("scratch"))
     isolation.begin()
     versions = Versions(env, isolation, lambda: link, Path("code").resolve(), lambda _: None, lambda _: None)
     declaration = "from actorq import ActorEnvironment; env = ActorEnvironment('edited-often')"

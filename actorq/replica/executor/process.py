@@ -11,7 +11,7 @@ from pathlib import Path
 
 from actorq.broker.link import Link
 from actorq.declare.environment import ActorEnvironment
-from actorq.isolation.reset.reset import Isolation
+from actorq.isolation.reset.reset import isolation_of
 from actorq.replica.executor.lifecycle import Lifecycle
 from actorq.replica.executor.loops import SharedLoop
 from actorq.replica.executor.versions import Versions
@@ -34,7 +34,7 @@ class Process:
         self._spec = spec
         self._environment = environment = ActorEnvironment.declared(spec.environment)
         self._loop = loop
-        self.isolation = Isolation(environment, spec.isolation, Path(spec.scratch))
+        self.isolation = isolation_of(environment, spec.isolation, Path(spec.scratch))
         self._lifecycle = Lifecycle(spec, self.event_loop, lambda: self.versions.active)
         bundles = Path(f"{spec.scratch}-code") if spec.bundles else None
         self.versions = Versions(environment, self.isolation, link, bundles, self._lifecycle.start, self._forget)

@@ -23,7 +23,7 @@ from actorq.errors import PoolError
 from actorq.oneshot import pipe
 from actorq.replica import context
 from actorq.replica.executor.run import Prepared, Run
-from actorq.replica.slots import Slots
+from actorq.replica.pages import Pages
 from actorq.replica.spec import ZygoteSpec
 from actorq.replica.start.zygote import die_with_parent, prepare_process
 from actorq.wire import codec, failure
@@ -50,7 +50,7 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str, lease: str) -> Fra
         prepared = Prepared(function, parsed)
         with prepared.decoding():
             values = codec.unpack_list(inputs)
-        run = Run(prepared, values, Slots(1)[0], None)
+        run = Run(prepared, values, Pages(1)[0], None)
         run.run(asyncio.new_event_loop)
         return replace(run.take(replica), other_code=other)
     except Exception as error:  # the process boundary: an import that failed is this input's failure

@@ -1,7 +1,7 @@
 """The replica: a supervisor that never runs user code, and executors that run nothing else.
 
-supervisor ── watches slots, signals, RQ commands ── registrar thread ── Redis (registration, renewal, deaths)
-    │ socket: fork, exits                                 slots: one page of shared memory per executor
+supervisor ── watches pages, signals, RQ commands ── registrar thread ── Redis (registration, renewal, deaths)
+    │ socket: fork, exits                                 pages: one page of shared memory per executor
     ▼
 zygote ── imported the task's module, one thread, no connection
     │ fork

@@ -7,7 +7,7 @@ import time
 from actorq import cache
 from actorq.cache.hooks import LOADS
 from actorq.cache.report import CacheReport, collect
-from actorq.replica.slots import REPORT_BYTES, Slot
+from actorq.replica.pages import REPORT_BYTES, Page
 
 #: hits alone are told at most so often, seconds; a load at once
 _PAUSE_SECONDS = 1.0
@@ -17,11 +17,11 @@ class CacheTeller:
     """The executor's side.
 
     Args:
-        slot: where it tells; None where another one of this process does.
+        page: where it tells; None where another one of this process does.
     """
 
-    def __init__(self, slot: Slot | None) -> None:
-        self._slot = slot
+    def __init__(self, page: Page | None) -> None:
+        self._page = page
         self._told: tuple[int, int, int] = (0, 0, 0)
         self._loads = 0
         self._told_at = float("-inf")
@@ -33,23 +33,23 @@ class CacheTeller:
             return
         self._loads, self._told_at = LOADS.count, now
         totals = cache.cache_totals()
-        if totals != self._told and self._slot is not None:
+        if totals != self._told and self._page is not None:
             self._told = totals
-            self._slot.report(collect().pack(REPORT_BYTES))
+            self._page.report(collect().pack(REPORT_BYTES))
 
 
 class CacheListener:
     """The supervisor's side."""
 
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
+    def __init__(self, page: Page) -> None:
+        self._page = page
         self._data = b""
         self._report = CacheReport()
 
     @property
     def report(self) -> CacheReport:
         """What the executor told last."""
-        data = self._slot.reported
+        data = self._page.reported
         if data is not None and data != self._data:
             self._data, self._report = data, CacheReport.unpack(data)
         return self._report

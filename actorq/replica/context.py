@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Protocol
 
-from actorq.replica.slots import Slot
+from actorq.replica.pages import Page
 
 #: the id of a lease: map, owner and serial number, with the index of its first input where the others follow that
 _LEASE = re.compile(r"(?P<map>.+)-[^-]+-\d+(?:x(?P<index>\d+))?(?:_[0-9a-f]{8})?")
@@ -40,11 +40,11 @@ def describe(replica: str, lease: str, position: int | None) -> dict[str, Any]:
     return told
 
 
-def now(replica: str, slot: Slot) -> dict[str, Any]:
+def now(replica: str, page: Page) -> dict[str, Any]:
     """What the replica with this page runs."""
-    if not slot.running:
+    if not page.running:
         return {"replica": replica}
-    position = slot.position
+    position = page.position
     if position is None and (run := unpublished) is not None:
         position = run.done
-    return describe(replica, slot.held.rpartition(":")[0], position)
+    return describe(replica, page.held.rpartition(":")[0], position)

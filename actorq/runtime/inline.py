@@ -29,7 +29,7 @@ from actorq.maps.share import Share
 from actorq.replica.executor.inputs import decoded
 from actorq.replica.executor.loops import SharedLoop
 from actorq.replica.executor.run import Prepared, Run
-from actorq.replica.slots import Slots
+from actorq.replica.pages import Pages
 from actorq.wire.lease import Counters, GivenUp, Lease, Report, Results
 from actorq.wire.messages import Frame, parse_frame
 
@@ -100,7 +100,7 @@ class InlineTransport:
         prepared = self._prepared
         with prepared.decoding():
             values, _ = decoded(memoryview(lease.inputs))  # one that cannot be decoded fails alone, when it runs
-        run = Run(prepared, values, Slots(1)[0], self._stop if lease.count > 1 else None)
+        run = Run(prepared, values, Pages(1)[0], self._stop if lease.count > 1 else None)
         try:
             run.run(self._event_loop)
         finally:

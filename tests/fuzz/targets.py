@@ -43,7 +43,7 @@ from actorq.replica.executor.direct import DirectRunner
 from actorq.replica.executor.exchange import Exchange
 from actorq.replica.executor.executor import Executor
 from actorq.replica.executor.inputs import Packed, decoded
-from actorq.replica.slots import SLOT_BYTES, Slot
+from actorq.replica.pages import PAGE_BYTES, Page
 from actorq.replica.spec import ExecutorSpec
 from actorq.replica.supervisor.registrar import Registrar
 from actorq.wire import codec, failure
@@ -213,7 +213,7 @@ def executor() -> Executor[DirectRunner]:
         isolation="none",
         scratch=str(scratch() / "w"),
     )
-    return Executor(spec, "w", Slot(memoryview(bytearray(SLOT_BYTES))), DirectRunner)
+    return Executor(spec, "w", Page(memoryview(bytearray(PAGE_BYTES))), DirectRunner)
 
 
 def try_lease(case: bytes) -> bool:
@@ -237,7 +237,7 @@ def make_mail(maker: Maker) -> bytes:
 
 def try_mail(case: bytes) -> bool:
     link: Any = Silent(b"")
-    exchange = Exchange(link, "fuzz", "w", 2.0, executor()._slot, tidy=lambda: None)
+    exchange = Exchange(link, "fuzz", "w", 2.0, executor()._page, tidy=lambda: None)
     exchange._waits = True
     taken = exchange.mail(lambda: [b"aq:mail:w", case])
     return taken is not None and run_lease(*taken)

@@ -11,7 +11,7 @@ import redis
 from actorq.broker.blobs import LARGE_BYTES
 from actorq.errors import BrokerError
 from actorq.replica.executor.exchange import Done, Exchange
-from actorq.replica.slots import SLOT_BYTES, Slot
+from actorq.replica.pages import PAGE_BYTES, Page
 from actorq.wire.messages import Frame
 
 NOTHING = [b"ok", b"", b"", b"", b""]
@@ -80,10 +80,10 @@ class Talk:
 
     def __init__(self) -> None:
         self.link = FakeLink()
-        self.slot = Slot(memoryview(bytearray(SLOT_BYTES)))
+        self.page = Page(memoryview(bytearray(PAGE_BYTES)))
         self.tidied = 0
         link: Any = self.link
-        self.exchange = Exchange(link, "e", "w", 10, self.slot, tidy=self._tidy)
+        self.exchange = Exchange(link, "e", "w", 10, self.page, tidy=self._tidy)
 
     def _tidy(self) -> None:
         self.tidied += 1
@@ -113,11 +113,11 @@ def test_the_process_is_tidied_after_a_lease_whatever_the_connection_does(
 def test_a_lease_that_was_claimed_runs_without_a_wait(talk: Talk) -> None:
     talk.exchange.go_on(done(), b"m-1:1", PATIENCE)
     assert (talk.link.asked, talk.tidied) == ([("a", "m-1:1", "m-1")], 1)
-    assert talk.slot.patience == PATIENCE * 1e9
+    assert talk.page.patience == PATIENCE * 1e9
     talk.link.answers = [LEASE]
     assert talk.exchange.settle() == TAKEN
     assert talk.exchange.plenty
-    assert talk.slot.patience == 0
+    assert talk.page.patience == 0
     assert talk.exchange.settle() is None
 
 
@@ -154,8 +154,8 @@ def test_results_that_could_not_be_sent_are_sent_when_the_lease_behind_them_ends
 
 def test_what_the_supervisor_took_back_is_not_run(talk: Talk) -> None:
     talk.exchange.go_on(None, b"m-1:1", PATIENCE)
-    talk.slot.begin_lease(1, 0, None)
-    talk.slot.unclaim(talk.slot.lease)
+    talk.page.begin_lease(1, 0, None)
+    talk.page.unclaim(talk.page.lease)
     talk.link.answers = [LEASE, NOTHING]
     assert talk.exchange.settle() is None
     assert talk.exchange.next(done(), want=True) is None
@@ -163,10 +163,10 @@ def test_what_the_supervisor_took_back_is_not_run(talk: Talk) -> None:
 
 
 def test_what_was_taken_back_behind_an_earlier_lease_does_not_matter(talk: Talk) -> None:
-    talk.slot.begin_lease(1, 0, None)
-    talk.slot.unclaim(talk.slot.lease)
+    talk.page.begin_lease(1, 0, None)
+    talk.page.unclaim(talk.page.lease)
     talk.exchange.go_on(None, b"m-1:1", PATIENCE)
-    talk.slot.begin_lease(1, 0, None)
+    talk.page.begin_lease(1, 0, None)
     talk.link.answers = [LEASE]
     assert talk.exchange.settle() == TAKEN
 
@@ -234,11 +234,11 @@ def test_what_is_no_lease_is_a_reason_to_ask(talk: Talk, mail: Any) -> None:
 def test_a_commit_that_could_not_be_sent_is_made_after_the_next_lease(talk: Talk) -> None:
     talk.link.refuses = True
     talk.exchange.go_on(done(), b"m-2:1", PATIENCE)
-    assert talk.slot.unsettled == "m-1:1"  # the supervisor renews it
+    assert talk.page.unsettled == "m-1:1"  # the supervisor renews it
     talk.link.answers = [NOTHING]
     assert talk.exchange.settle() is None
     assert talk.link.asked == [("-", "m-2:1", "m-1")]
-    assert talk.slot.unsettled == ""
+    assert talk.page.unsettled == ""
 
 
 def test_an_answer_that_was_lost_early_is_not_waited_for(talk: Talk) -> None:

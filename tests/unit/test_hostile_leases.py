@@ -21,7 +21,7 @@ from actorq.errors import DeclarationError
 from actorq.replica.executor.direct import DirectRunner
 from actorq.replica.executor.executor import Executor
 from actorq.replica.executor.inputs import LARGE_BYTES, Packed, decoded
-from actorq.replica.slots import CANCEL, NAME_BYTES, SLOT_BYTES, TIMEOUT, Slot
+from actorq.replica.pages import CANCEL, NAME_BYTES, PAGE_BYTES, TIMEOUT, Page
 from actorq.replica.spec import ExecutorSpec
 from actorq.wire import codec, failure
 from actorq.wire.messages import CALL, LENGTH, ONE, PROTOCOL, STAR, Frame, Head, join
@@ -40,7 +40,7 @@ def executor(tmp_path: Path) -> Executor[DirectRunner]:
         scratch=str(tmp_path / "scratch"),
         bundles=True,
     )
-    return Executor(spec, "w", Slot(memoryview(bytearray(SLOT_BYTES))), DirectRunner)
+    return Executor(spec, "w", Page(memoryview(bytearray(PAGE_BYTES))), DirectRunner)
 
 
 def told(frame: Frame) -> list[tuple[str, str]]:
@@ -98,7 +98,7 @@ def test_a_lease_that_cannot_be_run_is_its_own_error(
     assert kind == type_
     assert message in text
     assert len(text) < 2000
-    assert not executor._slot.running
+    assert not executor._page.running
 
 
 def test_an_input_that_cannot_be_decoded_fails_alone(executor: Executor[DirectRunner]) -> None:
@@ -107,18 +107,18 @@ def test_an_input_that_cannot_be_decoded_fails_alone(executor: Executor[DirectRu
     assert list(frame.errors) == [1]
 
 
-@pytest.mark.parametrize("length", [NAME_BYTES + 1, 1000, SLOT_BYTES, 10 * SLOT_BYTES])
+@pytest.mark.parametrize("length", [NAME_BYTES + 1, 1000, PAGE_BYTES, 10 * PAGE_BYTES])
 def test_a_lease_whose_id_is_too_long_is_refused(executor: Executor[DirectRunner], length: int) -> None:
-    slot, name = executor._slot, b"m-1".ljust(length, b"x")
-    slot.report(b"told")
-    slot.sent(b"sent:1", 0)
+    page, name = executor._page, b"m-1".ljust(length, b"x")
+    page.report(b"told")
+    page.sent(b"sent:1", 0)
     _, frame, _ = executor._work(name, lease())
     assert told(frame) == [("PoolError", f"The id of a lease has {length} characters, and may have {NAME_BYTES}.")]
-    assert (slot.reported, slot.unsettled, slot.held) == (b"told", "sent:1", "")
-    slot.sent(name, 0)
-    assert slot.unsettled == ""
-    slot.hold(b"m" * NAME_BYTES)
-    assert (slot.held, slot.reported) == ("m" * NAME_BYTES, b"told")
+    assert (page.reported, page.unsettled, page.held) == (b"told", "sent:1", "")
+    page.sent(name, 0)
+    assert page.unsettled == ""
+    page.hold(b"m" * NAME_BYTES)
+    assert (page.held, page.reported) == ("m" * NAME_BYTES, b"told")
 
 
 def test_a_lease_that_is_said_to_have_millions_of_inputs_is_refused_once(executor: Executor[DirectRunner]) -> None:
@@ -155,15 +155,15 @@ def test_inputs_whose_decoding_takes_too_long_are_decoded_one_by_one(
     executor: Executor[DirectRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And each is stopped by its own timeout."""
-    slot, unpack, stopped = executor._slot, codec.unpack, []
+    page, unpack, stopped = executor._page, codec.unpack, []
 
     def late(data: Any) -> Any:
         if data[-1:] == b"\x07":  # so the supervisor sees it
-            assert slot.running
-            assert slot.overdue[0] > 0
-            assert slot.overdue[1] == 5e8
-            stopped.append(slot.position)
-            slot.ask(TIMEOUT, slot.input)
+            assert page.running
+            assert page.overdue[0] > 0
+            assert page.overdue[1] == 5e8
+            stopped.append(page.position)
+            page.ask(TIMEOUT, page.input)
             executor.on_wake()
         return unpack(data)
 
@@ -177,10 +177,10 @@ def test_inputs_whose_decoding_takes_too_long_are_decoded_one_by_one(
 def test_what_a_lease_is_cancelled_for_while_it_is_decoded_does_not_run(
     executor: Executor[DirectRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slot, unpack = executor._slot, codec.unpack
+    page, unpack = executor._page, codec.unpack
 
     def cancelled(data: Any) -> Any:
-        slot.ask(CANCEL, slot.lease)
+        page.ask(CANCEL, page.lease)
         executor.on_wake()
         return unpack(data)
 

@@ -14,7 +14,7 @@ from actorq.replica.executor.inputs import PART
 from actorq.replica.executor.outputs import Outputs
 from actorq.replica.executor.run import Prepared, Stop
 from actorq.replica.executor.tight import TightRun
-from actorq.replica.slots import SLOT_BYTES, Slot
+from actorq.replica.pages import PAGE_BYTES, Page
 from actorq.wire import codec
 from actorq.wire.messages import Frame, Head
 
@@ -57,7 +57,7 @@ def test_who_looks_while_they_are_packed_sees_each_once() -> None:
 def tight(function: Callable[[int], Any], count: int = MANY) -> TightRun:
     """A lease of tiny inputs 0, 1, 2, …"""
     prepared = Prepared(function, Head(task="t"))
-    return TightRun(prepared, list(range(count)), Slot(memoryview(bytearray(SLOT_BYTES))))
+    return TightRun(prepared, list(range(count)), Page(memoryview(bytearray(PAGE_BYTES))))
 
 
 def ran(run: TightRun) -> TightRun:

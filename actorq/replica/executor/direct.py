@@ -23,7 +23,7 @@ class DirectRunner:
     wants_rest = False
 
     def __init__(self, lent: Lent) -> None:
-        self._slot = lent.slot
+        self._page = lent.page
         self._linger = Linger(lent.link)
         self._watched = lent.watched
         self.process = Process(lent.spec, lent.free_link)
@@ -42,8 +42,8 @@ class DirectRunner:
         inputs, whole = self._watched.decoded(prepared, packed)
         reset = self.process.isolation.after_input
         if whole and reset is None and TightRun.suits(prepared, inputs):
-            return TightRun(prepared, inputs, self._slot)
-        return Run(prepared, inputs, self._slot, reset)
+            return TightRun(prepared, inputs, self._page)
+        return Run(prepared, inputs, self._page, reset)
 
     def lease_ended(self) -> None:
         """The next one may come."""

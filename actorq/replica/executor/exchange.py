@@ -5,7 +5,7 @@
 
 The second way is taken while enough waits for the other replicas: there is no pause between two leases then. A lease
 that is claimed ahead waits for the one before it, and not for long: a supervisor that sees that one take its time has
-the server give the other back (`unclaim.lua`), and tells so in the slot. What is committed is not known to be until
+the server give the other back (`unclaim.lua`), and tells so in the page. What is committed is not known to be until
 that answer is read: so long the supervisor renews it.
 """
 
@@ -35,7 +35,7 @@ from actorq.broker.scripts.serving import (
 )
 from actorq.errors import ActorqError, BrokerError, CodecError
 from actorq.replica import deadlines
-from actorq.replica.slots import Slot
+from actorq.replica.pages import Page
 from actorq.wire import codec, failure
 from actorq.wire.messages import Frame, parse_head
 from actorq.wire.seal import seal, seal_results, unseal
@@ -73,7 +73,7 @@ class Exchange:
         environment: name of what it serves.
         worker: its name as an RQ worker.
         lease_seconds: how long a lease lives unless it is renewed.
-        slot: its page.
+        page: its page.
         tidy: called after every lease, while its results are on their way.
     """
 
@@ -83,12 +83,12 @@ class Exchange:
         environment: str,
         worker: str,
         lease_seconds: float,
-        slot: Slot,
+        page: Page,
         tidy: Callable[[], None],
     ) -> None:
         self._link = link
         self._environment = environment
-        self._slot = slot
+        self._page = page
         self._tidy = tidy
         # after it the executor registers as idle again, which also heals a server that was flushed or restarted
         self._wait = packed("BLPOP", keys.mail(worker), deadlines.mailbox(lease_seconds))
@@ -117,7 +117,7 @@ class Exchange:
         again = again or self._unsure or done is None
         answer = self._call(*self._step(done, LEASE if want else NOTHING, b"1" if again else b""))
         self._unsure = False
-        self._slot.release()
+        self._page.release()
         self._busy, self.plenty = bool(answer.lease), bool(answer.plenty)
         if not self._busy:
             return None
@@ -177,8 +177,8 @@ class Exchange:
             step.want = GO_ON
             self._steps.patiently(self._link, step, stores)
         else:
-            self._sent = _Sent(step=step, after=self._slot.lease)
-            self._slot.sent(b"" if done is None else done[0], int(patience * 1e9))
+            self._sent = _Sent(step=step, after=self._page.lease)
+            self._page.sent(b"" if done is None else done[0], int(patience * 1e9))
             try:
                 self._link.send(self._steps.packed(step))
             except BrokerError:
@@ -194,14 +194,14 @@ class Exchange:
         if sent.lost and sent.step.lease:  # once more
             sent.step.want = GO_ON
             self._steps.patiently(self._link, sent.step, [])
-        self._slot.settled()
+        self._page.settled()
         if sent.lost or sent.answer is None:
             self._unsure = True
             return None
         self.plenty = bool(sent.answer.plenty)
         if not sent.answer.lease:
             return None
-        if sent.forgone or self._slot.unclaimed > sent.after:
+        if sent.forgone or self._page.unclaimed > sent.after:
             self._unsure = True
             return None
         return self._taken(sent.answer.lease, sent.answer.attempt, sent.answer.payload)
@@ -280,7 +280,7 @@ class Exchange:
         """What can be done while the results are on their way."""
         frame, self._uncounted = self._uncounted, None
         if frame is not None:
-            self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=True)
+            self._page.totals.add(frame.count, len(frame.errors), frame.busy, whole=True)
         self._tidy()
 
     def _taken(self, lease: bytes, attempt: bytes, message: bytes) -> Taken:

@@ -4,7 +4,7 @@
 
 In which way the inputs run is its runner's: see `runner.py`.
 
-The supervisor speaks to it through one signal and its slot. The handler runs between two bytecodes of the task, when
+The supervisor speaks to it through one signal and its page. The handler runs between two bytecodes of the task, when
 nothing else uses our connection, so it can send what is finished and hand back what has not begun while the task runs.
 """
 
@@ -26,7 +26,7 @@ from actorq.replica.executor.preparing import refused
 from actorq.replica.executor.run import Prepared, Run, Stop, flush_streams
 from actorq.replica.executor.runner import Lent, Runner
 from actorq.replica.executor.watched import Watched
-from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, Slot
+from actorq.replica.pages import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, Page
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.wire import codec, failure
 from actorq.wire.messages import Frame
@@ -54,30 +54,30 @@ class Executor(Generic[R]):
     Args:
         spec: what it is told by its supervisor.
         worker: its name as an RQ worker.
-        slot: its page.
+        page: its page.
         runner: makes what runs its leases.
         tells: its page is the one where the process tells of its caches.
     """
 
     def __init__(
-        self, spec: ExecutorSpec, worker: str, slot: Slot, runner: Callable[[Lent], R], *, tells: bool = True
+        self, spec: ExecutorSpec, worker: str, page: Page, runner: Callable[[Lent], R], *, tells: bool = True
     ) -> None:
         self._spec = spec
         self._worker = worker
-        self._slot = slot
-        self._caches = CacheTeller(slot if tells else None)
+        self._page = page
+        self._caches = CacheTeller(page if tells else None)
         self._inputs_done = 0  # and not told to the process yet
         self._usual_seconds = 1.0  # what leases took, exponential mean
         self._syncing = False
         self._missed_wake = False
         self._link = link_to(spec)
-        self._exchange = Exchange(self._link, spec.environment, worker, spec.lease_seconds, slot, tidy=self._tidy_up)
-        self._watched = Watched(slot)
+        self._exchange = Exchange(self._link, spec.environment, worker, spec.lease_seconds, page, tidy=self._tidy_up)
+        self._watched = Watched(page)
         self.runner = runner(
             Lent(
                 spec=spec,
                 worker=worker,
-                slot=slot,
+                page=page,
                 link=self._link,
                 free_link=self._exchange.free_link,
                 watched=self._watched,
@@ -96,7 +96,7 @@ class Executor(Generic[R]):
 
     def serve(self, *, started: bool = False) -> None:
         """Takes leases until drained or worn out. `started`: `start` was called."""
-        self._draining = self._slot.draining  # asked while this process started
+        self._draining = self._page.draining  # asked while this process started
         if not started:
             self.start()
         taken = self._take(None)
@@ -113,11 +113,11 @@ class Executor(Generic[R]):
         self.runner.begin()
         self._process.settle_in()
         self._caches.tell()
-        self._slot.enter(SERVING, time.monotonic_ns())
+        self._page.enter(SERVING, time.monotonic_ns())
 
     def end(self) -> None:
         """Runs the exit hooks, and removes what the executor keeps on disk."""
-        self._slot.enter(ENDING, time.monotonic_ns())
+        self._page.enter(ENDING, time.monotonic_ns())
         self._process.end(recycled=self.worn_out)
         self.runner.end()
 
@@ -126,8 +126,8 @@ class Executor(Generic[R]):
         if self._syncing:  # a second wake while the first one talks to the server
             self._missed_wake = True
             return
-        request, run = self._slot.request, self._run
-        draining = self._slot.draining and not self._draining
+        request, run = self._page.request, self._run
+        draining = self._page.draining and not self._draining
         if draining:
             self._draining = True
             self._link.hurry(_LAST_PATIENCE)  # a server that is gone must not keep the replica from leaving
@@ -139,15 +139,15 @@ class Executor(Generic[R]):
             return
         if draining or request == LATE:
             self._sync(run)
-        elif request == TIMEOUT and run.armed and self._slot.request_of == self._slot.input:
+        elif request == TIMEOUT and run.armed and self._page.request_of == self._page.input:
             run.armed = False
             raise Stop(failure.TIMEOUT)
-        elif request == MEMORY and run.armed and self._slot.request_of == self._slot.input:
+        elif request == MEMORY and run.armed and self._page.request_of == self._page.input:
             run.armed = False
             self._process.wear.stop_for_memory()
-            self._slot.stopping()
+            self._page.stopping()
             raise Stop(failure.LOST)
-        elif request == CANCEL and self._slot.request_of == self._slot.lease:
+        elif request == CANCEL and self._page.request_of == self._page.lease:
             run.stopped = True
             if run.armed:
                 run.armed = False
@@ -173,7 +173,7 @@ class Executor(Generic[R]):
     def _follow(self, done: Done) -> Taken | None:
         """Commits what is done; returns what runs next, which may be here already."""
         taken = self._exchange.settle()
-        self._usual_seconds = (self._usual_seconds + (time.monotonic_ns() - self._slot.lease_since) / 1e9) / 2
+        self._usual_seconds = (self._usual_seconds + (time.monotonic_ns() - self._page.lease_since) / 1e9) / 2
         left: Done | None = done
         if taken is None or self._draining:
             taken, left = self._take(done, again=taken is not None), None
@@ -213,7 +213,7 @@ class Executor(Generic[R]):
 
     def _work(self, member: bytes, payload: bytes | bytearray) -> Done:
         """Runs one lease and returns what to commit."""
-        self._slot.hold(member)
+        self._page.hold(member)
         self._untidy = True
         self._watched.cancelled = False
         try:
@@ -227,7 +227,7 @@ class Executor(Generic[R]):
         if self._maps.other_code:
             self._tell()
         self._exchange.lives = prepared.head.keep or blobs.TTL_SECONDS
-        self._slot.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
+        self._page.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run = run
         self._isolation.task = prepared.head.task
         run.stopped = self._watched.cancelled
@@ -241,7 +241,7 @@ class Executor(Generic[R]):
         if run.spoilt is not None:
             self._spoilt(run)
         self._run = None
-        self._slot.end_lease()
+        self._page.end_lease()
         self._inputs_done += run.count
         flush_streams()  # before the results are sent: whoever has them may end this process
         if run.stopped:
@@ -342,7 +342,7 @@ class Executor(Generic[R]):
             within=_FLUSH_PATIENCE,
         )
         if frame is not None:
-            self._slot.totals.add(frame.count, len(frame.errors), frame.busy, whole=False)
+            self._page.totals.add(frame.count, len(frame.errors), frame.busy, whole=False)
         return answer
 
 

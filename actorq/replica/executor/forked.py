@@ -22,7 +22,7 @@ from actorq.replica.executor.preparing import PreparedMaps
 from actorq.replica.executor.process import Process
 from actorq.replica.executor.run import Prepared, Run, Stop, flush_streams
 from actorq.replica.executor.runner import Lent
-from actorq.replica.slots import MEMORY, SLOT_BYTES, TIMEOUT, Slot
+from actorq.replica.pages import MEMORY, PAGE_BYTES, TIMEOUT, Page
 from actorq.replica.spec import WAKE_SIGNAL
 from actorq.wire import codec, failure
 from actorq.wire.messages import Head
@@ -49,18 +49,18 @@ class ForkRun(Run):
 
     _nothing = _NIL
 
-    def __init__(self, prepared: Prepared, inputs: list[bytes], slot: Slot, forker: Forker) -> None:
-        super().__init__(prepared, inputs, slot, None)
+    def __init__(self, prepared: Prepared, inputs: list[bytes], page: Page, forker: Forker) -> None:
+        super().__init__(prepared, inputs, page, None)
         self._forker = forker
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after a cancel."""
-        slot, outputs = self._slot, self._outputs
+        page, outputs = self._page, self._outputs
         for item in self._inputs:
             if self._forker.wants_loads and not self._settle():
                 self._caught(Stop(failure.CANCELLED))
                 return
-            slot.begin_input(len(outputs), time.monotonic_ns())
+            page.begin_input(len(outputs), time.monotonic_ns())
             try:
                 reply = self._run_one(item)
             except Exception as error:  # this process cannot fork: no memory, no processes, threads
@@ -72,11 +72,11 @@ class ForkRun(Run):
                 if reply.error is not None:
                     self._errors[len(outputs)] = reply.error
                 outputs.append(reply.output)
-            slot.end_input()
+            page.end_input()
 
     def _settle(self) -> bool:
         """Makes the loads that children had to make. Each may take as long as an input; False when the map is over."""
-        self._slot.begin_input(len(self._outputs), time.monotonic_ns())
+        self._page.begin_input(len(self._outputs), time.monotonic_ns())
         try:
             self.armed = True
             self._look_at_requests()
@@ -85,7 +85,7 @@ class ForkRun(Run):
             return stop.kind != failure.CANCELLED
         finally:
             self.armed = False
-            self._slot.end_input()
+            self._page.end_input()
         return True
 
     def _run_one(self, item: bytes) -> Reply:
@@ -119,11 +119,11 @@ class ForkRun(Run):
 
     def _look_at_requests(self) -> None:
         """A request that came while this process forked, and could not be stopped."""
-        slot = self._slot
+        page = self._page
         if self.stopped:
             raise Stop(failure.CANCELLED)
-        if slot.request in (TIMEOUT, MEMORY) and slot.request_of == slot.input:
-            raise Stop(failure.TIMEOUT if slot.request == TIMEOUT else failure.LOST)
+        if page.request in (TIMEOUT, MEMORY) and page.request_of == page.input:
+            raise Stop(failure.TIMEOUT if page.request == TIMEOUT else failure.LOST)
 
     def _pack(self, outputs: list[Any], start: int) -> bytes:
         return codec.join_list(outputs)
@@ -162,7 +162,7 @@ class ForkRunner:
         if prepared.head.code != self._code and prepared.head.task != PING:
             self._code = prepared.head.code
             self._forker.changed()
-        return ForkRun(prepared, codec.split_list(bytes(packed)), self._lent.slot, self._forker)
+        return ForkRun(prepared, codec.split_list(bytes(packed)), self._lent.page, self._forker)
 
     def lease_ended(self) -> None:
         """The next one may come."""
@@ -189,10 +189,10 @@ class ForkRunner:
     def _become_child(self) -> None:
         """Lets go of the replica's connection, page and signal handler."""
         self._lent.link.drop()
-        self._slot = self._lent.watched.slot = Slot(memoryview(bytearray(SLOT_BYTES)))
+        self._page = self._lent.watched.page = Page(memoryview(bytearray(PAGE_BYTES)))
         signal.signal(WAKE_SIGNAL, self._on_stop)
         # while it waits for its input, it writes once to the pages it will need: the kernel copies each, in 3 us
-        Run(Prepared(answer, Head(task=PING)), [None], self._slot, None).run(self.process.event_loop)
+        Run(Prepared(answer, Head(task=PING)), [None], self._page, None).run(self.process.event_loop)
 
     def _on_stop(self, signum: int, frame: object) -> None:
         if self._child_run is not None and self._child_run.armed:
@@ -200,7 +200,7 @@ class ForkRunner:
             raise Stop(failure.TIMEOUT)
 
     def _run_in_child(self, head: bytes, item: bytes) -> tuple[dict[str, Any] | None, bytes]:
-        self._child_run = run = Run(self.maps.of(head), [Packed(item)], self._slot, None)
+        self._child_run = run = Run(self.maps.of(head), [Packed(item)], self._page, None)
         run.run(self.process.event_loop)
         frame = run.take(self._lent.worker)
         flush_streams()

@@ -35,7 +35,7 @@ from actorq.replica.executor.process import Process
 from actorq.replica.executor.run import Prepared, Run
 from actorq.replica.executor.runner import Lent
 from actorq.replica.executor.turns import Turns
-from actorq.replica.slots import Slot
+from actorq.replica.pages import Page
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.wire.messages import parse_head
 
@@ -45,28 +45,28 @@ class Lanes:
 
     Args:
         spec: what the process is told by its supervisor.
-        slots: a page for each of `spec.workers`.
+        pages: a page for each of `spec.workers`.
     """
 
-    def __init__(self, spec: ExecutorSpec, slots: list[Slot]) -> None:
+    def __init__(self, spec: ExecutorSpec, pages: list[Page]) -> None:
         self._loop = LanesLoop(asyncio.new_event_loop(), self._spoilt).loop
-        self._left = len(slots)
+        self._left = len(pages)
         runner = partial(LaneRunner, Shared(spec, self._loop))
-        first = slots[0]
-        pairs = zip(spec.workers, slots, strict=True)
-        self._lanes = [Executor(spec, worker, slot, runner, tells=slot is first) for worker, slot in pairs]
+        first = pages[0]
+        pairs = zip(spec.workers, pages, strict=True)
+        self._lanes = [Executor(spec, worker, page, runner, tells=page is first) for worker, page in pairs]
         #: the process should be replaced
         self.worn_out = False
         self._failed = False
 
     @staticmethod
-    def context(workers: Sequence[str], slots: Sequence[Slot]) -> Callable[[], dict[str, Any]]:
+    def context(workers: Sequence[str], pages: Sequence[Page]) -> Callable[[], dict[str, Any]]:
         """Tells what runs in the lane whose input asks."""
-        names = {id(slot): worker for slot, worker in zip(slots, workers, strict=True)}
+        names = {id(page): worker for page, worker in zip(pages, workers, strict=True)}
 
         def now() -> dict[str, Any]:
             owner = current_owner()
-            return {} if owner is None else context.now(names[id(owner.slot)], owner.slot)
+            return {} if owner is None else context.now(names[id(owner.page)], owner.page)
 
         return now
 
@@ -172,7 +172,7 @@ class LaneRunner:
 
     def retire(self) -> None:
         """Has the lane finish what it runs, and end. Any thread."""
-        self._lent.slot.drain()
+        self._lent.page.drain()
         self.notify()
 
     # -- in its thread -------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class LaneRunner:
 
     def run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         inputs, _ = self._lent.watched.decoded(prepared, packed)
-        return LaneRun(prepared, inputs, self._lent.slot, self._shared.loop, self._inbox, self._lent.on_wake)
+        return LaneRun(prepared, inputs, self._lent.page, self._shared.loop, self._inbox, self._lent.on_wake)
 
     def lease_ended(self) -> None:
         if self._has_turn:

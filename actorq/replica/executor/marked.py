@@ -12,7 +12,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
-from actorq.replica.slots import Slot
+from actorq.replica.pages import Page
 
 _in_child = False
 
@@ -26,31 +26,31 @@ def come_to_child() -> None:
 class Marked(Coroutine[Any, Any, Any]):
     """A coroutine that tells, by its lane's page, while it runs: 0.3 us a step."""
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], slot: Slot) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, Any], page: Page) -> None:
         self._coro = coro
-        self._slot = slot
+        self._page = page
 
     def send(self, value: Any) -> Any:
         if _in_child:
             _end()
-        self._slot.enter_loop()
+        self._page.enter_loop()
         try:
             return self._coro.send(value)
         finally:
             if _in_child:
                 _end()
-            self._slot.leave_loop()
+            self._page.leave_loop()
 
     def throw(self, *error: Any) -> Any:
         if _in_child:
             _end()
-        self._slot.enter_loop()
+        self._page.enter_loop()
         try:
             return self._coro.throw(*error)
         finally:
             if _in_child:
                 _end()
-            self._slot.leave_loop()
+            self._page.leave_loop()
 
     def close(self) -> None:
         self._coro.close()

@@ -19,7 +19,7 @@ from actorq.base import log
 from actorq.replica.executor.loops import Holder, SharedLoop, holder
 from actorq.replica.executor.marked import Marked
 from actorq.replica.executor.run import Prepared, Run, Stop
-from actorq.replica.slots import Slot
+from actorq.replica.pages import Page
 from actorq.wire import failure
 
 #: how long tasks that an input left behind may take to be cancelled, seconds
@@ -33,9 +33,9 @@ WAKE = object()
 class Owner(Holder):
     """An input, to the tasks that it starts."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, page: Page) -> None:
         super().__init__()
-        self.slot = slot
+        self.page = page
         self.tasks: set[asyncio.Future[Any]] = set()
         #: a task of it was cancelled by somebody else; by itself
         self.hit = self.cancelled_own = False
@@ -119,7 +119,7 @@ class LanesLoop(SharedLoop):
         owner = current_owner()
         if owner is None:
             return (factory or self._of_replica)(loop, coro, **options)
-        coro = Marked(coro, owner.slot)
+        coro = Marked(coro, owner.page)
         task = _OfInput(coro, owner, loop=loop, **options) if factory is None else factory(loop, coro, **options)
         owner.tasks.add(task)
         task.add_done_callback(owner.tasks.discard)
@@ -160,12 +160,12 @@ class LaneRun(Run):
         self,
         prepared: Prepared,
         inputs: Sequence[Any],
-        slot: Slot,
+        page: Page,
         loop: asyncio.AbstractEventLoop,
         inbox: queue.SimpleQueue[object],
         on_wake: Callable[[], None],
     ) -> None:
-        super().__init__(prepared, inputs, slot, None)
+        super().__init__(prepared, inputs, page, None)
         self._loop = loop
         self._inbox = inbox
         self._on_wake = on_wake
@@ -176,7 +176,7 @@ class LaneRun(Run):
 
     def _on_loop(self, value: Any) -> Any:
         """Runs one input on the loop and waits for it."""
-        owner = Owner(self._slot)
+        owner = Owner(self._page)
         call = _Call(self._loop, _run_input(self.prepared.call, value, owner), owner, self._inbox)
         try:
             while self._inbox.get() is not call:
@@ -262,7 +262,7 @@ class _Call:
 
     def _start(self) -> None:
         # whatever is the factory of the loop
-        self._task = _OfInput(Marked(self._coro, self._owner.slot), self._owner, main=True, loop=self._loop)
+        self._task = _OfInput(Marked(self._coro, self._owner.page), self._owner, main=True, loop=self._loop)
         self._task.add_done_callback(lambda _: self._inbox.put(self))
 
 

@@ -25,7 +25,7 @@ from actorq.base.settings import settings
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.replica.executor.inputs import Inputs, Packed
 from actorq.replica.executor.loops import Holder, holder
-from actorq.replica.slots import Slot
+from actorq.replica.pages import Page
 from actorq.wire import codec, failure
 from actorq.wire.carried.arrays import WRITING, writable_arrays
 from actorq.wire.messages import CALL, LENGTH, ONE, STAR, Frame, Head
@@ -117,10 +117,10 @@ class Run:
     #: stands for the output of an input that failed
     _nothing: Any = None
 
-    def __init__(self, prepared: Prepared, inputs: Sequence[Any], slot: Slot, reset: Callable[[], None] | None) -> None:
+    def __init__(self, prepared: Prepared, inputs: Sequence[Any], page: Page, reset: Callable[[], None] | None) -> None:
         self.prepared = prepared
         self._inputs = Inputs(inputs)
-        self._slot = slot
+        self._page = page
         self._reset = reset
         self._outputs: list[Any] = []
         self._errors: dict[int, dict[str, Any]] = {}
@@ -150,13 +150,13 @@ class Run:
         """Drops the inputs that have not begun; returns where the lease ends now, None when that has not changed."""
         end = self._inputs.cut()
         if end is not None:
-            self._slot.shorten(end)
+            self._page.shorten(end)
         return end
 
     def uncut(self) -> None:
         """Takes back what the last `cut` has dropped. No input may have ended since."""
         self._inputs.uncut()
-        self._slot.shorten(self._inputs.count)
+        self._page.shorten(self._inputs.count)
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after `Stop("cancelled")`."""
@@ -198,10 +198,10 @@ class Run:
 
     def _run_each(self, call: Callable[[Any], Any]) -> None:
         _keep_reserve()
-        outputs, slot, reset = self._outputs, self._slot, self._reset
+        outputs, page, reset = self._outputs, self._page, self._reset
         now, getpid, pid = time.monotonic_ns, os.getpid, os.getpid()
         for value in self._inputs:
-            slot.begin_input(len(outputs), now())
+            page.begin_input(len(outputs), now())
             try:
                 self.armed = True
                 if type(value) is Packed:
@@ -219,7 +219,7 @@ class Run:
                     os._exit(0)
                 outputs.append(output)
                 del output
-            slot.end_input()
+            page.end_input()
             if reset is not None:
                 del value
                 self.restore()
@@ -238,7 +238,7 @@ class Run:
                 self.stopped = True
                 return False
             if error.kind == failure.LOST:
-                data = failure.described(failure.LOST, failure.stopped_for(*self._slot.memory))
+                data = failure.described(failure.LOST, failure.stopped_for(*self._page.memory))
             else:
                 seconds = self.prepared.head.timeout
                 data = failure.described(failure.TIMEOUT, f"ran longer than its timeout of {seconds} s")

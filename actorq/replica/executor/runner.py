@@ -17,7 +17,7 @@ from actorq.replica.executor.preparing import PreparedMaps
 from actorq.replica.executor.process import Process
 from actorq.replica.executor.run import Prepared, Run
 from actorq.replica.executor.watched import Watched
-from actorq.replica.slots import Slot
+from actorq.replica.pages import Page
 from actorq.replica.spec import ExecutorSpec
 
 
@@ -29,7 +29,7 @@ class Lent:
     #: its name as an RQ worker
     worker: str
     #: its page
-    slot: Slot
+    page: Page
     #: its connection, on which the wait for mail is sent
     link: Link
     #: the same, when it waits for no reply

@@ -17,7 +17,7 @@ from actorq.replica import context
 from actorq.replica.executor.inputs import PART
 from actorq.replica.executor.outputs import Outputs
 from actorq.replica.executor.run import Prepared, Run, Stop
-from actorq.replica.slots import Slot
+from actorq.replica.pages import Page
 from actorq.wire import failure
 from actorq.wire.messages import CALL, STAR
 
@@ -25,8 +25,8 @@ from actorq.wire.messages import CALL, STAR
 class TightRun(Run):
     """One lease of tiny inputs, while it runs."""
 
-    def __init__(self, prepared: Prepared, inputs: Sequence[Any], slot: Slot) -> None:
-        super().__init__(prepared, inputs, slot, None)
+    def __init__(self, prepared: Prepared, inputs: Sequence[Any], page: Page) -> None:
+        super().__init__(prepared, inputs, page, None)
         self._results = Outputs()
 
     @staticmethod

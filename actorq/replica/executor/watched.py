@@ -13,7 +13,7 @@ from typing import Any
 
 from actorq.replica.executor.inputs import LARGE_BYTES, decoded, each_packed, is_single
 from actorq.replica.executor.run import Prepared, Stop
-from actorq.replica.slots import CANCEL, MEMORY, TIMEOUT, UNKNOWN, Slot
+from actorq.replica.pages import CANCEL, MEMORY, TIMEOUT, UNKNOWN, Page
 from actorq.wire import failure
 
 
@@ -21,11 +21,11 @@ class Watched:
     """Of one executor.
 
     Args:
-        slot: its page.
+        page: its page.
     """
 
-    def __init__(self, slot: Slot) -> None:
-        self.slot = slot
+    def __init__(self, page: Page) -> None:
+        self.page = page
         #: the lease was cancelled meanwhile
         self.cancelled = False
         self._decoding = False  # the inputs of a lease: the handler may raise
@@ -33,14 +33,14 @@ class Watched:
     @contextmanager
     def as_input(self, timeout: float | None) -> Iterator[None]:
         """What is done in it counts as an input with that timeout."""
-        slot, now = self.slot, time.monotonic_ns()
-        slot.begin_lease(1, now, timeout)
-        slot.begin_input(UNKNOWN, now)
+        page, now = self.page, time.monotonic_ns()
+        page.begin_lease(1, now, timeout)
+        page.begin_input(UNKNOWN, now)
         try:
             yield
         finally:
-            self.cancelled |= slot.request == CANCEL and slot.request_of == slot.lease
-            slot.end_lease()
+            self.cancelled |= page.request == CANCEL and page.request_of == page.lease
+            page.end_lease()
 
     def decoded(self, prepared: Prepared, packed: memoryview) -> tuple[Sequence[Any], bool]:
         """The inputs of a lease, as `inputs.decoded` gives them; where that takes too long, each decodes itself."""
@@ -58,6 +58,6 @@ class Watched:
 
     def stop(self, request: int) -> None:
         """Raises `Stop` out of the decoding of inputs that takes too long. Called by the handler of the signal."""
-        if self._decoding and request in (TIMEOUT, MEMORY) and self.slot.request_of == self.slot.input:
+        if self._decoding and request in (TIMEOUT, MEMORY) and self.page.request_of == self.page.input:
             self._decoding = False
             raise Stop(failure.TIMEOUT)

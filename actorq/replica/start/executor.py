@@ -20,7 +20,7 @@ from actorq.replica.executor.executor import Executor
 from actorq.replica.executor.run import flush_streams, memory_ran_out
 from actorq.replica.executor.runner import Lent, Runner
 from actorq.replica.leftovers import leave_failure
-from actorq.replica.slots import MAX_LANES, STARTING, Slot, Slots
+from actorq.replica.pages import MAX_LANES, STARTING, Page, Pages
 from actorq.replica.spec import NO_MEMORY, SERVE_FAILED, START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
 from actorq.replica.start import processors
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 _generators: list[Any] | None = None
 
 
-def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
+def main(spec: ExecutorSpec, pages: Pages, index: int) -> None:
     """Runs executor `index` in this process and ends the process, without the exit handlers of its parent."""
     status = 1
-    mine = [slots[index * MAX_LANES + lane] for lane in range(len(spec.workers))]
+    mine = [pages[index * MAX_LANES + lane] for lane in range(len(spec.workers))]
     try:
         handlers.install(WAKE_SIGNAL)
         processors.limit_torch()
@@ -55,13 +55,13 @@ def main(spec: ExecutorSpec, slots: Slots, index: int) -> None:
         os._exit(status)
 
 
-def _make(spec: ExecutorSpec, slots: list[Slot]) -> Executor[Runner] | Lanes:
-    if len(slots) > 1:
+def _make(spec: ExecutorSpec, pages: list[Page]) -> Executor[Runner] | Lanes:
+    if len(pages) > 1:
         lanes = _lanes()
-        log.hear_tasks(lanes.context(spec.workers, slots))
-        return lanes(spec, slots)
-    log.hear_tasks(partial(context.now, spec.workers[0], slots[0]))
-    executor = Executor(spec, spec.workers[0], slots[0], _runner(spec.isolation))
+        log.hear_tasks(lanes.context(spec.workers, pages))
+        return lanes(spec, pages)
+    log.hear_tasks(partial(context.now, spec.workers[0], pages[0]))
+    executor = Executor(spec, spec.workers[0], pages[0], _runner(spec.isolation))
     signal.signal(WAKE_SIGNAL, executor.on_wake)
     return executor
 
@@ -102,9 +102,9 @@ def _runner(isolation: str) -> Callable[[Lent], Runner]:
     return DirectRunner
 
 
-def _failed(spec: ExecutorSpec, slot: Slot, error: BaseException) -> int:
+def _failed(spec: ExecutorSpec, page: Page, error: BaseException) -> int:
     """Says why the executor ends; returns its exit status."""
-    if slot.phase == STARTING:
+    if page.phase == STARTING:
         leave_failure(spec.scratch, error)
         return START_FAILED
     if memory_ran_out() or isinstance(error, MemoryError):

@@ -11,7 +11,7 @@ import socket
 from actorq.base.log import configure_later, run_tasks
 from actorq.code.importing import Target, import_target
 from actorq.isolation import handlers
-from actorq.replica.slots import Slots
+from actorq.replica.pages import Pages
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, ZygoteSpec
 from actorq.replica.start.zygote import Channel, declare, die_with_parent, prepare_process, run_zygote
 
@@ -24,10 +24,10 @@ def _main() -> None:
     configure_later(*spec.log)
     if "channel" not in job:
         run_tasks(prefix=spec.prefix)
-    count, fileno = job["slots"]
-    slots = Slots(count, fileno)
+    count, fileno = job["pages"]
+    pages = Pages(count, fileno)
     if "channel" in job:
-        run_zygote(spec, slots, Channel(socket.socket(fileno=job["channel"])))
+        run_zygote(spec, pages, Channel(socket.socket(fileno=job["channel"])))
     die_with_parent()
     if os.getppid() != job["parent"]:
         os._exit(1)
@@ -37,8 +37,8 @@ def _main() -> None:
         import_target(target)
     from actorq.replica.start.executor import main
 
-    slot, executor = job["executor"]
-    main(ExecutorSpec(**executor), slots, slot)
+    index, executor = job["executor"]
+    main(ExecutorSpec(**executor), pages, index)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 It has one thread, no connection to Redis and has run no task, so forking it is safe, and an executor starts in
 milliseconds with the task's module already imported. It speaks with its supervisor in lines of JSON:
 
-    supervisor -> {"fork": {slot and executor spec}}          zygote -> {"ready": […tasks]} or {"failed": traceback}
-                                                                        {"forked": slot, "pid": p}, {"exited": slot, …}
+    supervisor -> {"fork": {index and executor spec}}          zygote -> {"ready": […tasks]} or {"failed": traceback}
+                                                                       {"forked": index, "pid": p}, {"exited": index, …}
 When the supervisor's end closes, every executor is killed.
 """
 
@@ -32,7 +32,7 @@ from actorq.errors import DeclarationError
 from actorq.isolation import handlers
 from actorq.isolation.fork.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
-from actorq.replica.slots import MAX_LANES, Slots
+from actorq.replica.pages import MAX_LANES, Pages
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, Served, SupervisorSpec, ZygoteSpec
 from actorq.replica.start import gpus, hugepages, processors
 
@@ -86,7 +86,7 @@ class StartedZygote:
     pid: int
     channel: Channel
     #: the pages of its executors
-    slots: Slots
+    pages: Pages
 
 
 def start_zygote(spec: SupervisorSpec, lifeline: int | None = None) -> StartedZygote:
@@ -95,26 +95,26 @@ def start_zygote(spec: SupervisorSpec, lifeline: int | None = None) -> StartedZy
     Before that, so that it imports the tasks while this process imports what a supervisor needs; while there is one
     thread; and before this process has read its settings, since those of the zygote are others.
     """
-    slots = Slots(spec.replicas * MAX_LANES)
+    pages = Pages(spec.replicas * MAX_LANES)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         ours.close()
         if lifeline is not None:
             os.close(lifeline)
-        run_zygote(spec.zygote, slots, Channel(theirs))
+        run_zygote(spec.zygote, pages, Channel(theirs))
     theirs.close()
-    return StartedZygote(pid=pid, channel=Channel(ours), slots=slots)
+    return StartedZygote(pid=pid, channel=Channel(ours), pages=pages)
 
 
-def spawn_zygote(spec: SupervisorSpec, slots: Slots) -> StartedZygote:
+def spawn_zygote(spec: SupervisorSpec, pages: Pages) -> StartedZygote:
     """Starts a zygote in place of one that has died, in a new interpreter: this process has threads by now."""
     ours, theirs = socket.socketpair()
     with theirs:
         os.set_inheritable(theirs.fileno(), True)
-        variables = {**os.environ, **_job(spec.zygote, slots, channel=theirs.fileno())}
+        variables = {**os.environ, **_job(spec.zygote, pages, channel=theirs.fileno())}
         pid = os.posix_spawn(sys.executable, _INTERPRETER, variables)
-    return StartedZygote(pid=pid, channel=Channel(ours), slots=slots)
+    return StartedZygote(pid=pid, channel=Channel(ours), pages=pages)
 
 
 def die_with_parent() -> None:
@@ -135,7 +135,7 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
+def run_zygote(spec: ZygoteSpec, pages: Pages, channel: Channel) -> None:
     """Serves the supervisor until its end closes. Never returns."""
     parent = os.getppid()
     die_with_parent()
@@ -148,9 +148,9 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
     try:
         handlers.install(WAKE_SIGNAL)
         signal.signal(WAKE_SIGNAL, signal.SIG_IGN)  # until an executor is ready for it
-        served = _import(spec, slots, channel)
+        served = _import(spec, pages, channel)
         if served is not None:
-            zygote = Zygote(spec, slots, channel, served)
+            zygote = Zygote(spec, pages, channel, served)
             if served.isolation == "fork":
                 adopt_orphans()
             zygote.adopts = served.isolation == "fork"
@@ -162,7 +162,7 @@ def run_zygote(spec: ZygoteSpec, slots: Slots, channel: Channel) -> None:
         os._exit(status)
 
 
-def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> Served | None:
+def _import(spec: ZygoteSpec, pages: Pages, channel: Channel) -> Served | None:
     """Imports the targets and reports. None when that failed."""
     try:
         prepare_process(spec)
@@ -184,7 +184,7 @@ def _import(spec: ZygoteSpec, slots: Slots, channel: Channel) -> Served | None:
         if (variables or environment.threads != threads) and not spec.settled:
             for name in limited:
                 os.environ.pop(name, None)
-            _exec(replace(spec, threads=environment.threads, settled=True), slots, variables, channel)
+            _exec(replace(spec, threads=environment.threads, settled=True), pages, variables, channel)
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
         from actorq.replica.start import executor as entry
@@ -324,15 +324,15 @@ def prepare_process(spec: ZygoteSpec) -> None:
 class Zygote:
     """Forks executors on request and reports how they ended."""
 
-    def __init__(self, spec: ZygoteSpec, slots: Slots, channel: Channel, served: Served) -> None:
+    def __init__(self, spec: ZygoteSpec, pages: Pages, channel: Channel, served: Served) -> None:
         from actorq.declare.environment import ActorEnvironment
 
         self._spec = spec
         self._start_method = served.start_method
         self._gpus = ActorEnvironment.declared(served.environment).gpus
-        self._slots = slots
+        self._pages = pages
         self._channel = channel
-        self._children: dict[int, int] = {}  # pid -> slot
+        self._children: dict[int, int] = {}  # pid -> index
         #: what an executor leaves behind becomes ours when it ends, and is ended
         self.adopts = False
 
@@ -349,19 +349,19 @@ class Zygote:
             self._reap()
             if self._channel.fileno() in found:
                 for message in self._channel.receive():
-                    self._fork(message["slot"], message["executor"], waker)
+                    self._fork(message["index"], message["executor"], waker)
         for pid in self._children:
             _kill_group(pid)
 
-    def _fork(self, slot: int, executor: dict[str, Any], waker: Waker) -> None:
+    def _fork(self, index: int, executor: dict[str, Any], waker: Waker) -> None:
         if self._start_method == "spawn":
-            pid = _spawn(self._spec, self._slots, slot, executor, self._variables(slot))
+            pid = _spawn(self._spec, self._pages, index, executor, self._variables(index))
         else:
             with handlers.own_fork():
                 pid = os.fork()
         if pid:
-            self._children[pid] = slot
-            self._channel.send({"forked": slot, "pid": pid})
+            self._children[pid] = index
+            self._channel.send({"forked": index, "pid": pid})
             return
         parent = os.getppid()
         die_with_parent()
@@ -372,16 +372,16 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         waker.close()
         self._channel.sock.close()
-        os.environ.update(self._variables(slot))
+        os.environ.update(self._variables(index))
         from actorq.replica.start.executor import main
 
-        main(ExecutorSpec(**executor), self._slots, slot)
+        main(ExecutorSpec(**executor), self._pages, index)
 
-    def _variables(self, slot: int) -> dict[str, str]:
-        """Of the executor of a slot."""
+    def _variables(self, index: int) -> dict[str, str]:
+        """Of executor `index`."""
         if self._gpus is None:
             return {}
-        return {gpus.VISIBLE: ",".join(gpus.dealt(gpus.there(), self._gpus, slot))}
+        return {gpus.VISIBLE: ",".join(gpus.dealt(gpus.there(), self._gpus, index))}
 
     def _reap(self) -> None:
         while True:
@@ -391,12 +391,12 @@ class Zygote:
                 return
             if pid == 0:
                 return
-            slot = self._children.pop(pid, None)
-            if slot is not None:
+            index = self._children.pop(pid, None)
+            if index is not None:
                 _kill_group(pid)
                 if self.adopts:
                     self._end_orphans()
-                self._channel.send({"exited": slot, "pid": pid, "status": status})
+                self._channel.send({"exited": index, "pid": pid, "status": status})
 
     def _end_orphans(self) -> None:
         """Only executors are our children; what else there is was left by one that has ended."""
@@ -411,18 +411,18 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _exec(spec: ZygoteSpec, slots: Slots, variables: dict[str, str], channel: Channel) -> None:
+def _exec(spec: ZygoteSpec, pages: Pages, variables: dict[str, str], channel: Channel) -> None:
     """Replaces this process by a new interpreter that imports everything itself and serves `channel`."""
     os.set_inheritable(channel.fileno(), True)
-    os.environ.update(variables, **_job(spec, slots, channel=channel.fileno()))
+    os.environ.update(variables, **_job(spec, pages, channel=channel.fileno()))
     for number in (signal.SIGINT, signal.SIGTERM):  # until the new interpreter has handlers
         signal.signal(number, signal.SIG_IGN)
     os.execv(sys.executable, _INTERPRETER)
 
 
-def _spawn(spec: ZygoteSpec, slots: Slots, slot: int, executor: dict[str, Any], own: dict[str, str]) -> int:
-    """Starts the executor of a slot in a new interpreter; returns its pid. No fork: this process may have threads."""
-    variables = {**os.environ, **own, **_job(spec, slots, executor=(slot, executor), parent=os.getpid())}
+def _spawn(spec: ZygoteSpec, pages: Pages, index: int, executor: dict[str, Any], own: dict[str, str]) -> int:
+    """Starts executor `index` in a new interpreter; returns its pid. No fork: this process may have threads."""
+    variables = {**os.environ, **own, **_job(spec, pages, executor=(index, executor), parent=os.getpid())}
     # in a group of its own with what its tasks start, so that it can be ended with them
     return os.posix_spawn(sys.executable, _INTERPRETER, variables, setpgroup=0)
 
@@ -430,7 +430,7 @@ def _spawn(spec: ZygoteSpec, slots: Slots, slot: int, executor: dict[str, Any], 
 _INTERPRETER = [sys.executable, "-m", "actorq.replica.start.spawned"]
 
 
-def _job(spec: ZygoteSpec, slots: Slots, **what: Any) -> dict[str, str]:
+def _job(spec: ZygoteSpec, pages: Pages, **what: Any) -> dict[str, str]:
     """What a new interpreter is to do. By the environment: arguments are public, and an address may hold a password."""
-    os.set_inheritable(slots.fileno, True)
-    return {"ACTORQ_SPAWN_JOB": json.dumps({"zygote": asdict(spec), "slots": [slots.count, slots.fileno], **what})}
+    os.set_inheritable(pages.fileno, True)
+    return {"ACTORQ_SPAWN_JOB": json.dumps({"zygote": asdict(spec), "pages": [pages.count, pages.fileno], **what})}

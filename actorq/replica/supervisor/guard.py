@@ -56,12 +56,12 @@ class MemoryGuard:
     def _press(self, watchdog: Watchdog, replica: Replica, lane: Lane, now: float) -> None:
         """An input that was asked to stop still runs."""
         if now >= lane.memory_kill_at or (not self.forks and watchdog.critical(self._pids())):
-            replica.kill(stopped_for(*lane.slot.memory, killed=True), lane)
+            replica.kill(stopped_for(*lane.page.memory, killed=True), lane)
 
     def _stop(self, replica: Replica, verdict: Verdict) -> None:
         """Of several inputs in one process, the one that began last: what it did is lost with it."""
         lane, used, limit = replica.newest, verdict.used, verdict.limit
-        logger().warning("memory_watchdog", worker=lane.worker, lease=lane.slot.held, used=used, limit=limit)
+        logger().warning("memory_watchdog", worker=lane.worker, lease=lane.page.held, used=used, limit=limit)
         lane.memory_kill_at = time.monotonic() + (_GRACE_FORK if self.forks else _GRACE)
         self._asked.append((replica, lane))
         replica.ask_for_memory(lane, used, limit)

@@ -27,7 +27,7 @@ from actorq.broker.link import Link
 from actorq.broker.scripts import jobs, serving
 from actorq.errors import BrokerError
 from actorq.replica import deadlines
-from actorq.replica.slots import REPORT_BYTES
+from actorq.replica.pages import REPORT_BYTES
 from actorq.replica.state import ReplicaState
 from actorq.replica.supervisor.replica import Unfinished, Work
 from actorq.replica.supervisor.subscription import Subscription

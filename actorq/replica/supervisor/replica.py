@@ -1,7 +1,7 @@
 """What a supervisor knows of one replica, and what it does to its executor.
 
 An executor has one lane, or as many as its environment has `concurrency`: a lane runs a lease at a time, and is a
-worker of its own to RQ. What concerns a lease is asked of its lane, through the lane's slot; signals and death are the
+worker of its own to RQ. What concerns a lease is asked of its lane, through the lane's page; signals and death are the
 executor's.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actorq.replica.caches import CacheListener
-from actorq.replica.slots import CANCEL, ENDING, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Slot
+from actorq.replica.pages import CANCEL, ENDING, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Page
 from actorq.replica.spec import NO_MEMORY, START_FAILED, WAKE_SIGNAL
 from actorq.replica.supervisor.health import Cause, Health
 from actorq.wire import failure
@@ -66,18 +66,18 @@ class Lane:
 
     Args:
         worker: its name as an RQ worker.
-        slot: its page.
+        page: its page.
     """
 
-    def __init__(self, worker: str, slot: Slot) -> None:
+    def __init__(self, worker: str, page: Page) -> None:
         self.worker = worker
-        self.slot = slot
-        self.caches = CacheListener(slot)
+        self.page = page
+        self.caches = CacheListener(page)
         self.begin()
 
     def begin(self) -> None:
         """A new executor is to start: its leases and inputs are numbered anew."""
-        self.slot.clear()
+        self.page.clear()
         self.lease = -1
         self.cancelled_lease = self.unclaimed_lease = -1
         #: inputs that were asked to stop: for their timeout, and for their memory, when so many had been before
@@ -93,10 +93,10 @@ class Lane:
 
         Tiny inputs have no numbers of their own; there, that the executor has raised the exception must do.
         """
-        slot = self.slot
-        if not slot.running or slot.input != self.memory_input:
+        page = self.page
+        if not page.running or page.input != self.memory_input:
             return False
-        return slot.position is not None or slot.stops == self.memory_stops
+        return page.position is not None or page.stops == self.memory_stops
 
 
 class Replica:
@@ -143,36 +143,36 @@ class Replica:
     @property
     def phase(self) -> int:
         """STARTING, SERVING or ENDING: its first lane tells for all."""
-        return self.lanes[0].slot.phase if self.lanes else STARTING
+        return self.lanes[0].page.phase if self.lanes else STARTING
 
     @property
     def phase_since(self) -> float:
         """Monotonic seconds."""
-        return self.lanes[0].slot.phase_since / 1e9
+        return self.lanes[0].page.phase_since / 1e9
 
     @property
     def busy(self) -> bool:
-        return any(lane.slot.running for lane in self.lanes)
+        return any(lane.page.running for lane in self.lanes)
 
     @property
     def idle(self) -> bool:
         """It serves, and has nothing to do. It may also be just between two leases."""
-        return self.serving and not any(lane.slot.holds for lane in self.lanes)
+        return self.serving and not any(lane.page.holds for lane in self.lanes)
 
     @property
     def held(self) -> list[str]:
         """The leases it holds."""
-        return [held for lane in self.lanes if (held := lane.slot.held)]
+        return [held for lane in self.lanes if (held := lane.page.held)]
 
     @property
     def renewed(self) -> list[str]:
         """The leases to renew: those it holds, and those whose results are on their way."""
-        return self.held + [sent for lane in self.lanes if (sent := lane.slot.unsettled)]
+        return self.held + [sent for lane in self.lanes if (sent := lane.page.unsettled)]
 
     @property
     def leases(self) -> int:
         """Leases done by all its executors."""
-        return sum(sum(lane.slot.totals.values[:2]) for lane in self.lanes)
+        return sum(sum(lane.page.totals.values[:2]) for lane in self.lanes)
 
     @property
     def serving(self) -> bool:
@@ -182,9 +182,9 @@ class Replica:
     @property
     def newest(self) -> Lane:
         """The lane whose input runs on the event loop just now, or whose input began last."""
-        running = [lane for lane in self.lanes if lane.slot.running]
-        on_loop = [lane for lane in running if lane.slot.on_loop]
-        return on_loop[0] if on_loop else max(running or self.lanes, key=lambda lane: lane.slot.overdue[0])
+        running = [lane for lane in self.lanes if lane.page.running]
+        on_loop = [lane for lane in running if lane.page.on_loop]
+        return on_loop[0] if on_loop else max(running or self.lanes, key=lambda lane: lane.page.overdue[0])
 
     def orphaned(self) -> None:
         """Its zygote has died, and it must have, too."""
@@ -198,10 +198,10 @@ class Replica:
         """What it held when it died. An input is charged with the death unless it was killed for another's sake."""
         left = []
         for lane in self.lanes:
-            slot = lane.slot
+            page = lane.page
             blamed = not self._blameless and self._culprit in (None, lane)
-            position = slot.position if slot.running and blamed else NONE_RAN
-            left.append(Unfinished(worker=lane.worker, member=slot.held, position=position))
+            position = page.position if page.running and blamed else NONE_RAN
+            left.append(Unfinished(worker=lane.worker, member=page.held, position=position))
         return left
 
     def reason_of(self, status: int) -> str:
@@ -232,7 +232,7 @@ class Replica:
         for lane in self.lanes:
             if lane.unwanted:
                 self._watch_orders(lane, now)
-            if lane.slot.running:
+            if lane.page.running:
                 self._watch_lease(lane, now)
                 self._watch_input(lane, now)
 
@@ -252,38 +252,38 @@ class Replica:
         """
         found = []
         for lane in self.lanes:
-            slot = lane.slot
-            patience, lease = slot.patience, slot.lease
-            if not patience or not slot.running or lane.unclaimed_lease == lease:
+            page = lane.page
+            patience, lease = page.patience, page.lease
+            if not patience or not page.running or lane.unclaimed_lease == lease:
                 continue
-            waited = now * 1e9 - slot.lease_since
+            waited = now * 1e9 - page.lease_since
             if waited > patience or (someone_is_idle and waited > _IDLE_PATIENCE_NS):
-                held = slot.held
+                held = page.held
                 if waited <= patience and is_addressed(held.rpartition(":")[0]):  # what is behind it will be no other
                     continue
                 lane.unclaimed_lease = lease
-                slot.unclaim(lease)
-                if slot.running and slot.lease == lease:  # else it has begun what it claimed
+                page.unclaim(lease)
+                if page.running and page.lease == lease:  # else it has begun what it claimed
                     found.append((lane.worker, held))
         return found
 
     def ask(self, lane: Lane, request: int, of: int = 0) -> None:
-        lane.slot.ask(request, of)
+        lane.page.ask(request, of)
         self.wake()
 
     def ask_for_memory(self, lane: Lane, used: int, limit: int) -> None:
         """Its input is to stop, because memory runs out."""
-        slot = lane.slot
-        lane.memory_input, lane.memory_stops = slot.input, slot.stops
+        page = lane.page
+        lane.memory_input, lane.memory_stops = page.input, page.stops
         lane.late_at = time.monotonic()  # when it has stopped, the rest runs elsewhere
-        slot.tell_memory(used, limit)
-        self.ask(lane, MEMORY, slot.input)
+        page.tell_memory(used, limit)
+        self.ask(lane, MEMORY, page.input)
 
     def drain(self) -> None:
         """It is to leave: every lane finishes its input and hands back the rest."""
         self.draining = True
         for lane in self.lanes:
-            lane.slot.drain()
+            lane.page.drain()
         self.wake()
 
     def kill(self, reason: str, lane: Lane | None = None) -> None:
@@ -295,7 +295,7 @@ class Replica:
     def cancel(self, member: str) -> None:
         """Stops the lease `member`, if it runs here."""
         for lane in self.lanes:
-            if lane.slot.running and lane.slot.held == member:
+            if lane.page.running and lane.page.held == member:
                 self._interrupt(lane)
 
     def cancel_job(self, worker: str, job: str) -> None:
@@ -304,7 +304,7 @@ class Replica:
         for lane in self.lanes:
             if lane.worker == worker:
                 lane.unwanted[job] = now + _ORDER_SECONDS
-                lane.slot.unclaim(lane.slot.lease)  # it may be the one that it claimed: it is to ask again
+                lane.page.unclaim(lane.page.lease)  # it may be the one that it claimed: it is to ask again
                 self._watch_orders(lane, now)
 
     def wake(self) -> None:
@@ -313,35 +313,35 @@ class Replica:
 
     def _interrupt(self, lane: Lane) -> None:
         """Stops what a lane runs: by an exception, and by SIGKILL if that does not help."""
-        lane.cancelled_lease, lane.cancel_kill_at = lane.slot.lease, time.monotonic() + _KILL_GRACE
-        lane.slot.unclaim(lane.slot.lease)  # what it claimed is likely of the same map
-        self.ask(lane, CANCEL, lane.slot.lease)
+        lane.cancelled_lease, lane.cancel_kill_at = lane.page.lease, time.monotonic() + _KILL_GRACE
+        lane.page.unclaim(lane.page.lease)  # what it claimed is likely of the same map
+        self.ask(lane, CANCEL, lane.page.lease)
 
     def _watch_orders(self, lane: Lane, now: float) -> None:
-        if lane.slot.running and lane.unwanted.pop(lane.slot.held.rpartition(":")[0], None) is not None:
+        if lane.page.running and lane.unwanted.pop(lane.page.held.rpartition(":")[0], None) is not None:
             self._interrupt(lane)
         lane.unwanted = {job: until for job, until in lane.unwanted.items() if now < until}
 
     def _watch_lease(self, lane: Lane, now: float) -> None:
         """Asks for a flush of a lease that runs late."""
-        slot = lane.slot
-        since = slot.lease_since / 1e9
-        if slot.lease != lane.lease:
-            lane.lease, lane.late_at = slot.lease, since + _LATE_SECONDS
-        if slot.lease == lane.cancelled_lease:
+        page = lane.page
+        since = page.lease_since / 1e9
+        if page.lease != lane.lease:
+            lane.lease, lane.late_at = page.lease, since + _LATE_SECONDS
+        if page.lease == lane.cancelled_lease:
             if now >= lane.cancel_kill_at:
                 self.kill("its map was cancelled and the input did not stop", lane)
             return
-        stopping = lane.stopping_for_memory or lane.timed_out_input == slot.input  # there is one request at a time
-        if now >= lane.late_at and slot.count > 1 and not stopping:
+        stopping = lane.stopping_for_memory or lane.timed_out_input == page.input  # there is one request at a time
+        if now >= lane.late_at and page.count > 1 and not stopping:
             lane.late_at = now + min(now - since, _LATE_MOST)
             self.ask(lane, LATE)
 
     def _watch_input(self, lane: Lane, now: float) -> None:
         """Stops an input that is past its timeout: an exception first, SIGKILL after a grace."""
-        slot = lane.slot
-        current = slot.input
-        since, timeout = slot.overdue
+        page = lane.page
+        current = page.input
+        since, timeout = page.overdue
         if not timeout or not since or now < (since + timeout) / 1e9:
             return
         if lane.timed_out_input != current:
@@ -349,8 +349,8 @@ class Replica:
             self.ask(lane, TIMEOUT, current)
         elif now >= lane.kill_at:
             # where one input blocks the loop of all, all are late: the one that is on the loop is to blame
-            late = [other for other in self.lanes if other.timed_out_input == other.slot.input]
-            blocks = next((other for other in late if other.slot.on_loop), None)
+            late = [other for other in self.lanes if other.timed_out_input == other.page.input]
+            blocks = next((other for other in late if other.page.on_loop), None)
             self.kill(failure.STUCK if blocks is None else failure.BLOCKED, blocks or lane)
 
     # -- telling -------------------------------------------------------------------------------------------------------
@@ -367,13 +367,13 @@ class Replica:
         return [
             ReplicaState(
                 worker=lane.worker,
-                state=self._state(bool(lane.slot.held)),
-                held=lane.slot.held,
-                position=lane.slot.position if lane.slot.running else None,
-                inputs_succeeded=lane.slot.totals.inputs[0],
-                inputs_failed=lane.slot.totals.inputs[1],
-                leases=sum(lane.slot.totals.values[:2]),
-                busy_seconds=lane.slot.totals.values[2],
+                state=self._state(bool(lane.page.held)),
+                held=lane.page.held,
+                position=lane.page.position if lane.page.running else None,
+                inputs_succeeded=lane.page.totals.inputs[0],
+                inputs_failed=lane.page.totals.inputs[1],
+                leases=sum(lane.page.totals.values[:2]),
+                busy_seconds=lane.page.totals.values[2],
                 restarts=self.restarts,
                 caches=lane.caches.report,
             )

@@ -1,6 +1,6 @@
 """The supervisor: never runs user code, so nothing a task does can stop it.
 
-Its main thread watches the slots every few milliseconds and enforces: a late lease is asked to flush and hand back, an
+Its main thread watches the pages every few milliseconds and enforces: a late lease is asked to flush and hand back, an
 input past its timeout gets an exception and then SIGKILL, a dead executor is reported and replaced. What needs Redis is
 the registrar's.
 """
@@ -22,7 +22,7 @@ from actorq.base.names import new_id
 from actorq.base.waiting import Waker, ready
 from actorq.errors import PoolError
 from actorq.replica import leftovers
-from actorq.replica.slots import ENDING, MAX_LANES
+from actorq.replica.pages import ENDING, MAX_LANES
 from actorq.replica.spec import SERVE_FAILED, START_FAILED, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.start.zygote import StartedZygote
 from actorq.replica.supervisor.guard import MemoryGuard
@@ -34,7 +34,7 @@ from actorq.replica.supervisor.zygotes import Zygotes
 if TYPE_CHECKING:
     from actorq.replica.state import ReplicaState
 
-#: how often slots are looked at while any runs, and while all are idle, seconds
+#: how often pages are looked at while any runs, and while all are idle, seconds
 _BUSY_TICK, _IDLE_TICK = 0.02, 0.2
 #: starts of one replica that may fail in a row where a program waits for it
 _MOST_FAILED_STARTS = 3
@@ -143,11 +143,11 @@ class Supervisor:
 
     def idle_workers(self) -> list[str]:
         staying = [r for r in self._replicas if not r.gone and not r.draining]
-        return [lane.worker for r in staying for lane in r.lanes if not lane.slot.held]
+        return [lane.worker for r in staying for lane in r.lanes if not lane.page.held]
 
     def work(self) -> list[Work]:
         lanes = [lane for replica in self._replicas if not replica.gone for lane in replica.lanes]
-        return [Work(worker=lane.worker, held=lane.slot.held, totals=lane.slot.totals.values) for lane in lanes]
+        return [Work(worker=lane.worker, held=lane.page.held, totals=lane.page.totals.values) for lane in lanes]
 
     def orphaned(self) -> bool:
         """Whether the program that this pool belongs to has ended: its server ends with it, which is no trouble."""
@@ -251,8 +251,8 @@ class Supervisor:
     def _lanes(self, index: int, name: str) -> list[Lane]:
         count, first = self._environment.concurrency, index * MAX_LANES
         if count == 1:
-            return [Lane(name, self._zygotes.slots[first])]
-        return [Lane(f"{name}-{lane}", self._zygotes.slots[first + lane]) for lane in range(count)]
+            return [Lane(name, self._zygotes.pages[first])]
+        return [Lane(f"{name}-{lane}", self._zygotes.pages[first + lane]) for lane in range(count)]
 
     def _fork(self, replica: Replica) -> None:
         replica.begin()
@@ -267,7 +267,7 @@ class Supervisor:
             bundles=self._spec.zygote.bundles,
             memory_share=self._memory.share,
         )
-        self._zygotes.channel.send({"slot": replica.index, "executor": asdict(spec)})
+        self._zygotes.channel.send({"index": replica.index, "executor": asdict(spec)})
 
     def _exited(self, replica: Replica, status: int) -> None:
         replica.pid = 0
@@ -345,7 +345,7 @@ class Supervisor:
 
         death = Death(replica=replica.index, reason=reason, unfinished=replica.unfinished())
         for lane in replica.lanes:
-            lane.slot.clear()
+            lane.page.clear()
         if self._registrar is None:
             self._respawn(replica)
             return
@@ -431,7 +431,7 @@ class Supervisor:
             self._gone(replica)
 
     def _gone(self, replica: Replica) -> None:
-        """No executor will run in this slot any more."""
+        """No executor will run in the place of this one."""
         replica.gone = True
         if self._registrar is not None:
             for lane in replica.lanes:

@@ -12,7 +12,7 @@ import signal
 import time
 
 from actorq.errors import PoolError
-from actorq.replica.slots import Slots
+from actorq.replica.pages import Pages
 from actorq.replica.spec import SupervisorSpec
 from actorq.replica.start.zygote import StartedZygote, spawn_zygote
 from actorq.replica.supervisor.replica import send_signal
@@ -36,7 +36,7 @@ class Zygotes:
 
     def __init__(self, spec: SupervisorSpec, first: StartedZygote) -> None:
         self._spec = spec
-        self.slots: Slots = first.slots
+        self.pages: Pages = first.pages
         self.pid, self.channel = first.pid, first.channel
         self._started = time.monotonic()
         self._deaths = 0  # in a row
@@ -65,7 +65,7 @@ class Zygotes:
                 f"The process that starts executors was lost {self._deaths} times in a row; the last one: {reason}. "
                 "Look for what kills it: too little memory, or a task that signals its parent process."
             )
-        started = spawn_zygote(self._spec, self.slots)
+        started = spawn_zygote(self._spec, self.pages)
         self.pid, self.channel = started.pid, started.channel
         self._started = time.monotonic()
 

@@ -20,33 +20,48 @@ _SENT_AT: Final = _NAME_AT + NAME_BYTES
 _REPORT_AT: Final = _SENT_AT + NAME_BYTES
 #: the report on the caches: some forty functions and twenty values
 REPORT_BYTES: Final = 15 * 1024
-SLOT_BYTES: Final = _REPORT_AT + REPORT_BYTES
+PAGE_BYTES: Final = _REPORT_AT + REPORT_BYTES
 
-# Cells, 8 bytes each. Written by the executor:
-_RUNNING, _LEASE, _LEASE_SINCE, _COUNT, _POSITION, _INPUT, _INPUT_SINCE, _TIMEOUT, _NAME_LENGTH = range(9)
-# Kept when a new executor starts in the slot:
-_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS, _INPUTS_DONE, _INPUTS_FAILED = 10, 11, 12, 13, 14
+# The cells of a page, 8 bytes each. Those that are written for every input are beside each other.
+(
+    # written by the executor, of its lease and the input that runs
+    _RUNNING,  # whether the inputs of a lease run
+    _LEASE,  # counts leases
+    _LEASE_SINCE,  # monotonic ns
+    _COUNT,  # inputs of the lease
+    _POSITION,  # of the input that runs, or UNKNOWN
+    _INPUT,  # counts inputs
+    _INPUT_SINCE,  # monotonic ns; 0 between two inputs
+    _TIMEOUT,  # ns; 0 for none
+    _NAME_LENGTH,  # of the lease that it holds; 0 for none
+    _ON_LOOP,  # whether the coroutine that runs just now on the event loop of several is this one's
+    # the totals, which outlive the executor
+    _LEASES_DONE,
+    _LEASES_FAILED,
+    _BUSY_MICROSECONDS,
+    _INPUTS_DONE,
+    _INPUTS_FAILED,
+    # written by the supervisor
+    _REQUEST,
+    _REQUEST_OF,  # the number of the input or lease that is meant
+    _DRAIN,
+    _MEMORY_USED,  # with the request MEMORY, bytes
+    _MEMORY_LIMIT,
+    _UNCLAIMED,  # the number of the lease behind which it took another back
+    # written by the executor, about what it may hold unknowingly
+    _PATIENCE,  # how long the lease before that may take, ns
+    _SENT_LENGTH,  # of the name of the lease whose results are on their way
+    # written by the executor, about its caches and its life
+    _REPORT_LENGTH,
+    _REPORT_SUM,
+    _PHASE,
+    _PHASE_SINCE,  # monotonic ns
+    _STOPS,  # counts inputs that were stopped for their memory
+) = range(28)
 _TOTALS: Final = (_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS, _INPUTS_DONE, _INPUTS_FAILED)
-# Written by the supervisor:
-_REQUEST, _REQUEST_OF, _DRAIN = 16, 17, 18
-
-# Written by the executor, about its caches:
-_REPORT_LENGTH, _REPORT_SUM = 19, 20
-# Written by the executor while it may hold a lease it does not know of: how long the one before it may take, ns
-_PATIENCE = 21
-_SENT_LENGTH = 30
-# Written by an executor with an event loop: the lane whose coroutine runs just now
-_ON_LOOP = 22
 
 #: pages of one executor process; those of lanes it does not have are never touched, and so take no memory
 MAX_LANES: Final = 256
-
-# Written by the executor, about its life:
-_PHASE, _PHASE_SINCE, _STOPS = 24, 25, 28
-# Written by the supervisor, with the request MEMORY:
-_MEMORY_USED, _MEMORY_LIMIT = 26, 27
-# Written by the supervisor: the number of the lease behind which it took another back
-_UNCLAIMED = 29
 
 #: what a supervisor may ask of its executor, with the wake-up signal
 NOTHING, LATE, TIMEOUT, CANCEL, MEMORY = range(5)
@@ -58,11 +73,11 @@ STARTING, SERVING, ENDING = range(3)
 UNKNOWN = -1
 
 
-class Slots:
+class Pages:
     """The shared pages of all executors of one supervisor. Inherited over fork, or reopened by `fileno` after exec."""
 
     def __init__(self, count: int, fileno: int | None = None) -> None:
-        size = count * SLOT_BYTES
+        size = count * PAGE_BYTES
         if fileno is None:
             with tempfile.TemporaryFile() as file:
                 fileno = os.dup(file.fileno())
@@ -72,9 +87,9 @@ class Slots:
         self._view = memoryview(self._memory)
         self.count = count
 
-    def __getitem__(self, index: int) -> Slot:
-        begin = index * SLOT_BYTES
-        return Slot(self._view[begin : begin + SLOT_BYTES])
+    def __getitem__(self, index: int) -> Page:
+        begin = index * PAGE_BYTES
+        return Page(self._view[begin : begin + PAGE_BYTES])
 
 
 class Totals:
@@ -103,13 +118,13 @@ class Totals:
         return self._cells[_INPUTS_DONE], self._cells[_INPUTS_FAILED]
 
 
-class Slot:
+class Page:
     """One executor's page."""
 
-    def __init__(self, page: memoryview) -> None:
-        self._page = page
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
         #: the cells, for the executor's inner loop
-        self.cells = page[:_NAME_AT].cast("q")
+        self.cells = memory[:_NAME_AT].cast("q")
         self.totals = Totals(self.cells)
 
     # -- written by the executor ---------------------------------------------------------------------------------------
@@ -157,7 +172,7 @@ class Slot:
         cells, size = self.cells, len(name)
         cells[length] = 0
         if size <= NAME_BYTES:  # else it is none of ours, and is not run
-            self._page[at : at + size] = name
+            self._memory[at : at + size] = name
             cells[length] = size
 
     def begin_input(self, position: int, since: int) -> None:
@@ -176,14 +191,14 @@ class Slot:
     def report(self, data: bytes) -> None:
         """What `@actor_cache` holds, `REPORT_BYTES` at most: for status and metrics."""
         cells = self.cells
-        self._page[_REPORT_AT : _REPORT_AT + len(data)] = data
+        self._memory[_REPORT_AT : _REPORT_AT + len(data)] = data
         cells[_REPORT_LENGTH], cells[_REPORT_SUM] = len(data), zlib.crc32(data)
 
     @property
     def reported(self) -> bytes | None:
         """The last report; None while it is being written."""
         length = self.cells[_REPORT_LENGTH]
-        data = bytes(self._page[_REPORT_AT : _REPORT_AT + length])
+        data = bytes(self._memory[_REPORT_AT : _REPORT_AT + length])
         return data if zlib.crc32(data) == self.cells[_REPORT_SUM] else None
 
     def enter_loop(self) -> None:
@@ -229,7 +244,7 @@ class Slot:
         return self._get(_SENT_AT, _SENT_LENGTH)
 
     def _get(self, at: int, length: int) -> str:
-        return bytes(self._page[at : at + self.cells[length]]).decode(errors="replace")
+        return bytes(self._memory[at : at + self.cells[length]]).decode(errors="replace")
 
     @property
     def phase(self) -> int:
@@ -319,7 +334,7 @@ class Slot:
         return self.cells[_REQUEST_OF]
 
     def clear(self) -> None:
-        """A new executor starts in this slot."""
+        """A new executor starts in this page."""
         for cell in range(len(self.cells)):
             if cell not in _TOTALS:
                 self.cells[cell] = 0

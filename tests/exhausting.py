@@ -10,7 +10,7 @@ from typing import Any
 from actorq import ActorEnvironment
 
 restored = ActorEnvironment("exhausting", replica_count=1, isolation="reset", lease_seconds=2)
-lanes = ActorEnvironment("exhausting-lanes", replica_count=1, isolation="none", concurrency=4, lease_seconds=2)
+slots = ActorEnvironment("exhausting-slots", replica_count=1, isolation="none", concurrency=4, lease_seconds=2)
 
 kept: list[Any] = []
 #: what the process may take beyond what it has, bytes
@@ -56,7 +56,7 @@ def has_none_left(x: int) -> int:
     return x
 
 
-@lanes.task
+@slots.task
 async def fills_beside(x: int) -> int:
     if x == 1:
         _limit(_MORE)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from actorq import ActorEnvironment, actor_cache
 
-lanes = ActorEnvironment("neighbours", replica_count=1, isolation="none", concurrency=8, lease_seconds=2)
+slots = ActorEnvironment("neighbours", replica_count=1, isolation="none", concurrency=8, lease_seconds=2)
 single = ActorEnvironment("neighbours-single", replica_count=1, isolation="reset", lease_seconds=2)
 hooked = ActorEnvironment("neighbours-hooked", replica_count=1, isolation="none", concurrency=4, lease_seconds=2)
 
@@ -23,7 +23,7 @@ def _others() -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
-@lanes.task
+@slots.task
 async def sweeps(x: int) -> int:
     """The culprit cancels whatever runs, and waits for it, as the end of a program would."""
     await asyncio.sleep(0.05)
@@ -36,7 +36,7 @@ async def sweeps(x: int) -> int:
     return x
 
 
-@lanes.task
+@slots.task
 async def sweeps_itself_too(x: int) -> int:
     await asyncio.sleep(0.05)
     if x == CULPRIT:
@@ -46,7 +46,7 @@ async def sweeps_itself_too(x: int) -> int:
     return x
 
 
-@lanes.task
+@slots.task
 async def sweeps_in_a_callback(x: int) -> int:
     if x == CULPRIT:
         await asyncio.sleep(0.05)
@@ -55,7 +55,7 @@ async def sweeps_in_a_callback(x: int) -> int:
     return x
 
 
-@lanes.task
+@slots.task
 async def sweeps_from_a_thread(x: int) -> int:
     """Nobody knows whose thread it is."""
     if x == CULPRIT:
@@ -67,13 +67,13 @@ async def sweeps_from_a_thread(x: int) -> int:
     return x
 
 
-@lanes.task
+@slots.task
 async def lingers(x: int) -> int:
     await asyncio.sleep(0.1)
     return x
 
 
-@lanes.task
+@slots.task
 async def swallows(x: int) -> int:
     """It would return something else where its own tasks were cancelled by others."""
     parts = await asyncio.gather(*(asyncio.sleep(0.05, part) for part in range(4)), return_exceptions=True)
@@ -86,7 +86,7 @@ async def swallows(x: int) -> int:
     return len([part for part in parts if isinstance(part, int)])
 
 
-@lanes.task
+@slots.task
 async def cancels_itself(x: int) -> int:
     await asyncio.sleep(0.01)
     if x == CULPRIT:
@@ -105,12 +105,12 @@ async def model(name: str) -> str:
     return await asyncio.create_task(asyncio.sleep(0.6, name))
 
 
-@lanes.task(timeout=0.3)
+@slots.task(timeout=0.3)
 async def impatient(name: str) -> str:
     return await model(name)
 
 
-@lanes.task
+@slots.task
 async def patient(name: str) -> str:
     return await model(name)
 
@@ -224,8 +224,8 @@ async def _parts() -> Any:
         yield part
 
 
-@lanes.task
-async def in_lanes(x: int, hand: str) -> tuple[int, bool, bool]:
+@slots.task
+async def in_slots(x: int, hand: str) -> tuple[int, bool, bool]:
     return await _uses(x, hand)
 
 
@@ -234,8 +234,8 @@ async def in_turn(x: int, hand: str) -> tuple[int, bool, bool]:
     return await _uses(x, hand)
 
 
-@lanes.task
-async def in_lane_of(x: int) -> int:
+@slots.task
+async def in_slot_of(x: int) -> int:
     return os.getpid()
 
 

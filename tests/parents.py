@@ -10,8 +10,8 @@ from actorq import ActorEnvironment
 
 warm = ActorEnvironment("parents", replica_count=2, isolation="reset", max_crashes=0, lease_seconds=2)
 forked = ActorEnvironment("parents-forked", replica_count=2, isolation="fork", max_crashes=0, lease_seconds=2)
-lanes = ActorEnvironment(
-    "parents-lanes", replica_count=1, isolation="none", concurrency=4, max_crashes=0, lease_seconds=2
+slots = ActorEnvironment(
+    "parents-slots", replica_count=1, isolation="none", concurrency=4, max_crashes=0, lease_seconds=2
 )
 spawned = ActorEnvironment("parents-spawned", replica_count=1, start_method="spawn", max_crashes=0, lease_seconds=2)
 vicious = ActorEnvironment("parents-vicious", replica_count=1, lease_seconds=2)
@@ -31,8 +31,8 @@ def in_forked(x: int) -> tuple[int, int]:
         return x, int(stat.read().rpartition(")")[2].split()[1])
 
 
-@lanes.task
-async def in_lanes(x: int) -> tuple[int, int]:
+@slots.task
+async def in_slots(x: int) -> tuple[int, int]:
     time.sleep(0.005)
     return x, os.getppid()
 

@@ -11,7 +11,7 @@ from actorq import ActorEnvironment
 
 reset = ActorEnvironment("slow", lease_seconds=2)
 forks = ActorEnvironment("slow-forks", isolation="fork", lease_seconds=2)
-lanes = ActorEnvironment("slow-lanes", isolation="none", concurrency=2, lease_seconds=2)
+slots = ActorEnvironment("slow-slots", isolation="none", concurrency=2, lease_seconds=2)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,6 @@ def on_forks(value: Any) -> tuple[int, int]:
     return len(value), os.getppid()
 
 
-@lanes.task(timeout=0.5)
-async def on_lanes(value: Any) -> tuple[int, int]:
+@slots.task(timeout=0.5)
+async def on_slots(value: Any) -> tuple[int, int]:
     return len(value), os.getpid()

@@ -16,7 +16,7 @@ from actorq import ActorEnvironment
 none = ActorEnvironment("starting-none", isolation="none", lease_seconds=2)
 reset = ActorEnvironment("starting-reset", lease_seconds=2)
 fork = ActorEnvironment("starting-fork", isolation="fork", lease_seconds=2)
-lanes = ActorEnvironment("starting-lanes", isolation="none", concurrency=2, lease_seconds=2)
+slots = ActorEnvironment("starting-slots", isolation="none", concurrency=2, lease_seconds=2)
 
 _forking = multiprocessing.get_context("fork")
 
@@ -57,8 +57,8 @@ def fork_ended_by(number: int) -> int | None:
     return _ended_by(number)
 
 
-@lanes.task
-async def lanes_ended_by(number: int) -> int | None:
+@slots.task
+async def slots_ended_by(number: int) -> int | None:
     return _ended_by(number)
 
 

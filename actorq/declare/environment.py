@@ -38,7 +38,7 @@ CODE = ("image", "bundle", "strict")
 #: Union's limits of an idle pool's life, seconds; more is allowed here, less is not
 _TTL_LEAST = 30
 #: inputs one replica may run at the same time; each costs a thread and two connections
-_MOST_LANES = 256
+_MOST_SLOTS = 256
 #: 1/3 is not exact
 _NEARLY = 1e-6
 #: attributes for those who run tasks
@@ -284,7 +284,7 @@ class ActorEnvironment(Environment, Hooked):
         self.max_crashes = checks.whole("max_crashes", max_crashes, 0, 1000)
         self.max_tasks_per_child = checks.optional_whole("max_tasks_per_child", max_tasks_per_child, 1)
         self.max_memory_per_child = checks.optional_whole("max_memory_per_child", max_memory_per_child, 1 << 20)
-        self.concurrency = checks.whole("concurrency", concurrency, 1, _MOST_LANES)
+        self.concurrency = checks.whole("concurrency", concurrency, 1, _MOST_SLOTS)
         if concurrency > 1 and isolation != "none":
             raise DeclarationError(
                 f"concurrency={concurrency} with isolation={isolation!r}: inputs that run at the same time in one "

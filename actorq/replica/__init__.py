@@ -8,6 +8,6 @@ zygote ── imported the task's module, one thread, no connection
     ▼
 executor 1 … R ── one thread, own connection, all user code ── Redis (leases, results)
 
-There are two more kinds of executors: `forked.py` runs each input in a child, and `lanes.py` has many lanes, each a
-thread with a connection, that share one event loop.
+There are two more kinds of executors: `forked.py` runs each input in a child, and `concurrent.py` has many
+concurrency slots, each a thread with a connection, that share one event loop.
 """

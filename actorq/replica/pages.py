@@ -60,8 +60,8 @@ PAGE_BYTES: Final = _REPORT_AT + REPORT_BYTES
 ) = range(28)
 _TOTALS: Final = (_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS, _INPUTS_DONE, _INPUTS_FAILED)
 
-#: pages of one executor process; those of lanes it does not have are never touched, and so take no memory
-MAX_LANES: Final = 256
+#: pages of one executor process; those of concurrency slots it does not have are never touched, and so take no memory
+MAX_SLOTS: Final = 256
 
 #: what a supervisor may ask of its executor, with the wake-up signal
 NOTHING, LATE, TIMEOUT, CANCEL, MEMORY = range(5)

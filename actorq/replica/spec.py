@@ -32,7 +32,7 @@ class ExecutorSpec:
 
     url: str = field(repr=False)  # it may hold a password
     environment: str
-    #: its names as RQ workers, one a lane
+    #: its names as RQ workers, one for each concurrency slot
     workers: list[str]
     lease_seconds: float
     isolation: str

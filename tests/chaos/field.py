@@ -22,7 +22,7 @@ from tests.conftest import ROOT, eventually
 from tests.proxy import Proxy
 
 #: kind of environment and replicas of each worker; those of `plain` go on alone when the other one is away
-WORKERS = (("plain", 2), ("plain", 1), ("lanes", 1), ("forked", 2))
+WORKERS = (("plain", 2), ("plain", 1), ("slots", 1), ("forked", 2))
 #: seconds that what has been stopped may take to end
 _PATIENCE = 40.0
 #: keys that are there for good, as RQ has them: its tools drop workers that were killed from its lists

@@ -105,7 +105,7 @@ class Strikes(threading.Thread):
         self._field.replace(worker)
 
     def scale_up_and_down(self) -> None:
-        worker = self._field.worker(self._random.choice(["plain", "lanes", "forked"]), 1)
+        worker = self._field.worker(self._random.choice(["plain", "slots", "forked"]), 1)
         self._field.workers.append(worker)
         time.sleep(2.0)
         worker.process.terminate()

@@ -63,7 +63,7 @@ class Submitter:
         kinds: list[tuple[str, Callable[[Account, int], None]]] = [
             ("map", lambda account, seed: self._map(account, seed, work.work)),
             ("map by key", lambda account, seed: self._map(account, seed, work.keyed)),
-            ("map of lanes", lambda account, seed: self._map(account, seed, work.together)),
+            ("map of slots", lambda account, seed: self._map(account, seed, work.together)),
             ("map of forks", lambda account, seed: self._map(account, seed, work.apart)),
             ("map, unordered", lambda account, seed: self._map(account, seed, work.work, ordered=False)),
             ("calls", self._calls),

@@ -27,8 +27,8 @@ _LARGE = 300_000
 _KINDS = {"never": 2, "dies": 10, "raises": 30, "large": 15, "slow": 400, "short": 2500}
 
 plain = ActorEnvironment("chaos-plain", lease_seconds=LEASE_SECONDS, max_crashes=_CRASHES)
-lanes = ActorEnvironment(
-    "chaos-lanes", lease_seconds=LEASE_SECONDS, max_crashes=_CRASHES, isolation="none", concurrency=4
+slots = ActorEnvironment(
+    "chaos-slots", lease_seconds=LEASE_SECONDS, max_crashes=_CRASHES, isolation="none", concurrency=4
 )
 forked = ActorEnvironment("chaos-forked", lease_seconds=LEASE_SECONDS, max_crashes=_CRASHES, isolation="fork")
 
@@ -95,7 +95,7 @@ def keyed(item: list[int]) -> Any:
     return output(item)
 
 
-@lanes.task(timeout=_TIMEOUT)
+@slots.task(timeout=_TIMEOUT)
 async def together(item: list[int]) -> Any:
     await asyncio.sleep(_begin(item))
     return output(item)

@@ -17,7 +17,7 @@ evicted = TaskEnvironment("cluster-evicted", container_image=IMAGE)
 forked = ActorEnvironment(
     "on-demand-fork", container_image=IMAGE, ttl_seconds=30, isolation="fork", limits={"memory": "256Mi"}
 )
-lanes = ActorEnvironment("on-demand-lanes", container_image=IMAGE, ttl_seconds=30, isolation="none", concurrency=16)
+slots = ActorEnvironment("on-demand-slots", container_image=IMAGE, ttl_seconds=30, isolation="none", concurrency=16)
 bounded = TaskEnvironment("cluster-bounded", container_image=IMAGE, concurrency=2)
 small = TaskEnvironment("cluster-small", container_image=IMAGE, limits={"memory": "96Mi"})
 nowhere = ActorEnvironment("nowhere", container_image="localhost/no-such-image:1", replica_count=2, ttl_seconds=30)
@@ -88,7 +88,7 @@ def takes(megabytes: int) -> tuple[str, str]:
     return socket.gethostname(), loaded()
 
 
-@lanes.task
+@slots.task
 async def waits(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return f"{socket.gethostname()}-{os.getpid()}"

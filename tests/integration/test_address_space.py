@@ -29,7 +29,7 @@ def test_memory_that_an_input_has_put_into_a_global_is_had_again() -> None:
     assert results == [(x, 0) for x in (0, 2, 3, 4, 5)]
 
 
-def test_an_input_of_a_lane_that_takes_all_memory_fails_alone() -> None:
+def test_an_input_of_a_slot_that_takes_all_memory_fails_alone() -> None:
     results = list(exhausting.fills_beside.map(range(6), return_exceptions=True))
     assert isinstance(results.pop(1), MemoryError)
     assert results == [0, 2, 3, 4, 5]

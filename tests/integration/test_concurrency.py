@@ -122,13 +122,13 @@ def test_a_cancelled_map_cancels_its_inputs(tmp_path: Path) -> None:
     assert concurrent.where.remote(0)[0] == pid
 
 
-def test_every_lane_is_a_worker_to_the_tools_of_rq() -> None:
+def test_every_slot_is_a_worker_to_the_tools_of_rq() -> None:
     concurrent.quick.remote(0)
     with pool_client() as client:
         assert eventually(lambda: client.scard("rq:workers:concurrent") == 8)
 
 
-def test_a_worker_drains_all_its_lanes(on_server: str) -> None:
+def test_a_worker_drains_all_its_slots(on_server: str) -> None:
     command = [sys.executable, "-m", "actorq.cli", "worker", "tests.concurrent:concurrent", "-u", on_server, "-n", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as worker:
         results = concurrent.overlaps.map(range(64))
@@ -166,7 +166,7 @@ def test_isolation_between_inputs_of_one_process_is_refused(isolation: str) -> N
         ActorEnvironment("concurrent-isolated", isolation=isolation, concurrency=2)
 
 
-def test_start_hooks_run_once_for_all_lanes_on_their_loop() -> None:
+def test_start_hooks_run_once_for_all_slots_on_their_loop() -> None:
     assert set(concurrent.hooked.map(range(20))) == {(1, True, "MainThread")}
 
 

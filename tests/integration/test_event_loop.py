@@ -15,13 +15,13 @@ INPUTS = range(12)
 OTHERS = [x for x in INPUTS if x != CULPRIT]
 
 
-@pytest.fixture(params=["lanes", "single", "inline"])
+@pytest.fixture(params=["slots", "single", "inline"])
 def task(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "inline":
         with testing.inline():
             yield neighbours.in_turn
     else:
-        yield {"lanes": neighbours.in_lanes, "single": neighbours.in_turn}[request.param]
+        yield {"slots": neighbours.in_slots, "single": neighbours.in_turn}[request.param]
 
 
 @pytest.mark.parametrize("hand", HANDS)
@@ -39,9 +39,9 @@ def test_what_an_input_does_to_its_loop_is_not_seen_by_those_beside_it_and_after
 
 
 def test_an_input_that_lays_hands_on_its_loop_costs_no_process() -> None:
-    processes: list[Callable[[int], int]] = [neighbours.in_lane_of.remote, neighbours.process.remote]
+    processes: list[Callable[[int], int]] = [neighbours.in_slot_of.remote, neighbours.process.remote]
     before = [process(0) for process in processes]
-    for task in (neighbours.in_lanes, neighbours.in_turn):
+    for task in (neighbours.in_slots, neighbours.in_turn):
         for hand in ("stop", "close", "set_task_factory"):
             list(task.map(INPUTS, kwargs={"hand": hand}, return_exceptions=True))
     assert [process(0) for process in processes] == before

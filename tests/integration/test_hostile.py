@@ -69,7 +69,7 @@ def test_a_lease_with_an_odd_id_is_answered(worker: Worker, lease: str) -> None:
     link.close()
 
 
-@pytest.mark.parametrize("kind", ["on_reset", "on_forks", "on_lanes"])
+@pytest.mark.parametrize("kind", ["on_reset", "on_forks", "on_slots"])
 def test_decoding_an_input_is_a_part_of_it_and_ends_with_its_timeout(kind: str) -> None:
     task: Any = getattr(slow, kind)
     quick = [{slow.Slow(0)} for _ in range(5)]
@@ -78,5 +78,5 @@ def test_decoding_an_input_is_a_part_of_it_and_ends_with_its_timeout(kind: str) 
     assert [size for size, _ in outcomes[:5] + outcomes[6:]] == [1] * 10
     with pytest.raises(TaskTimeoutError):
         task.remote({slow.Slow(30)})
-    if kind != "on_lanes":  # there the thread that decodes is not the one that can be interrupted
+    if kind != "on_slots":  # there the thread that decodes is not the one that can be interrupted
         assert len({pid for _, pid in outcomes[:5] + outcomes[6:]}) == 1  # it was not even replaced

@@ -22,7 +22,7 @@ log = logging.getLogger("app")
 reset = ActorEnvironment("log-reset")
 none = ActorEnvironment("log-none", isolation="none")
 fork = ActorEnvironment("log-fork", isolation="fork")
-lanes = ActorEnvironment("log-lanes", isolation="none", concurrency=2)
+slots = ActorEnvironment("log-slots", isolation="none", concurrency=2)
 spawn = ActorEnvironment("log-spawn", isolation="none", start_method="spawn")
 regular = TaskEnvironment("log-regular", concurrency=1)
 
@@ -42,8 +42,8 @@ def in_none(i): return say(i)
 def in_tiny(i): return say(i) if i % 4_000 == 3_999 else i
 @fork.task
 def in_fork(i): return say(i)
-@lanes.task
-async def in_lanes(i): return say(i)
+@slots.task
+async def in_slots(i): return say(i)
 @spawn.task
 def in_spawn(i): return say(i)
 @regular.task
@@ -57,7 +57,7 @@ if __name__ == "__main__":
         assert sum(in_tiny.map(range(20_000), map_id="m-tiny")) == sum(range(20_000))
 """
 
-KINDS = ["reset", "none", "fork", "lanes", "spawn", "regular"]
+KINDS = ["reset", "none", "fork", "slots", "spawn", "regular"]
 
 
 def run(folder: Path, *arguments: str, configured: str = "", guarded: str = "", **variables: str) -> str:
@@ -166,7 +166,7 @@ structlog.configure(
     logger_factory=structlog.WriteLoggerFactory(open("structlog", "a")),
 )"""
     text = _JOB.replace('log.info("input %d", i)', 'structlog.get_logger().info(f"input {{i}}")')
-    for kind in ("none", "lanes"):
+    for kind in ("none", "slots"):
         (tmp_path / "job.py").write_text(text.format(configured=configured, guarded="pass"))
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run([sys.executable, "job.py", kind], cwd=tmp_path, env=environment, timeout=50, check=False)

@@ -194,8 +194,8 @@ class Fleet:
             self.write(place, factor)
         variables = {"PYTHONPATH": os.pathsep.join((str(there), str(ROOT)))}
         self.worker = Worker(url, "served", environment="served", variables=variables)
-        lanes = 4 if "concurrency" in options else 2
-        self.worker.wait_ready(lanes)
+        slots = 4 if "concurrency" in options else 2
+        self.worker.wait_ready(slots)
 
     def write(self, place: Path, factor: int) -> None:
         text = textwrap.dedent(SERVED).format(options=self._options, kind=self._kind, factor=factor)

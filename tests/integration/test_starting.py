@@ -11,7 +11,7 @@ from actorq.replica.start import processors
 from tests import starting
 from tests.conftest import Worker
 
-_KINDS = [starting.none_ended_by, starting.reset_ended_by, starting.fork_ended_by, starting.lanes_ended_by]
+_KINDS = [starting.none_ended_by, starting.reset_ended_by, starting.fork_ended_by, starting.slots_ended_by]
 
 
 @pytest.mark.parametrize("task", _KINDS, ids=lambda task: str(task.name))

@@ -12,7 +12,7 @@ from actorq import ActorEnvironment, DeclarationError, TaskEnvironment
 env = ActorEnvironment("writing", replica_count=1, isolation="none")
 reset = ActorEnvironment("writing-reset", replica_count=1)
 forked = ActorEnvironment("writing-fork", replica_count=1, isolation="fork")
-lanes = ActorEnvironment("writing-lanes", replica_count=1, isolation="none", concurrency=2)
+slots = ActorEnvironment("writing-slots", replica_count=1, isolation="none", concurrency=2)
 regular = TaskEnvironment("writing-regular", concurrency=1)
 
 
@@ -43,8 +43,8 @@ def doubled_forked(x: Any) -> Any:
     return double(x)
 
 
-@lanes.task(writable=True)
-async def doubled_lanes(x: Any) -> Any:
+@slots.task(writable=True)
+async def doubled_slots(x: Any) -> Any:
     return double(x)
 
 
@@ -59,7 +59,7 @@ def test_who_writes_to_an_array_is_told_what_to_do() -> None:
     assert any("x.copy()" in note and "writable=True" in note for note in caught.value.__notes__)
 
 
-@pytest.mark.parametrize("task", [doubled_reset, doubled_forked, doubled_lanes, doubled_regular])
+@pytest.mark.parametrize("task", [doubled_reset, doubled_forked, doubled_slots, doubled_regular])
 def test_a_task_that_writes_has_arrays_of_its_own(task: Any) -> None:
     assert [x.tolist() for x in task.map([np.arange(3), np.arange(2)])] == [[0, 2, 4], [0, 2]]
     assert task.remote(np.ones(5000)).sum() == 10_000

@@ -28,7 +28,7 @@ def killed_meanwhile(task: Any, count: int, times: int = 1) -> tuple[list[int], 
 
 
 @pytest.mark.parametrize(
-    "task", [parents.in_warm, parents.in_forked, parents.in_lanes, parents.in_spawned], ids=lambda task: task.name
+    "task", [parents.in_warm, parents.in_forked, parents.in_slots, parents.in_spawned], ids=lambda task: task.name
 )
 def test_a_pool_whose_zygote_is_killed_starts_another_and_loses_nothing(task: Any) -> None:
     outputs, zygotes = killed_meanwhile(task, 400)

@@ -8,7 +8,7 @@ import pytest
 
 from actorq.replica.pages import CANCEL, SERVING, Page, Pages
 from actorq.replica.supervisor import replica as notes
-from actorq.replica.supervisor.replica import Lane, Replica
+from actorq.replica.supervisor.replica import Replica, Slot
 from actorq.wire.lease import tag
 
 
@@ -20,7 +20,7 @@ def page() -> Page:
 @pytest.fixture
 def replica(page: Page) -> Replica:
     replica = Replica(0, "")
-    replica.lanes = [Lane("me", page)]
+    replica.slots = [Slot("me", page)]
     return replica
 
 
@@ -66,7 +66,7 @@ def test_an_order_is_forgotten_after_a_while(replica: Replica, page: Page) -> No
     replica.cancel_job("me", "m-1")
     runs(page, "m-2")
     replica.watch(time.monotonic() + notes._ORDER_SECONDS + 1)
-    assert not replica.lanes[0].unwanted
+    assert not replica.slots[0].unwanted
 
 
 def test_what_waits_behind_a_lease_goes_to_a_replica_that_is_idle(replica: Replica, page: Page) -> None:

@@ -1,1 +1,1 @@
-"""What runs inputs: one process, or one lane, takes leases and sends results."""
+"""What runs inputs: one process, or one concurrency slot of it, takes leases and sends results."""

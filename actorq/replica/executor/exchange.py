@@ -66,7 +66,7 @@ class _Sent:
 
 
 class Exchange:
-    """One executor's, or one lane's.
+    """One executor's, which may be that of one concurrency slot.
 
     Args:
         link: its connection.

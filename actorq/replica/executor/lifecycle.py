@@ -108,7 +108,7 @@ class Lifecycle:
         if self._forks:
             return asyncio.run(coroutine)
         loop = self._event_loop()
-        if loop.is_running():  # that of lanes, one of which has loaded another version of the code
+        if loop.is_running():  # that of concurrency slots, one of which has loaded another version of the code
             return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
         return loop.run_until_complete(coroutine)
 

@@ -1,8 +1,8 @@
 """The event loop of a replica, which no input may spoil for those that come after it, or run beside it.
 
-The one idea: *what an input sets of the loop is set for itself*. Its default executor, and in lanes its task factory,
-hold for the tasks that it starts. Its exception handler and its debug mode end with it. What would end the loop for
-everybody is refused. What start hooks set stays: they run in no input.
+The one idea: *what an input sets of the loop is set for itself*. Its default executor, and for concurrency slots its
+task factory, hold for the tasks that it starts. Its exception handler and its debug mode end with it. What would end
+the loop for everybody is refused. What start hooks set stays: they run in no input.
 
 The methods are replaced on the loop itself, so it may be of any class, such as uvloop's.
 """

@@ -1,4 +1,4 @@
-"""The coroutines of lanes, each step of which is known: whose it is, and in which process it runs.
+"""The coroutines of concurrency slots, each step of which is known: whose it is, and in which process it runs.
 
 A task may fork. Its child has the event loop too, whose selector it shares with the replica: a child that came back to
 it would take what is for the replica, whose other inputs then wait for ever. So it ends where the task comes back, by
@@ -24,7 +24,7 @@ def come_to_child() -> None:
 
 
 class Marked(Coroutine[Any, Any, Any]):
-    """A coroutine that tells, by its lane's page, while it runs: 0.3 us a step."""
+    """A coroutine that tells, by its slot's page, while it runs: 0.3 us a step."""
 
     def __init__(self, coro: Coroutine[Any, Any, Any], page: Page) -> None:
         self._coro = coro

@@ -1,4 +1,4 @@
-"""Inputs on the event loop of all lanes: whose each task is, and who cancels what is not its own.
+"""Inputs on the event loop of all concurrency slots: whose each task is, and who cancels what is not its own.
 
 `asyncio.all_tasks()` holds the tasks of every input of the replica, so one that cancels them ends its neighbours.
 
@@ -83,8 +83,8 @@ class _OfReplica(asyncio.Task[Any]):
         return done
 
 
-class LanesLoop(SharedLoop):
-    """The loop of all lanes.
+class SlotsLoop(SharedLoop):
+    """The loop of all concurrency slots.
 
     Args:
         loop: where all of them run.
@@ -147,12 +147,12 @@ class _OfNobody(Marked):
         return self._coro.throw(*error)
 
 
-class LaneRun(Run):
+class SlotRun(Run):
     """A lease whose inputs run on the event loop, one after the other.
 
     Args:
         loop: where.
-        inbox: of the lane's thread: wake-ups of the supervisor come here.
+        inbox: of the slot's thread: wake-ups of the supervisor come here.
         on_wake: what to do at one; may raise `Stop`.
     """
 

@@ -3,7 +3,7 @@
     Executor: takes leases, commits results, hears the supervisor ──▶ Runner: makes a `Run` of each lease
 
 There are three ways: `direct.py`, one input after the other in the executor's own thread; `forked.py`, each in a child;
-`lanes.py`, on an event loop beside those of other leases.
+`concurrent.py`, on an event loop beside those of other leases.
 """
 
 from __future__ import annotations

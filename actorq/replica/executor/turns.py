@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-#: how long a lane waits for a turn with nobody else, seconds; then it lets those in that queue behind it, for so long
+#: how long a slot waits for a turn with nobody else, seconds; then it lets those in that queue behind it, for so long
 _TURN_SECONDS, _LET_IN_SECONDS = 2.0, 0.05
 
 
 class Turns:
-    """Who runs beside whom: lanes with the same version of the code, since its modules are those of the process; and
+    """Who runs beside whom: slots with the same version of the code, since its modules are those of the process; and
     nobody beside an input that is to be alone.
     """
 
@@ -18,7 +18,7 @@ class Turns:
         self._code = ""
         self._alone = False
         self._running = 0
-        self._others = 0  # lanes that wait until nobody runs; those that need not queue behind them
+        self._others = 0  # slots that wait until nobody runs; those that need not queue behind them
 
     def enter(self, code: str, *, alone: bool) -> None:
         """Waits until a lease with this code may run."""

@@ -20,12 +20,12 @@ from actorq.replica.executor.executor import Executor
 from actorq.replica.executor.run import flush_streams, memory_ran_out
 from actorq.replica.executor.runner import Lent, Runner
 from actorq.replica.leftovers import leave_failure
-from actorq.replica.pages import MAX_LANES, STARTING, Page, Pages
+from actorq.replica.pages import MAX_SLOTS, STARTING, Page, Pages
 from actorq.replica.spec import NO_MEMORY, SERVE_FAILED, START_FAILED, WAKE_SIGNAL, WORN_OUT, ExecutorSpec
 from actorq.replica.start import processors
 
 if TYPE_CHECKING:
-    from actorq.replica.executor.lanes import Lanes
+    from actorq.replica.executor.concurrent import ConcurrentExecutor
 
 
 #: the random generators of the environment's modules, looked up by the zygote
@@ -35,7 +35,7 @@ _generators: list[Any] | None = None
 def main(spec: ExecutorSpec, pages: Pages, index: int) -> None:
     """Runs executor `index` in this process and ends the process, without the exit handlers of its parent."""
     status = 1
-    mine = [pages[index * MAX_LANES + lane] for lane in range(len(spec.workers))]
+    mine = [pages[index * MAX_SLOTS + slot] for slot in range(len(spec.workers))]
     try:
         handlers.install(WAKE_SIGNAL)
         processors.limit_torch()
@@ -55,11 +55,11 @@ def main(spec: ExecutorSpec, pages: Pages, index: int) -> None:
         os._exit(status)
 
 
-def _make(spec: ExecutorSpec, pages: list[Page]) -> Executor[Runner] | Lanes:
+def _make(spec: ExecutorSpec, pages: list[Page]) -> Executor[Runner] | ConcurrentExecutor:
     if len(pages) > 1:
-        lanes = _lanes()
-        log.hear_tasks(lanes.context(spec.workers, pages))
-        return lanes(spec, pages)
+        concurrent = _concurrent()
+        log.hear_tasks(concurrent.context(spec.workers, pages))
+        return concurrent(spec, pages)
     log.hear_tasks(partial(context.now, spec.workers[0], pages[0]))
     executor = Executor(spec, spec.workers[0], pages[0], _runner(spec.isolation))
     signal.signal(WAKE_SIGNAL, executor.on_wake)
@@ -70,7 +70,7 @@ def prepare(environment: ActorEnvironment) -> None:
     """In the zygote, before it forks: imports and looks up what every executor would, for 10 ms each."""
     global _generators
     if environment.concurrency > 1:
-        _lanes()
+        _concurrent()
     else:
         _runner(environment.isolation)
     if environment.isolation == "fork":
@@ -86,10 +86,10 @@ def _generators_of(environment: ActorEnvironment) -> list[Any]:
 # What runs the leases of an environment; no other is imported.
 
 
-def _lanes() -> type[Lanes]:
-    from actorq.replica.executor.lanes import Lanes
+def _concurrent() -> type[ConcurrentExecutor]:
+    from actorq.replica.executor.concurrent import ConcurrentExecutor
 
-    return Lanes
+    return ConcurrentExecutor
 
 
 def _runner(isolation: str) -> Callable[[Lent], Runner]:

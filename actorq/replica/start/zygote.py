@@ -32,7 +32,7 @@ from actorq.errors import DeclarationError
 from actorq.isolation import handlers
 from actorq.isolation.fork.forkable import why_not_forkable
 from actorq.isolation.orphans import adopt_orphans, children
-from actorq.replica.pages import MAX_LANES, Pages
+from actorq.replica.pages import MAX_SLOTS, Pages
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, Served, SupervisorSpec, ZygoteSpec
 from actorq.replica.start import gpus, hugepages, processors
 
@@ -95,7 +95,7 @@ def start_zygote(spec: SupervisorSpec, lifeline: int | None = None) -> StartedZy
     Before that, so that it imports the tasks while this process imports what a supervisor needs; while there is one
     thread; and before this process has read its settings, since those of the zygote are others.
     """
-    pages = Pages(spec.replicas * MAX_LANES)
+    pages = Pages(spec.replicas * MAX_SLOTS)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:

@@ -1,8 +1,8 @@
 """What a supervisor knows of one replica, and what it does to its executor.
 
-An executor has one lane, or as many as its environment has `concurrency`: a lane runs a lease at a time, and is a
-worker of its own to RQ. What concerns a lease is asked of its lane, through the lane's page; signals and death are the
-executor's.
+An executor has one concurrency slot, or as many as its environment has `concurrency`: a slot runs one lease at a time,
+and is a worker of its own to RQ. What concerns a lease is asked of its slot, through the slot's page; signals and death
+are the executor's.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _KILL_GRACE = 1.0
 _IDLE_PATIENCE_NS = 5_000_000
 #: a start that takes longer, seconds, is worth a word in the log; then one that takes twice as long, and so on
 _SLOW_START_SECONDS = 30.0
-#: an order to stop a job is kept so long, seconds, for a lane that does not run it (yet): the server knows of a lease
+#: an order to stop a job is kept so long, seconds, for a slot that does not run it (yet): the server knows of a lease
 #: before its executor has read it. Longer than a stall of the machine; only `rq requeue` brings a job's name back
 _ORDER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a lane does, and has done."""
+    """What a slot does, and has done."""
 
     worker: str
     #: "<lease>:<attempt>" it holds, or ""
@@ -52,7 +52,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Unfinished:
-    """What a lane held when its executor died."""
+    """What a slot held when its executor died."""
 
     worker: str
     #: "<lease>:<attempt>", "" for none
@@ -61,8 +61,8 @@ class Unfinished:
     position: int | None
 
 
-class Lane:
-    """Notes on one lane.
+class Slot:
+    """Notes on one concurrency slot.
 
     Args:
         worker: its name as an RQ worker.
@@ -111,7 +111,7 @@ class Replica:
         self.index = index
         self.scratch = scratch
         #: known when the code was imported
-        self.lanes: list[Lane] = []
+        self.slots: list[Slot] = []
         self.health = Health()
         self.pause = 0.0  # before the next executor
         self.told = ""  # the state that was last seen
@@ -124,13 +124,13 @@ class Replica:
 
     def begin(self) -> None:
         """A new executor is to start."""
-        for lane in self.lanes:
-            lane.begin()
+        for slot in self.slots:
+            slot.begin()
         self.pid = 0
         self._slow_start = _SLOW_START_SECONDS
         self.forking = False  # asked of the zygote, no answer yet
         self.killed_for: str | None = None
-        self._culprit: Lane | None = None  # whose input it was killed for
+        self._culprit: Slot | None = None  # whose input it was killed for
         self._blameless = False  # it died with its zygote
 
     # -- what it does --------------------------------------------------------------------------------------------------
@@ -138,41 +138,41 @@ class Replica:
     @property
     def name(self) -> str:
         """For the log."""
-        return self.lanes[0].worker if self.lanes else ""
+        return self.slots[0].worker if self.slots else ""
 
     @property
     def phase(self) -> int:
-        """STARTING, SERVING or ENDING: its first lane tells for all."""
-        return self.lanes[0].page.phase if self.lanes else STARTING
+        """STARTING, SERVING or ENDING: its first slot tells for all."""
+        return self.slots[0].page.phase if self.slots else STARTING
 
     @property
     def phase_since(self) -> float:
         """Monotonic seconds."""
-        return self.lanes[0].page.phase_since / 1e9
+        return self.slots[0].page.phase_since / 1e9
 
     @property
     def busy(self) -> bool:
-        return any(lane.page.running for lane in self.lanes)
+        return any(slot.page.running for slot in self.slots)
 
     @property
     def idle(self) -> bool:
         """It serves, and has nothing to do. It may also be just between two leases."""
-        return self.serving and not any(lane.page.holds for lane in self.lanes)
+        return self.serving and not any(slot.page.holds for slot in self.slots)
 
     @property
     def held(self) -> list[str]:
         """The leases it holds."""
-        return [held for lane in self.lanes if (held := lane.page.held)]
+        return [held for slot in self.slots if (held := slot.page.held)]
 
     @property
     def renewed(self) -> list[str]:
         """The leases to renew: those it holds, and those whose results are on their way."""
-        return self.held + [sent for lane in self.lanes if (sent := lane.page.unsettled)]
+        return self.held + [sent for slot in self.slots if (sent := slot.page.unsettled)]
 
     @property
     def leases(self) -> int:
         """Leases done by all its executors."""
-        return sum(sum(lane.page.totals.values[:2]) for lane in self.lanes)
+        return sum(sum(slot.page.totals.values[:2]) for slot in self.slots)
 
     @property
     def serving(self) -> bool:
@@ -180,11 +180,11 @@ class Replica:
         return bool(self.pid) and not self.draining and self.phase == SERVING
 
     @property
-    def newest(self) -> Lane:
-        """The lane whose input runs on the event loop just now, or whose input began last."""
-        running = [lane for lane in self.lanes if lane.page.running]
-        on_loop = [lane for lane in running if lane.page.on_loop]
-        return on_loop[0] if on_loop else max(running or self.lanes, key=lambda lane: lane.page.overdue[0])
+    def newest(self) -> Slot:
+        """The slot whose input runs on the event loop just now, or whose input began last."""
+        running = [slot for slot in self.slots if slot.page.running]
+        on_loop = [slot for slot in running if slot.page.on_loop]
+        return on_loop[0] if on_loop else max(running or self.slots, key=lambda slot: slot.page.overdue[0])
 
     def orphaned(self) -> None:
         """Its zygote has died, and it must have, too."""
@@ -197,11 +197,11 @@ class Replica:
     def unfinished(self) -> list[Unfinished]:
         """What it held when it died. An input is charged with the death unless it was killed for another's sake."""
         left = []
-        for lane in self.lanes:
-            page = lane.page
-            blamed = not self._blameless and self._culprit in (None, lane)
+        for slot in self.slots:
+            page = slot.page
+            blamed = not self._blameless and self._culprit in (None, slot)
             position = page.position if page.running and blamed else NONE_RAN
-            left.append(Unfinished(worker=lane.worker, member=page.held, position=position))
+            left.append(Unfinished(worker=slot.worker, member=page.held, position=position))
         return left
 
     def reason_of(self, status: int) -> str:
@@ -229,12 +229,12 @@ class Replica:
 
     def watch(self, now: float) -> None:
         """Enforces what is due. `now` is monotonic, seconds."""
-        for lane in self.lanes:
-            if lane.unwanted:
-                self._watch_orders(lane, now)
-            if lane.page.running:
-                self._watch_lease(lane, now)
-                self._watch_input(lane, now)
+        for slot in self.slots:
+            if slot.unwanted:
+                self._watch_orders(slot, now)
+            if slot.page.running:
+                self._watch_lease(slot, now)
+                self._watch_input(slot, now)
 
     def leaves_since(self, now: float) -> float:
         """For how long it has been told to leave and has run nothing, seconds."""
@@ -251,107 +251,107 @@ class Replica:
         may run it.
         """
         found = []
-        for lane in self.lanes:
-            page = lane.page
+        for slot in self.slots:
+            page = slot.page
             patience, lease = page.patience, page.lease
-            if not patience or not page.running or lane.unclaimed_lease == lease:
+            if not patience or not page.running or slot.unclaimed_lease == lease:
                 continue
             waited = now * 1e9 - page.lease_since
             if waited > patience or (someone_is_idle and waited > _IDLE_PATIENCE_NS):
                 held = page.held
                 if waited <= patience and is_addressed(held.rpartition(":")[0]):  # what is behind it will be no other
                     continue
-                lane.unclaimed_lease = lease
+                slot.unclaimed_lease = lease
                 page.unclaim(lease)
                 if page.running and page.lease == lease:  # else it has begun what it claimed
-                    found.append((lane.worker, held))
+                    found.append((slot.worker, held))
         return found
 
-    def ask(self, lane: Lane, request: int, of: int = 0) -> None:
-        lane.page.ask(request, of)
+    def ask(self, slot: Slot, request: int, of: int = 0) -> None:
+        slot.page.ask(request, of)
         self.wake()
 
-    def ask_for_memory(self, lane: Lane, used: int, limit: int) -> None:
+    def ask_for_memory(self, slot: Slot, used: int, limit: int) -> None:
         """Its input is to stop, because memory runs out."""
-        page = lane.page
-        lane.memory_input, lane.memory_stops = page.input, page.stops
-        lane.late_at = time.monotonic()  # when it has stopped, the rest runs elsewhere
+        page = slot.page
+        slot.memory_input, slot.memory_stops = page.input, page.stops
+        slot.late_at = time.monotonic()  # when it has stopped, the rest runs elsewhere
         page.tell_memory(used, limit)
-        self.ask(lane, MEMORY, page.input)
+        self.ask(slot, MEMORY, page.input)
 
     def drain(self) -> None:
-        """It is to leave: every lane finishes its input and hands back the rest."""
+        """It is to leave: every slot finishes its input and hands back the rest."""
         self.draining = True
-        for lane in self.lanes:
-            lane.page.drain()
+        for slot in self.slots:
+            slot.page.drain()
         self.wake()
 
-    def kill(self, reason: str, lane: Lane | None = None) -> None:
-        """Ends it now, for the input of `lane` if one is given."""
+    def kill(self, reason: str, slot: Slot | None = None) -> None:
+        """Ends it now, for the input of `slot` if one is given."""
         if self.pid and self.killed_for is None:
-            self.killed_for, self._culprit = reason, lane
+            self.killed_for, self._culprit = reason, slot
             send_signal(self.pid, signal.SIGKILL)
 
     def cancel(self, member: str) -> None:
         """Stops the lease `member`, if it runs here."""
-        for lane in self.lanes:
-            if lane.page.running and lane.page.held == member:
-                self._interrupt(lane)
+        for slot in self.slots:
+            if slot.page.running and slot.page.held == member:
+                self._interrupt(slot)
 
     def cancel_job(self, worker: str, job: str) -> None:
         """Stops a job that `worker` runs, or is about to run."""
         now = time.monotonic()
-        for lane in self.lanes:
-            if lane.worker == worker:
-                lane.unwanted[job] = now + _ORDER_SECONDS
-                lane.page.unclaim(lane.page.lease)  # it may be the one that it claimed: it is to ask again
-                self._watch_orders(lane, now)
+        for slot in self.slots:
+            if slot.worker == worker:
+                slot.unwanted[job] = now + _ORDER_SECONDS
+                slot.page.unclaim(slot.page.lease)  # it may be the one that it claimed: it is to ask again
+                self._watch_orders(slot, now)
 
     def wake(self) -> None:
         if self.pid:
             send_signal(self.pid, WAKE_SIGNAL)
 
-    def _interrupt(self, lane: Lane) -> None:
-        """Stops what a lane runs: by an exception, and by SIGKILL if that does not help."""
-        lane.cancelled_lease, lane.cancel_kill_at = lane.page.lease, time.monotonic() + _KILL_GRACE
-        lane.page.unclaim(lane.page.lease)  # what it claimed is likely of the same map
-        self.ask(lane, CANCEL, lane.page.lease)
+    def _interrupt(self, slot: Slot) -> None:
+        """Stops what a slot runs: by an exception, and by SIGKILL if that does not help."""
+        slot.cancelled_lease, slot.cancel_kill_at = slot.page.lease, time.monotonic() + _KILL_GRACE
+        slot.page.unclaim(slot.page.lease)  # what it claimed is likely of the same map
+        self.ask(slot, CANCEL, slot.page.lease)
 
-    def _watch_orders(self, lane: Lane, now: float) -> None:
-        if lane.page.running and lane.unwanted.pop(lane.page.held.rpartition(":")[0], None) is not None:
-            self._interrupt(lane)
-        lane.unwanted = {job: until for job, until in lane.unwanted.items() if now < until}
+    def _watch_orders(self, slot: Slot, now: float) -> None:
+        if slot.page.running and slot.unwanted.pop(slot.page.held.rpartition(":")[0], None) is not None:
+            self._interrupt(slot)
+        slot.unwanted = {job: until for job, until in slot.unwanted.items() if now < until}
 
-    def _watch_lease(self, lane: Lane, now: float) -> None:
+    def _watch_lease(self, slot: Slot, now: float) -> None:
         """Asks for a flush of a lease that runs late."""
-        page = lane.page
+        page = slot.page
         since = page.lease_since / 1e9
-        if page.lease != lane.lease:
-            lane.lease, lane.late_at = page.lease, since + _LATE_SECONDS
-        if page.lease == lane.cancelled_lease:
-            if now >= lane.cancel_kill_at:
-                self.kill("its map was cancelled and the input did not stop", lane)
+        if page.lease != slot.lease:
+            slot.lease, slot.late_at = page.lease, since + _LATE_SECONDS
+        if page.lease == slot.cancelled_lease:
+            if now >= slot.cancel_kill_at:
+                self.kill("its map was cancelled and the input did not stop", slot)
             return
-        stopping = lane.stopping_for_memory or lane.timed_out_input == page.input  # there is one request at a time
-        if now >= lane.late_at and page.count > 1 and not stopping:
-            lane.late_at = now + min(now - since, _LATE_MOST)
-            self.ask(lane, LATE)
+        stopping = slot.stopping_for_memory or slot.timed_out_input == page.input  # there is one request at a time
+        if now >= slot.late_at and page.count > 1 and not stopping:
+            slot.late_at = now + min(now - since, _LATE_MOST)
+            self.ask(slot, LATE)
 
-    def _watch_input(self, lane: Lane, now: float) -> None:
+    def _watch_input(self, slot: Slot, now: float) -> None:
         """Stops an input that is past its timeout: an exception first, SIGKILL after a grace."""
-        page = lane.page
+        page = slot.page
         current = page.input
         since, timeout = page.overdue
         if not timeout or not since or now < (since + timeout) / 1e9:
             return
-        if lane.timed_out_input != current:
-            lane.timed_out_input, lane.kill_at = current, now + _KILL_GRACE
-            self.ask(lane, TIMEOUT, current)
-        elif now >= lane.kill_at:
+        if slot.timed_out_input != current:
+            slot.timed_out_input, slot.kill_at = current, now + _KILL_GRACE
+            self.ask(slot, TIMEOUT, current)
+        elif now >= slot.kill_at:
             # where one input blocks the loop of all, all are late: the one that is on the loop is to blame
-            late = [other for other in self.lanes if other.timed_out_input == other.page.input]
+            late = [other for other in self.slots if other.timed_out_input == other.page.input]
             blocks = next((other for other in late if other.page.on_loop), None)
-            self.kill(failure.STUCK if blocks is None else failure.BLOCKED, blocks or lane)
+            self.kill(failure.STUCK if blocks is None else failure.BLOCKED, blocks or slot)
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
@@ -361,23 +361,23 @@ class Replica:
         return self._state(bool(self.held))
 
     def shown(self) -> list[ReplicaState]:
-        """Its lanes, as probes, metrics and `actorq workers` show them."""
+        """Its slots, as probes, metrics and `actorq workers` show them."""
         from actorq.replica.state import ReplicaState
 
         return [
             ReplicaState(
-                worker=lane.worker,
-                state=self._state(bool(lane.page.held)),
-                held=lane.page.held,
-                position=lane.page.position if lane.page.running else None,
-                inputs_succeeded=lane.page.totals.inputs[0],
-                inputs_failed=lane.page.totals.inputs[1],
-                leases=sum(lane.page.totals.values[:2]),
-                busy_seconds=lane.page.totals.values[2],
+                worker=slot.worker,
+                state=self._state(bool(slot.page.held)),
+                held=slot.page.held,
+                position=slot.page.position if slot.page.running else None,
+                inputs_succeeded=slot.page.totals.inputs[0],
+                inputs_failed=slot.page.totals.inputs[1],
+                leases=sum(slot.page.totals.values[:2]),
+                busy_seconds=slot.page.totals.values[2],
                 restarts=self.restarts,
-                caches=lane.caches.report,
+                caches=slot.caches.report,
             )
-            for lane in self.lanes
+            for slot in self.slots
         ]
 
     def _state(self, busy: bool) -> str:

@@ -22,12 +22,12 @@ from actorq.base.names import new_id
 from actorq.base.waiting import Waker, ready
 from actorq.errors import PoolError
 from actorq.replica import leftovers
-from actorq.replica.pages import ENDING, MAX_LANES
+from actorq.replica.pages import ENDING, MAX_SLOTS
 from actorq.replica.spec import SERVE_FAILED, START_FAILED, WORN_OUT, ExecutorSpec, Served, SupervisorSpec
 from actorq.replica.start.zygote import StartedZygote
 from actorq.replica.supervisor.guard import MemoryGuard
 from actorq.replica.supervisor.health import Cause
-from actorq.replica.supervisor.replica import Lane, Replica, Work
+from actorq.replica.supervisor.replica import Replica, Slot, Work
 from actorq.replica.supervisor.scratch import Scratch
 from actorq.replica.supervisor.zygotes import Zygotes
 
@@ -123,7 +123,7 @@ class Supervisor:
         return renewed and any(r.serving for r in self._replicas)
 
     def states(self) -> list[ReplicaState]:
-        """Every lane of every replica that has not left."""
+        """Every slot of every replica that has not left."""
         return [state for replica in self._replicas if not replica.gone for state in replica.shown()]
 
     @property
@@ -143,11 +143,11 @@ class Supervisor:
 
     def idle_workers(self) -> list[str]:
         staying = [r for r in self._replicas if not r.gone and not r.draining]
-        return [lane.worker for r in staying for lane in r.lanes if not lane.page.held]
+        return [slot.worker for r in staying for slot in r.slots if not slot.page.held]
 
     def work(self) -> list[Work]:
-        lanes = [lane for replica in self._replicas if not replica.gone for lane in replica.lanes]
-        return [Work(worker=lane.worker, held=lane.page.held, totals=lane.page.totals.values) for lane in lanes]
+        slots = [slot for replica in self._replicas if not replica.gone for slot in replica.slots]
+        return [Work(worker=slot.worker, held=slot.page.held, totals=slot.page.totals.values) for slot in slots]
 
     def orphaned(self) -> bool:
         """Whether the program that this pool belongs to has ended: its server ends with it, which is no trouble."""
@@ -162,13 +162,13 @@ class Supervisor:
 
     def command(self, worker: str, command: dict[str, Any]) -> None:
         """A command of RQ's tools for one replica."""
-        replica, lane = next((r, lane) for r in self._replicas for lane in r.lanes if lane.worker == worker)
+        replica, slot = next((r, slot) for r in self._replicas for slot in r.slots if slot.worker == worker)
         logger().info("command_received", worker=worker, command=command.get("command"))
         match command.get("command"):
             case "shutdown":
                 self._soon(lambda: self._drain(replica))
             case "kill-horse":
-                self._soon(lambda: replica.kill("killed by an operator (kill-horse)", lane))
+                self._soon(lambda: replica.kill("killed by an operator (kill-horse)", slot))
             case "stop-job" | "stop-execution":
                 job = str(command.get("job_id", ""))
                 self._soon(lambda: replica.cancel_job(worker, job))
@@ -217,7 +217,7 @@ class Supervisor:
             # a name no other process has: RQ refuses to register one that still lives, and a fence must be of one life
             incarnation = f"{socket.gethostname()}-{os.getpid()}-{new_id()[:4]}"
             for replica in self._replicas:
-                replica.lanes = self._lanes(replica.index, f"{served.environment}-{incarnation}-{replica.index}")
+                replica.slots = self._slots(replica.index, f"{served.environment}-{incarnation}-{replica.index}")
                 self._fork(replica)
             self._memory.forks = served.isolation == "fork"
             self._on_ready(served)
@@ -243,16 +243,16 @@ class Supervisor:
         from actorq.replica.supervisor.registrar import Registrar
 
         served = self._environment
-        names = [lane.worker for r in self._replicas for lane in r.lanes]
+        names = [slot.worker for r in self._replicas for slot in r.slots]
         log = None if self._lifeline is not None else self._spec.zygote.log[:2]  # a program drives its runs itself
         self._registrar = Registrar(self._spec.url, served.environment, names, served.lease_seconds, self, log)
         self._registrar.start()
 
-    def _lanes(self, index: int, name: str) -> list[Lane]:
-        count, first = self._environment.concurrency, index * MAX_LANES
+    def _slots(self, index: int, name: str) -> list[Slot]:
+        count, first = self._environment.concurrency, index * MAX_SLOTS
         if count == 1:
-            return [Lane(name, self._zygotes.pages[first])]
-        return [Lane(f"{name}-{lane}", self._zygotes.pages[first + lane]) for lane in range(count)]
+            return [Slot(name, self._zygotes.pages[first])]
+        return [Slot(f"{name}-{slot}", self._zygotes.pages[first + slot]) for slot in range(count)]
 
     def _fork(self, replica: Replica) -> None:
         replica.begin()
@@ -260,7 +260,7 @@ class Supervisor:
         spec = ExecutorSpec(
             url=self._spec.url,
             environment=self._environment.environment,
-            workers=[lane.worker for lane in replica.lanes],
+            workers=[slot.worker for slot in replica.slots],
             lease_seconds=self._environment.lease_seconds,
             isolation=self._environment.isolation,
             scratch=replica.scratch,
@@ -344,8 +344,8 @@ class Supervisor:
         from actorq.replica.supervisor.registrar import Death
 
         death = Death(replica=replica.index, reason=reason, unfinished=replica.unfinished())
-        for lane in replica.lanes:
-            lane.page.clear()
+        for slot in replica.slots:
+            slot.page.clear()
         if self._registrar is None:
             self._respawn(replica)
             return
@@ -434,8 +434,8 @@ class Supervisor:
         """No executor will run in the place of this one."""
         replica.gone = True
         if self._registrar is not None:
-            for lane in replica.lanes:
-                self._registrar.retire(lane.worker)
+            for slot in replica.slots:
+                self._registrar.retire(slot.worker)
 
     def _all_gone(self) -> bool:
         return all(r.gone for r in self._replicas)

@@ -1,12 +1,12 @@
 """The executors of `concurrency=N`: N inputs of `async def` tasks at a time, in one process, on one event loop.
 
-    lane 1 … N ── a thread each: takes leases, commits results ──▶ Redis
+    slot 1 … N ── a thread each: takes leases, commits results ──▶ Redis
         │ one input at a time                                  main thread: the event loop, all user code, and the
-        └────── coroutine ──▶ event loop ── result ──▶ lane    supervisor's signal, which is passed on to the lanes
+        └────── coroutine ──▶ event loop ── result ──▶ slot    supervisor's signal, which is passed on to the slots
 
-The one idea: *to Redis a lane is a replica*. It has a name, a mailbox, a lease and a page of its own, so leases,
-hand-off, timeouts and recovery are those of any other replica. Threads only wait, for the server or for the loop; but
-for code that comes with a map, which a lane imports, while the others wait.
+The one idea: *to Redis a concurrency slot is a replica*. It has a name, a mailbox, a lease and a page of its own, so
+leases, hand-off, timeouts and recovery are those of any other replica. Threads only wait, for the server or for the
+loop; but for code that comes with a map, which a slot imports, while the others wait.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from actorq.base.waiting import Waker, ready
 from actorq.replica import context, deadlines
 from actorq.replica.executor import marked
 from actorq.replica.executor.executor import Executor, link_to
-from actorq.replica.executor.owners import WAKE, LaneRun, LanesLoop, current_owner
+from actorq.replica.executor.owners import WAKE, SlotRun, SlotsLoop, current_owner
 from actorq.replica.executor.preparing import PreparedMaps
 from actorq.replica.executor.process import Process
 from actorq.replica.executor.run import Prepared, Run
@@ -40,8 +40,8 @@ from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.wire.messages import parse_head
 
 
-class Lanes:
-    """All lanes of one process.
+class ConcurrentExecutor:
+    """All concurrency slots of one process.
 
     Args:
         spec: what the process is told by its supervisor.
@@ -49,19 +49,19 @@ class Lanes:
     """
 
     def __init__(self, spec: ExecutorSpec, pages: list[Page]) -> None:
-        self._loop = LanesLoop(asyncio.new_event_loop(), self._spoilt).loop
+        self._loop = SlotsLoop(asyncio.new_event_loop(), self._spoilt).loop
         self._left = len(pages)
-        runner = partial(LaneRunner, Shared(spec, self._loop))
+        runner = partial(SlotRunner, Shared(spec, self._loop))
         first = pages[0]
         pairs = zip(spec.workers, pages, strict=True)
-        self._lanes = [Executor(spec, worker, page, runner, tells=page is first) for worker, page in pairs]
+        self._slots = [Executor(spec, worker, page, runner, tells=page is first) for worker, page in pairs]
         #: the process should be replaced
         self.worn_out = False
         self._failed = False
 
     @staticmethod
     def context(workers: Sequence[str], pages: Sequence[Page]) -> Callable[[], dict[str, Any]]:
-        """Tells what runs in the lane whose input asks."""
+        """Tells what runs in the slot whose input asks."""
         names = {id(page): worker for page, worker in zip(pages, workers, strict=True)}
 
         def now() -> dict[str, Any]:
@@ -71,22 +71,22 @@ class Lanes:
         return now
 
     def serve(self) -> None:
-        """Serves until all lanes are drained or worn out."""
+        """Serves until all slots are drained or worn out."""
         asyncio.set_event_loop(self._loop)
-        self._lanes[0].start()
+        self._slots[0].start()
         self._loop.add_signal_handler(WAKE_SIGNAL, self._wake)
         os.register_at_fork(after_in_child=self._in_child)
-        for lane in self._lanes:
-            threading.Thread(target=self._serve_lane, args=(lane,), daemon=True).start()
+        for slot in self._slots:
+            threading.Thread(target=self._serve_slot, args=(slot,), daemon=True).start()
         while self._left and not self._failed:
             self._loop.run_forever()  # a thread of some task may stop it
         if self._failed:
             raise SystemExit("a lane failed")
 
     def end(self) -> None:
-        """Runs the exit hooks, and removes what the lanes keep on disk."""
-        self._lanes[0].worn_out = self.worn_out
-        self._lanes[0].end()
+        """Runs the exit hooks, and removes what the slots keep on disk."""
+        self._slots[0].worn_out = self.worn_out
+        self._slots[0].end()
 
     def _in_child(self) -> None:
         """In a child that a task has forked."""
@@ -95,19 +95,19 @@ class Lanes:
         with contextlib.suppress(RuntimeError):  # forked by a thread: the loop does not run there
             self._loop.call_soon(os._exit, 1)  # where a callback has forked
 
-    def _serve_lane(self, lane: Lane) -> None:
+    def _serve_slot(self, slot: _SlotExecutor) -> None:
         try:
-            lane.serve(started=True)
+            slot.serve(started=True)
         except BaseException:  # the boundary of the thread: the process ends, as any executor that fails does
             traceback.print_exc()
             self._failed = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             return
-        self._loop.call_soon_threadsafe(self._ended, lane)
+        self._loop.call_soon_threadsafe(self._ended, slot)
 
-    def _ended(self, lane: Lane) -> None:
+    def _ended(self, slot: _SlotExecutor) -> None:
         self._left -= 1
-        if lane.worn_out:
+        if slot.worn_out:
             self._retire()
         if self._left == 0:
             self._loop.stop()
@@ -116,8 +116,8 @@ class Lanes:
         """The process is to be replaced, when what runs in it has ended."""
         if not self.worn_out:
             self.worn_out = True
-            for lane in self._lanes:
-                lane.runner.retire()
+            for slot in self._slots:
+                slot.runner.retire()
 
     def _spoilt(self, what: str) -> None:
         """An input has ended what it does not own, and the process needs."""
@@ -126,12 +126,12 @@ class Lanes:
         self._retire()
 
     def _wake(self) -> None:
-        for lane in self._lanes:
-            lane.runner.notify()
+        for slot in self._slots:
+            slot.runner.notify()
 
 
 class Shared:
-    """What all lanes of a process have in common.
+    """What all concurrency slots of a process have in common.
 
     Args:
         spec: what the process is told by its supervisor.
@@ -141,15 +141,15 @@ class Shared:
     def __init__(self, spec: ExecutorSpec, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.turns = Turns()
-        link = link_to(spec)  # of its own: any lane may ask for code while the others wait for their mail
+        link = link_to(spec)  # of its own: any slot may ask for code while the others wait for their mail
         self.process = Process(spec, lambda: link, loop)
 
 
-class LaneRunner:
-    """The runner of one lane: its inputs run on the loop of all.
+class SlotRunner:
+    """The runner of one concurrency slot: its inputs run on the loop of all.
 
     Args:
-        shared: by all lanes.
+        shared: by all slots.
         lent: what its executor lends to it.
     """
 
@@ -171,7 +171,7 @@ class LaneRunner:
         self._waker.wake()
 
     def retire(self) -> None:
-        """Has the lane finish what it runs, and end. Any thread."""
+        """Has the slot finish what it runs, and end. Any thread."""
         self._lent.page.drain()
         self.notify()
 
@@ -193,7 +193,7 @@ class LaneRunner:
 
     def run_of(self, prepared: Prepared, packed: memoryview) -> Run:
         inputs, _ = self._lent.watched.decoded(prepared, packed)
-        return LaneRun(prepared, inputs, self._lent.page, self._shared.loop, self._inbox, self._lent.on_wake)
+        return SlotRun(prepared, inputs, self._lent.page, self._shared.loop, self._inbox, self._lent.on_wake)
 
     def lease_ended(self) -> None:
         if self._has_turn:
@@ -218,4 +218,4 @@ class LaneRunner:
 
 
 #: an executor whose leases run beside those of others; its thread is not the one of the loop
-Lane = Executor[LaneRunner]
+_SlotExecutor = Executor[SlotRunner]

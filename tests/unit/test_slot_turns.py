@@ -1,4 +1,4 @@
-"""Which lanes of a process may run at the same time."""
+"""Which concurrency slots of a process may run at the same time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.conftest import eventually
 
 
 class Entering:
-    """A lane that waits for its turn, in a thread of its own."""
+    """A slot that waits for its turn, in a thread of its own."""
 
     def __init__(self, turns: Turns, code: str = "a", *, alone: bool = False) -> None:
         self.inside = threading.Event()
@@ -22,12 +22,12 @@ class Entering:
 
 
 def enter(turns: Turns, code: str = "a", *, alone: bool = False) -> Entering:
-    lane = Entering(turns, code, alone=alone)
-    assert lane.inside.wait(5)
-    return lane
+    slot = Entering(turns, code, alone=alone)
+    assert slot.inside.wait(5)
+    return slot
 
 
-def test_lanes_with_the_same_code_run_beside_each_other_and_others_wait() -> None:
+def test_slots_with_the_same_code_run_beside_each_other_and_others_wait() -> None:
     turns = Turns()
     enter(turns)
     enter(turns)

@@ -6,7 +6,7 @@ whoever asks while a key is loading waits for that load, in threads and in corou
 
     cached.py      the decorated function
     identity.py    which code a value belongs to      keys.py         what arguments are kept under; numbers.py
-    store.py       values, and when they leave        options.py      the limits; sizes.py: how large a value is
+    memo.py       values, and when they leave        options.py      the limits; sizes.py: how large a value is
     flight.py      a load in progress, who waits      loading.py      loads in threads; coroutines.py: in event loops
     hooks.py       who takes part in every load       loads.py        loads as data, for another process
     report.py      what is told of all this outside
@@ -18,8 +18,8 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
 from actorq.cache.cached import ActorCached, CacheEntry, CacheInfo
+from actorq.cache.memo import add_calls, counted
 from actorq.cache.options import Options
-from actorq.cache.store import add_calls, counted
 
 __all__ = [
     "ActorCached",

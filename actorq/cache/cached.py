@@ -12,9 +12,9 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 from actorq.cache import keys, loading
 from actorq.cache.identity import identity
 from actorq.cache.keys import PLAIN, Living
+from actorq.cache.memo import Key, Memo, now, shared
 from actorq.cache.options import Options
 from actorq.cache.report import label
-from actorq.cache.store import Key, Store, now, shared
 from actorq.errors import CodecError, DeclarationError
 
 P = ParamSpec("P")
@@ -77,9 +77,9 @@ class ActorCached(Generic[P, R]):
         owner = function.__qualname__.rpartition(".")[0]
         self._owner = "" if owner.endswith("<locals>") else owner
         parameters = self._names if options.key is None else ("key",)
-        self._store = Store(f"{function.__module__}.{function.__qualname__}", options, parameters)
-        self._values, self._counts = self._store.values, self._store.counts
-        self._settled = False
+        self._memo = Memo(f"{function.__module__}.{function.__qualname__}", options, parameters)
+        self._values, self._counts = self._memo.values, self._memo.counts
+        self._decided = False
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs and len(args) == self._arity and (not args or PLAIN.issuperset(map(type, args))):
@@ -90,11 +90,11 @@ class ActorCached(Generic[P, R]):
             try:
                 entry = self._values[key]
             except KeyError:
-                return cast("R", self._fetch(self, self._settle(), key, args, kwargs))
+                return cast("R", self._fetch(self, self._memo_of_code(), key, args, kwargs))
             entry.hits += 1
             self._counts.hits += 1
             return cast("R", entry.value)
-        return cast("R", self._fetch(self, self._settle(), key, args, kwargs))
+        return cast("R", self._fetch(self, self._memo_of_code(), key, args, kwargs))
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -120,46 +120,46 @@ class ActorCached(Generic[P, R]):
     def has(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether a value is kept for these arguments. Loads and counts nothing."""
         key = self.cache_key(*args, **kwargs)
-        return self._settle().has(key)
+        return self._memo_of_code().has(key)
 
     def cache_info(self) -> CacheInfo:
-        store = self._settle()
-        store.sweep()
-        counts = store.counts
+        memo = self._memo_of_code()
+        memo.sweep()
+        counts = memo.counts
         return CacheInfo(
             hits=counts.hits,
             misses=counts.misses,
             maxsize=self._options.maxsize,
-            currsize=len(store.values),
-            bytes=store.bytes,
+            currsize=len(memo.values),
+            bytes=memo.bytes,
             load_seconds=counts.load_seconds,
             evictions=counts.evictions,
         )
 
     def cache_entries(self) -> list[CacheEntry]:
         """What is kept, value by value, the latest first; where values leave by use, the one used last."""
-        store = self._settle()
-        store.sweep()
+        memo = self._memo_of_code()
+        memo.sweep()
         return [
             CacheEntry(
-                label=label(store.parameters, key),
+                label=label(memo.parameters, key),
                 hits=entry.hits,
                 load_seconds=entry.load_seconds,
                 bytes=entry.size,
                 age_seconds=now() - entry.born,
             )
-            for key, entry in store.recent()
+            for key, entry in memo.recent()
         ]
 
     def cache_clear(self) -> None:
         """Forgets all values and counts."""
-        self._settle().clear()
+        self._memo_of_code().clear()
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
     def _argument(self, name: str, value: Any, *, first: bool) -> Any:
         if first and self._owner:  # the instance of a method was decided on when it was first seen
-            number = self._store.numbers.known(value)
+            number = self._memo.numbers.known(value)
             if number is not None and not isinstance(value, type):
                 return Living(type(value).__qualname__, number)
             if self._is_instance(value) and not keys.has_content(value):
@@ -175,7 +175,7 @@ class ActorCached(Generic[P, R]):
 
     def _living(self, name: str, value: Any) -> Living:
         try:
-            return keys.living(value, self._settle().numbers)
+            return keys.living(value, self._memo_of_code().numbers)
         except CodecError as error:
             raise self._no_key(f"argument {name!r}", error) from None
 
@@ -193,20 +193,20 @@ class ActorCached(Generic[P, R]):
 
     # -- values --------------------------------------------------------------------------------------------------------
 
-    def _settle(self) -> Store:
+    def _memo_of_code(self) -> Memo:
         """The values that belong to this code. Decided with the first call after the module was imported: only then
         is all there that the function uses.
         """
-        if self._settled:
-            return self._store
+        if self._decided:
+            return self._memo
         function = cast("types.FunctionType", self.__wrapped__)
         if getattr(function.__globals__.get("__spec__"), "_initializing", False):
-            return self._store
+            return self._memo
         if not function.__closure__:  # functions made by one factory differ in what they close over
-            store = shared(self._store, identity(function, self._options), self)
-            self._store, self._values, self._counts = store, store.values, store.counts
-        self._settled = True
-        return self._store
+            memo = shared(self._memo, identity(function, self._options), self)
+            self._memo, self._values, self._counts = memo, memo.values, memo.counts
+        self._decided = True
+        return self._memo
 
 
 def _arity(signature: inspect.Signature) -> int:

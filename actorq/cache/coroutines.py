@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from actorq.cache.flight import Flight, current, waiting
 from actorq.cache.hooks import LOADS
 from actorq.cache.loading import size_of
-from actorq.cache.store import Entry, Key, Store, now
+from actorq.cache.memo import Entry, Key, Memo, now
 
 if TYPE_CHECKING:
     from actorq.cache.cached import ActorCached
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 1.0
 
 
-async def get(cached: ActorCached[Any, Any], store: Store, key: Key, args: Any, kwargs: Any) -> Any:
+async def get(cached: ActorCached[Any, Any], memo: Memo, key: Key, args: Any, kwargs: Any) -> Any:
     """The value of `key`: found, waited for, or loaded."""
     loop = asyncio.get_running_loop()
     while True:
-        if (entry := store.find(key)) is not None:
+        if (entry := memo.find(key)) is not None:
             return entry.value
         mine = Flight(loop)
-        found = store.join(key, mine)
+        found = memo.join(key, mine)
         if isinstance(found, Entry):
             return found.value
         try:
             with waiting(found, cached.__wrapped__.__qualname__):
                 if found is mine:
                     # in a context of its own: it is not the first caller's alone, and does not end with it
-                    load = _load(cached, store, key, mine, args, kwargs)
+                    load = _load(cached, memo, key, mine, args, kwargs)
                     mine.task = loop.create_task(load, context=contextvars.copy_context())
                     # cancelled before its first step, or with its loop: nothing else would end the flight
-                    mine.task.add_done_callback(functools.partial(_ended, store, key, mine))
+                    mine.task.add_done_callback(functools.partial(_ended, memo, key, mine))
                 if not await _wait(found, loop):
-                    store.abandon(key, found)
+                    memo.abandon(key, found)
         finally:
-            if store.leave(key, found):
+            if memo.leave(key, found):
                 _cancel(found)
         if not found.abandoned:
             return found.outcome(own=found is mine)
@@ -64,28 +64,28 @@ async def _wait(flight: Flight, loop: asyncio.AbstractEventLoop) -> bool:
     return True
 
 
-async def _load(cached: ActorCached[Any, Any], store: Store, key: Key, flight: Flight, args: Any, kwargs: Any) -> None:
+async def _load(cached: ActorCached[Any, Any], memo: Memo, key: Key, flight: Flight, args: Any, kwargs: Any) -> None:
     """Never raises what the load raised: that is for those who wait, if there are any."""
     current.set(flight)  # in the context of this task alone
     started = now()
     try:
         with LOADS.counted():
             value = await cached.__wrapped__(*args, **kwargs)
-        size = size_of(store, value)
+        size = size_of(memo, value)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        store.fail(key, flight, error)  # the load's own doing
+        memo.fail(key, flight, error)  # the load's own doing
     except BaseException as error:  # also a stop that the supervisor asked for: it must reach the task that waits
-        store.fail(key, flight, error)
+        memo.fail(key, flight, error)
     else:
-        if store.land(key, flight, value, now() - started, size):
+        if memo.land(key, flight, value, now() - started, size):
             LOADS.tell(cached, args, kwargs)
 
 
-def _ended(store: Store, key: Key, flight: Flight, _: asyncio.Task[None]) -> None:
-    store.abandon(key, flight)
+def _ended(memo: Memo, key: Key, flight: Flight, _: asyncio.Task[None]) -> None:
+    memo.abandon(key, flight)
 
 
 def _cancel(flight: Flight) -> None:

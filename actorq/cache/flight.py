@@ -24,7 +24,7 @@ _graph = threading.Lock()
 
 
 class Flight:
-    """One load of one key. What happens to it is decided under the lock of its store.
+    """One load of one key. What happens to it is decided under the lock of its memo.
 
     Args:
         loop: the event loop that runs it; None for a load in a thread.

@@ -20,7 +20,7 @@ from actorq.base.settings import settings
 from actorq.cache.keys import Content, Living
 
 if TYPE_CHECKING:
-    from actorq.cache.store import Key
+    from actorq.cache.memo import Key
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ def _printable(stats: T) -> T:
 
 def collect() -> CacheReport:
     """The caches of this process."""
-    from actorq.cache.store import counted, every, now
+    from actorq.cache.memo import counted, every, now
 
     functions: dict[str, dict[str, Any]] = {}
     for name, counts, entries, size in counted():
@@ -129,20 +129,20 @@ def collect() -> CacheReport:
         stats["bytes"] += size
     for stats in functions.values():
         stats["load_seconds"] = round(stats["load_seconds"], 6)
-    kept = [(store, key, entry) for store in every() for key, entry in store.recent(_LOOKED_AT)]
+    kept = [(memo, key, entry) for memo in every() for key, entry in memo.recent(_LOOKED_AT)]
     most = heapq.nlargest(_TOLD_VALUES, kept, key=lambda found: (found[2].hits, found[2].born))
     return CacheReport(
         functions=tuple(FunctionStats(**functions[name]) for name in sorted(functions) if _called(functions[name])),
         values=tuple(
             ValueStats(
-                function=store.name,
-                label=label(store.parameters, key),
+                function=memo.name,
+                label=label(memo.parameters, key),
                 hits=entry.hits,
                 load_seconds=round(entry.load_seconds, 6),
                 bytes=entry.size,
                 age_seconds=round(now() - entry.born, 1),
             )
-            for store, key, entry in most
+            for memo, key, entry in most
         ),
     )
 

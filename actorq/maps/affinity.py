@@ -90,7 +90,7 @@ class Affinity:
         self._expected = 0
         self._keys: dict[Hashable, _Key] = {}
         self._key_of: dict[int, _Key] = {}  # of inputs in flight
-        self._unsettled = False
+        self._homeless = False
         self._sweep_at = 2 * _KEPT_KEYS
         #: seconds of an input whose replica holds its key, and of a load; None before one was seen
         self._seconds: float | None = None
@@ -113,7 +113,7 @@ class Affinity:
         if gone:
             self._evict(set(gone))
         self._seats = {name: self._seats.get(name) or _Seat(name) for name in names}
-        self._unsettled = True
+        self._homeless = True
 
     def forget(self, replica: str) -> None:
         """The process of a replica has died, and what it held with it."""
@@ -152,7 +152,7 @@ class Affinity:
             if len(self._keys) > self._sweep_at:
                 self._sweep()
         self._wait(found, item, first=False)
-        self._unsettled = self._unsettled or found.home is self._nobody
+        self._homeless = self._homeless or found.home is self._nobody
 
     def put_back(self, items: Iterable[Item]) -> None:
         """Inputs that were leased and did not run."""
@@ -249,11 +249,11 @@ class Affinity:
     def has_work(self, replica: str) -> bool:
         return bool((self._seats[replica] if replica else self._nobody).ready)
 
-    def settle(self) -> None:
+    def find_homes(self) -> None:
         """Finds a home for keys that have none: where they are held, or where they rank first."""
-        if not self._unsettled or not self._seats:
+        if not self._homeless or not self._seats:
             return
-        self._unsettled = False
+        self._homeless = False
         total = max(len(self._seats), self._expected)
         mean = (self.waiting + self.inputs.total()) / total
         homeless = sorted(self._nobody.ready, key=lambda key: (2 * len(key.waiting) <= mean, key.digest))

@@ -74,7 +74,7 @@ class ByKey(ByIndex):
         remaining = None if drawing.remaining is None else drawing.remaining + affinity.waiting
         size = drawing.sizer.size(remaining, replicas)
         self._look_ahead(replicas, size)
-        affinity.settle()
+        affinity.find_homes()
         made: list[Lease] = []
         while (lease := self._next_for_any(now, size, self._depth(size), replicas)) is not None:
             self.leases.outstanding[lease.id] = lease

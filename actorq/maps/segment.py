@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from actorq.base.record import record
+from actorq.base.frozen import frozen
 from actorq.errors import CodecError
 from actorq.wire import codec
 from actorq.wire.lease import Lease
 from actorq.wire.messages import Frame
 
 
-@record
+@frozen
 class Segment:
     """Finished inputs `lo` … `lo + count - 1`, still packed."""
 

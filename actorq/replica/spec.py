@@ -64,7 +64,7 @@ class ZygoteSpec:
     #: threads of each one's libraries; None for its share of the processors
     threads: int | None = None
     #: the process was started with what its code asks for, as far as that can be
-    settled: bool = False
+    adjusted: bool = False
     #: how events are shown, from which level, and from which level what tasks log, where their code does not say
     log: tuple[str, str, int | None] = ("console", "WARNING", None)
     #: what tasks print begins with what ran, line by line

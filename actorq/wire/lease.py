@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 
-from actorq.base.record import record
+from actorq.base.frozen import frozen
 from actorq.wire.messages import Frame
 
 
@@ -62,7 +62,7 @@ def is_addressed(lease: str) -> bool:
     return lease[-9:-8] == "_"
 
 
-@record
+@frozen
 class Results:
     lease: str
     frame: Frame
@@ -97,7 +97,7 @@ class Lives:
     lease: str
 
 
-@record
+@frozen
 class Opened:
     """Of a run's journal: its driver has offered a lease, of inputs from the index that its id tells."""
 
@@ -107,7 +107,7 @@ class Opened:
     alone: bool
 
 
-@record
+@frozen
 class Ended:
     """Of a run's journal: nothing more comes."""
 
@@ -115,14 +115,14 @@ class Ended:
     state: str
 
 
-@record
+@frozen
 class Reopened:
     """Of a run's journal: what has failed, and what was out, runs again."""
 
     lease: str
 
 
-@record
+@frozen
 class Stored:
     """Of a run's journal: more of its inputs are there. It changes no books, and wakes who waits for them."""
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgpack
 
-from actorq.base.record import record
+from actorq.base.frozen import frozen
 from actorq.errors import CodecError, PoolError
 from actorq.wire.codec import list_header
 
@@ -78,7 +78,7 @@ class Head:
     #: seconds one input may take
     timeout: float | None = None
     #: a failure here is final: put it into RQ's registry of failed jobs
-    record: bool = True
+    final: bool = True
     #: hash of the bundle that holds the task; "" for the code that the replica was started with
     code: str = ""
     #: nothing else may run in the process meanwhile: it may be what ended another one
@@ -91,7 +91,7 @@ class Head:
     keep: int = 0
 
     def packed(self) -> bytes:
-        fields = [PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.record, self.code, self.alone]
+        fields = [PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.final, self.code, self.alone]
         return bytes(msgpack.packb([*fields, self.fingerprint, self.strict, self.keep]))
 
     def with_code(self, code: str) -> Head:
@@ -112,11 +112,11 @@ class Heads:
         """The head, packed."""
         packed = self._packed.get((final, alone))
         if packed is None:
-            packed = self._packed[final, alone] = replace(self._head, record=final, alone=alone).packed()
+            packed = self._packed[final, alone] = replace(self._head, final=final, alone=alone).packed()
         return packed
 
 
-@record
+@frozen
 class Frame:
     """Results of inputs `start` … `start + count - 1` of one lease."""
 
@@ -172,7 +172,7 @@ def parse_head(head: bytes) -> Head:
     try:
         version, *rest = msgpack.unpackb(head)
         if version == PROTOCOL:
-            task, mode, kwargs, timeout, record, code, alone, fingerprint, strict, keep = rest
+            task, mode, kwargs, timeout, final, code, alone, fingerprint, strict, keep = rest
             plain = isinstance(task, str) and isinstance(kwargs, bytes) and isinstance(fingerprint, str)
             plain = plain and type(keep) is int and 0 <= keep <= _LONGEST_KEPT
             plain = plain and isinstance(timeout, (float, int, type(None)))
@@ -184,7 +184,7 @@ def parse_head(head: bytes) -> Head:
                 mode=mode,
                 kwargs=kwargs,
                 timeout=timeout,
-                record=bool(record),
+                final=bool(final),
                 code=code,
                 alone=bool(alone),
                 fingerprint=fingerprint,

@@ -37,7 +37,7 @@ def drawn(keys: Sequence[Any], names: Sequence[str] = EIGHT) -> Affinity:
     affinity.serve(names, len(names))
     for index, key in enumerate(keys):
         affinity.add(key, (index, b"x"))
-    affinity.settle()
+    affinity.find_homes()
     return affinity
 
 
@@ -65,7 +65,7 @@ def test_a_key_stays_with_its_replica() -> None:
     before = homes(affinity, keys)
     for index, key in enumerate(keys):
         affinity.add(key, (len(keys) + index, b"x"))
-    affinity.settle()
+    affinity.find_homes()
     assert homes(affinity, keys * 2) == before
 
 
@@ -137,7 +137,7 @@ def test_the_keys_of_a_replica_that_is_gone_find_other_homes() -> None:
     keys = random_keys(1)
     affinity = drawn(keys)
     affinity.serve(EIGHT[1:], 7)
-    affinity.settle()
+    affinity.find_homes()
     taken = [index for name in EIGHT[1:] for index, _ in affinity.take(name, len(keys))[0]]
     assert sorted(taken) == list(range(len(keys)))
 
@@ -151,7 +151,7 @@ def test_a_new_replica_takes_whole_keys_over() -> None:
             affinity.take(EIGHT[1], 1000)
     for index, key in enumerate(keys):
         affinity.add(key, (1000 + index, b"x"))
-    affinity.settle()
+    affinity.find_homes()
     mine = {keys[index - 1000] for index, _ in affinity.take(EIGHT[1], 1000)[0] if index >= 1000}
     assert 6 <= len(mine) <= 8
 
@@ -161,7 +161,7 @@ def test_replicas_that_are_still_to_come_are_left_their_share() -> None:
     affinity.serve(EIGHT[:1], 8)
     for index, key in enumerate(random_keys(1)):
         affinity.add(key, (index, b"x"))
-    affinity.settle()
+    affinity.find_homes()
     items, cold = affinity.take(EIGHT[0], 5000)
     assert cold == 8
     assert len(items) < 1000
@@ -174,7 +174,7 @@ def test_keys_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPa
     affinity._sweep_at = 200
     for index in range(10_000):
         affinity.add(index, (index, b"x"))
-        affinity.settle()
+        affinity.find_homes()
         for name in ("a", "b"):
             affinity.done([taken for taken, _ in affinity.take(name, 1)[0]])
     assert len(affinity._keys) <= 201
@@ -204,7 +204,7 @@ class AnyMoves(RuleBasedStateMachine):
             self.affinity.add(key, (self.next, b"ab"))
             self.waiting.add(self.next)
             self.next += 1
-        self.affinity.settle()
+        self.affinity.find_homes()
 
     @rule(data=st.data(), count=st.integers(1, 5), borrow=st.booleans())
     def one_takes(self, data: st.DataObject, count: int, borrow: bool) -> None:
@@ -243,7 +243,7 @@ class AnyMoves(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.affinity.serve(["a"], 1)
-        self.affinity.settle()
+        self.affinity.find_homes()
         taken: list[int] = []
         while self.affinity.has_work("a") or self.affinity.borrow("a"):
             taken += [index for index, _ in self.affinity.take("a", 3)[0]]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorq import ActorqError, DeclarationError, actor_cache
-from actorq.cache import store
+from actorq.cache import memo
 from actorq.cache.sizes import estimate
 
 
@@ -28,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(store, "now", made)
+    monkeypatch.setattr(memo, "now", made)
     return made
 
 

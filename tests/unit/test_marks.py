@@ -63,7 +63,7 @@ def test_a_dict_that_is_not_what_it_was_has_another_mark(
     table, watched = kind(initial), Marks()
     before = dict(table)
     watched.add(table, "owner")
-    watched.settle()
+    watched.take()
     for step in changes:
         change(table, *step)
     if not identical(dict(table), before):
@@ -75,7 +75,7 @@ def test_reading_changes_no_mark() -> None:
     table: dict[str, Any] = {"a": [1]}
     watched = Marks()
     watched.add(table, "owner")
-    watched.settle()
+    watched.take()
     table["a"].append(2)
     _ = table.get("b"), list(table.items()), table == {}, table | {"b": 1}, len(table)
     assert not watched.changed
@@ -95,7 +95,7 @@ def test_code_that_has_run_often_changes_marks_too() -> None:
     for target in targets:
         watched.add(target, target)
     for value in range(1, 1000):
-        watched.settle()
+        watched.take()
         holder.value = value
         space.value = value  # type: ignore[attr-defined]  # any module takes attributes
         cell.cell_contents = value

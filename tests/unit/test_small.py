@@ -170,7 +170,7 @@ def test_a_frame_with_a_field_of_another_kind_is_none(fields: tuple[Any, ...]) -
 
 
 def test_heads_come_back() -> None:
-    head = Head(task="t", mode=2, kwargs=b"k", timeout=1.5, record=False, fingerprint="f", strict=True)
+    head = Head(task="t", mode=2, kwargs=b"k", timeout=1.5, final=False, fingerprint="f", strict=True)
     assert parse_head(head.packed()) == head
     assert bytes(split(join(b"head", b"items"))[1]) == b"items"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from actorq.replica.supervisor import memory
-from actorq.replica.supervisor.memory import Cgroup, Processes, Running, Watchdog, meter_of
+from actorq.replica.supervisor.memory import Candidate, Cgroup, Processes, Watchdog, meter_of
 from actorq.wire.failure import stopped_for
 
 GIB = 1 << 30
 MIB = 1 << 20
-ME = Running(index=0, pid=os.getpid())
+ME = Candidate(index=0, pid=os.getpid())
 
 
 class Fake:
@@ -82,7 +82,7 @@ def test_a_program_that_fills_its_container_has_no_input_stopped_for_it() -> Non
 def test_the_input_whose_executor_holds_most_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     held = {1: 10 * MIB, 2: 900 * MIB, 3: 20 * MIB}
     monkeypatch.setattr(memory, "tree_bytes", lambda pid, of_one: held[pid])
-    running = [Running(index=pid - 1, pid=pid) for pid in held]
+    running = [Candidate(index=pid - 1, pid=pid) for pid in held]
     verdict = Watchdog(Fake(GIB, used=GIB), alone=True).look(0.0, running, list(held))
     assert verdict is not None
     assert verdict.victim.pid == 2

@@ -122,7 +122,7 @@ class Forker:
         self._drop_standby()
         self._kept = children()  # a model's server belongs to the replica
         self._generators = generators_of(self._own_modules())
-        _settle_memory()
+        _freeze_memory()
         self._refusal = why_not_forkable()
 
     @property
@@ -135,7 +135,7 @@ class Forker:
             self._reap(self._standby)
             self._standby = None
 
-    def settle(self) -> None:
+    def load_wanted(self) -> None:
         """Loads here what children had to load, for those that follow. Called between two inputs."""
         if not self._wanted:
             return
@@ -331,7 +331,7 @@ def _at_most(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _settle_memory() -> None:
+def _freeze_memory() -> None:
     """What is here now stays: the collector must not write to pages that children share with us."""
     gc.collect()
     gc.freeze()

@@ -89,7 +89,7 @@ class GlobalState:
             for key, value in list(namespace.items()):
                 if not (key.startswith("__") and key.endswith("__")):
                     self._walk(value, f"{name}.{key}")
-        self._marks.settle()
+        self._marks.take()
 
     def adopt(self) -> None:
         """Keeps what the import of a submodule in a body did to its package: the import system does it only once.
@@ -109,7 +109,7 @@ class GlobalState:
         if self._marks.changed:
             for saved in self._marks.which():
                 saved.restore()
-            self._marks.settle()
+            self._marks.take()
         if not self._same():
             for saved in self._plain:
                 if saved.changed():

@@ -37,7 +37,7 @@ class Marks:
         self._seen = b""
 
     def add(self, what: Any, owner: Any) -> None:
-        """Watches a dict, the namespace of a class, or a cell; the caller keeps it alive. `settle` must follow."""
+        """Watches a dict, the namespace of a class, or a cell; the caller keeps it alive. `take` must follow."""
         if isinstance(what, types.CellType):
             address = id(what) + _CELL_CONTENTS
         else:
@@ -47,7 +47,7 @@ class Marks:
         self._views.append(_word(address))
         self._owners.append(owner)
 
-    def settle(self) -> None:
+    def take(self) -> None:
         """What is there now is what it should be."""
         self._seen = b"".join(self._views)
 
@@ -80,7 +80,7 @@ def _exact(*steps: tuple[Any, Callable[[], object]]) -> bool:
     for what, change in steps:
         marks = Marks()
         marks.add(what, None)
-        marks.settle()
+        marks.take()
         repr(what)
         if marks.changed:
             return False

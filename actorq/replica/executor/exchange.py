@@ -300,7 +300,7 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
     except ActorqError:  # the payload itself is what failed
         return []
     fields: list[bytes] = []
-    final = [at for at in sorted(frame.errors) if _is_final(frame.errors[at], last=parsed.record)]
+    final = [at for at in sorted(frame.errors) if _is_final(frame.errors[at], last=parsed.final)]
     chosen = final[:_RECORDED_FAILURES]
     for at in chosen:
         error, position = frame.errors[at], frame.start + at

@@ -111,7 +111,7 @@ class Executor(Generic[R]):
         """What comes before the first lease. An exception is a start that failed, and no input's."""
         self._process.start()
         self.runner.begin()
-        self._process.settle_in()
+        self._process.begin_to_wear()
         self._caches.tell()
         self._page.enter(SERVING, time.monotonic_ns())
 

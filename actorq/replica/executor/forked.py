@@ -57,7 +57,7 @@ class ForkRun(Run):
         """Runs what is left. Returns early only after a cancel."""
         page, outputs = self._page, self._outputs
         for item in self._inputs:
-            if self._forker.wants_loads and not self._settle():
+            if self._forker.wants_loads and not self._load_wanted():
                 self._caught(Stop(failure.CANCELLED))
                 return
             page.begin_input(len(outputs), time.monotonic_ns())
@@ -74,13 +74,13 @@ class ForkRun(Run):
                 outputs.append(reply.output)
             page.end_input()
 
-    def _settle(self) -> bool:
+    def _load_wanted(self) -> bool:
         """Makes the loads that children had to make. Each may take as long as an input; False when the map is over."""
         self._page.begin_input(len(self._outputs), time.monotonic_ns())
         try:
             self.armed = True
             self._look_at_requests()
-            self._forker.settle()
+            self._forker.load_wanted()
         except Stop as stop:
             return stop.kind != failure.CANCELLED
         finally:
@@ -177,7 +177,7 @@ class ForkRunner:
     def rest(self) -> bool:
         assert self._forker is not None
         loads = self._forker.wants_loads
-        self._forker.settle()
+        self._forker.load_wanted()
         self._forker.rest()
         return loads
 

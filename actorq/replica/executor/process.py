@@ -52,7 +52,7 @@ class Process:
         if self._lifecycle.warm(self.versions.activate, "") and self.isolation.after_input is not None:
             self.isolation.after_input()
 
-    def settle_in(self) -> None:
+    def begin_to_wear(self) -> None:
         """All that it holds is loaded: from now on it wears."""
         self.wear = Wear(self._environment, self._spec.memory_share)
 

@@ -181,10 +181,10 @@ def _import(spec: ZygoteSpec, pages: Pages, channel: Channel) -> Served | None:
             _check_forkable(environment.name)
         _check_gpus(environment, spec.replicas)
         variables = _other_variables(environment)
-        if (variables or environment.threads != threads) and not spec.settled:
+        if (variables or environment.threads != threads) and not spec.adjusted:
             for name in limited:
                 os.environ.pop(name, None)
-            _exec(replace(spec, threads=environment.threads, settled=True), pages, variables, channel)
+            _exec(replace(spec, threads=environment.threads, adjusted=True), pages, variables, channel)
         os.environ["ACTORQ_REPLICA_OF"] = environment.name
         os.environ.update(environment.environment)
         from actorq.replica.start import executor as entry

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from actorq.base.log import logger
 from actorq.base.settings import settings
-from actorq.replica.supervisor.memory import Running, Verdict, Watchdog, meter_of
+from actorq.replica.supervisor.memory import Candidate, Verdict, Watchdog, meter_of
 from actorq.replica.supervisor.replica import Replica, Slot
 from actorq.wire.failure import stopped_for
 
@@ -48,7 +48,7 @@ class MemoryGuard:
                 self._press(self._watchdog, replica, slot, now)
         if not self._watchdog.due(now):
             return
-        running = [Running(index=r.index, pid=r.pid) for r in self._replicas if r.pid and r.busy]
+        running = [Candidate(index=r.index, pid=r.pid) for r in self._replicas if r.pid and r.busy]
         verdict = self._watchdog.look(now, running, self._pids()) if running else None
         if verdict is not None:
             self._stop(self._replicas[verdict.victim.index], verdict)

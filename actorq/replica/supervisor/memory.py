@@ -33,13 +33,13 @@ _FASTEST = 4 * 1024**3
 #: the first one found to be less than the quick figure is taken off that
 _EXACT_PART = 0.01
 #: how long an input that was asked to stop may take, and then its memory to be given back, before another is asked
-_SETTLE_SECONDS = 0.5
+_RELEASE_SECONDS = 0.5
 #: v1 says so where there is no limit
 _NO_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class Candidate:
     """An executor that runs an input."""
 
     index: int
@@ -50,7 +50,7 @@ class Running:
 class Verdict:
     """The input of this executor is to be stopped."""
 
-    victim: Running
+    victim: Candidate
     used: int
     limit: int
 
@@ -94,7 +94,7 @@ class Watchdog:
         line = (self._threshold + self.limit) // 2
         return self._meter.at_most(pids) > line and self._meter.exactly(pids) > line
 
-    def look(self, now: float, running: Sequence[Running], pids: Sequence[int]) -> Verdict | None:
+    def look(self, now: float, running: Sequence[Candidate], pids: Sequence[int]) -> Verdict | None:
         """What to stop now, if anything.
 
         Args:
@@ -111,7 +111,7 @@ class Watchdog:
         held = {executor.pid: tree_bytes(executor.pid, _exact) for executor in running}
         if not self._alone and 2 * sum(held.values()) < used:
             return None
-        self._next_look = now + _SETTLE_SECONDS
+        self._next_look = now + _RELEASE_SECONDS
         victim = max(running, key=lambda executor: held[executor.pid])
         return Verdict(victim=victim, used=used, limit=self.limit)
 

@@ -13,6 +13,6 @@ T = TypeVar("T")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-def record(cls: type[T]) -> type[T]:
+def frozen(cls: type[T]) -> type[T]:
     """Makes a class a keyword-only dataclass, whose fields nobody may set."""
     return dataclass(kw_only=True, slots=True)(cls)

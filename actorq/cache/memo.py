@@ -24,8 +24,8 @@ from actorq.cache.options import Options
 Key = tuple[Any, ...]
 
 #: (name, identity) -> values; outlives a re-import of the module that declares the function
-_shared: dict[tuple[str, str], Store] = {}
-_every: dict[int, weakref.ref[Store]] = {}
+_shared: dict[tuple[str, str], Memo] = {}
+_every: dict[int, weakref.ref[Memo]] = {}
 _registry = threading.RLock()  # what is dropped runs `on_evict`, which may call a cached function
 #: name -> counts of values and functions that are gone: what is told outside only grows
 _retired: dict[str, Counts] = {}
@@ -63,7 +63,7 @@ class Entry:
         self.born = now()
 
 
-class Store:
+class Memo:
     """What one function has loaded.
 
     Args:
@@ -291,33 +291,33 @@ class Store:
         self._tell(gone)
 
 
-def _forget(store: weakref.ref[Store], number: int) -> None:
-    if (found := store()) is not None:
+def _forget(memo: weakref.ref[Memo], number: int) -> None:
+    if (found := memo()) is not None:
         found.bury(number)
 
 
 # -- all functions ----------------------------------------------------------------------------------------------------
 
 
-def shared(begun: Store, identity: str, user: object) -> Store:
+def shared(begun: Memo, identity: str, user: object) -> Memo:
     """The values of a function whose code is `identity`: `begun`, unless the same code has some already.
 
     Values of other code under that name stay for as long as a function uses them: another version of the code.
     """
     name = begun.name
     with _registry:
-        store = _shared.setdefault((name, identity), begun)
-        store.users.add(user)
-        unused = [key for key, other in _shared.items() if key[0] == name and other is not store and not other.users]
+        memo = _shared.setdefault((name, identity), begun)
+        memo.users.add(user)
+        unused = [key for key, other in _shared.items() if key[0] == name and other is not memo and not other.users]
         left = [_shared.pop(key) for key in unused]
     for old in left:
         old.clear()
-    return store
+    return memo
 
 
-def every() -> list[Store]:
+def every() -> list[Memo]:
     """The values of all functions of this process."""
-    return [store for known in list(_every.values()) if (store := known()) is not None]
+    return [memo for known in list(_every.values()) if (memo := known()) is not None]
 
 
 def add_calls(name: str, hits: int, misses: int) -> None:
@@ -329,8 +329,8 @@ def add_calls(name: str, hits: int, misses: int) -> None:
 
 def counted() -> Iterator[tuple[str, Counts, int, int]]:
     """(function, counts, values kept, their bytes), once or several times for a function."""
-    for store in every():
-        store.sweep()
-        yield store.name, store.counts, len(store.values), store.bytes
+    for memo in every():
+        memo.sweep()
+        yield memo.name, memo.counts, len(memo.values), memo.bytes
     for name, counts in list(_retired.items()):
         yield name, counts, 0, 0

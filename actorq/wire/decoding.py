@@ -150,7 +150,11 @@ class _Decoder:
 
 
 class _LookingDecoder(_Decoder):
-    """The same; in place of the size of a dict it looks at its keys."""
+    """The same; in place of the size of a dict it looks at its keys.
+
+    `__call__` is written out a second time: one for both, with a method that unpacks, took 50 ns more an extension, of
+    900 to 1,400.
+    """
 
     def __call__(self, code: int, data: bytes | memoryview) -> Any:
         self.used = True

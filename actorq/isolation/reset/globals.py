@@ -264,7 +264,7 @@ class GlobalState:
         if hasattr(value, "__dict__"):
             self._note(kinds.Instance, vars(value))
             found += vars(value).values()
-        names = kinds.slots_of(kind)
+        names = kinds.named_slots(kind)
         if names:
             self._note(kinds.Attributes, value)
             found += [getattr(value, name) for name in names if hasattr(value, name)]

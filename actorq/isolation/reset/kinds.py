@@ -6,8 +6,9 @@ import threading
 import types
 from collections import OrderedDict
 from operator import is_
-from types import MemberDescriptorType
 from typing import Any
+
+from actorq.wire.carried.classes import slots_of
 
 #: what threads wait for, and the attribute that says whether they have to
 COUNTERS = {threading.Semaphore: "_value", threading.BoundedSemaphore: "_value", threading.Event: "_flag"}
@@ -151,7 +152,7 @@ class Attributes(Saved):
     __slots__ = ("names",)
 
     def take(self) -> Any:
-        self.names = slots_of(type(self.what))
+        self.names = named_slots(type(self.what))
         return [getattr(self.what, name, _UNSET) for name in self.names]
 
     def changed(self) -> bool:
@@ -259,10 +260,6 @@ class Function(Saved):
             self.restore()
 
 
-def slots_of(kind: type) -> list[str]:
+def named_slots(kind: type) -> list[str]:
     """The attributes of a class of the user's that have a place of their own, by the names they have there."""
-    names: list[str] = []
-    for base in kind.__mro__:
-        if "__slots__" in vars(base):
-            names += [name for name, value in vars(base).items() if type(value) is MemberDescriptorType]
-    return names
+    return [name for name, slot in slots_of(kind).items() if "__slots__" in vars(slot.__objclass__)]

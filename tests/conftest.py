@@ -24,8 +24,8 @@ from actorq.base.settings import settings
 from actorq.runtime import program as runtime_module
 from actorq.runtime.embedded import EmbeddedServer
 from actorq.runtime.program import runtime, shutdown
-from tests.asked import Asked
-from tests.project import Project
+from tests.support.edited_project import Project
+from tests.support.server_steps import Asked
 
 ROOT = Path(__file__).parents[1]
 

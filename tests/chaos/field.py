@@ -19,7 +19,7 @@ import redis
 from actorq.runtime.embedded import server_binary
 from tests.chaos.submitter import ACCOUNTS
 from tests.conftest import ROOT, eventually
-from tests.proxy import Proxy
+from tests.support.silent_proxy import Proxy
 
 #: kind of environment and replicas of each worker; those of `plain` go on alone when the other one is away
 WORKERS = (("plain", 2), ("plain", 1), ("slots", 1), ("forked", 2))

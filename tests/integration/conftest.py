@@ -1,4 +1,4 @@
-"""Fixtures for workers that serve the environments of `tests.hooked`."""
+"""Fixtures for workers that serve the environments of `tests.support.code.hooked`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Worker
-from tests.hooked import Start
+from tests.support.code.hooked import Start
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def start(on_server: str, log: Path) -> Iterator[Start]:
     started: list[Worker] = []
 
     def begin(variable: str, environment: str, http_port: int | None = None) -> Worker:
-        target, variables = f"tests.hooked:{variable}", {"HOOKED_LOG": str(log)}
+        target, variables = f"tests.support.code.hooked:{variable}", {"HOOKED_LOG": str(log)}
         started.append(Worker(on_server, target, 1, http_port, environment, variables))
         return started[-1]
 

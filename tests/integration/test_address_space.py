@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actorq import ReplicaLostError
-from tests import exhausting
+from tests.support.code import exhausting
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS means something on Linux")
 

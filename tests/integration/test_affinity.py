@@ -18,8 +18,8 @@ import actorq
 from actorq import DeclarationError
 from actorq.broker.scripts import submitting
 from tests import tasks
-from tests.asked import Asked
 from tests.conftest import Worker, eventually, pool_client
+from tests.support.server_steps import Asked
 
 Used = tuple[str, int, bool]
 

@@ -10,8 +10,8 @@ import pytest
 
 from actorq import CodecError
 from actorq.errors import TaskError
-from tests import damaging
 from tests.conftest import pool_client
+from tests.support.code import damaging
 
 
 @pytest.fixture(autouse=True)

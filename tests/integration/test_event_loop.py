@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actorq import testing
-from tests import neighbours
-from tests.neighbours import CULPRIT, HANDS, REFUSED
+from tests.support.code import neighbours
+from tests.support.code.neighbours import CULPRIT, HANDS, REFUSED
 
 INPUTS = range(12)
 OTHERS = [x for x in INPUTS if x != CULPRIT]

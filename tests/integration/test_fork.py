@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from actorq import ReplicaLostError, TaskError, TaskTimeoutError
-from tests import forked
 from tests.conftest import ROOT, eventually, run_script
+from tests.support.code import forked
 
 
 def lines(file: Path) -> list[int]:
@@ -226,7 +226,8 @@ def test_a_load_after_which_the_replica_cannot_be_forked_is_named(tmp_path: Path
 
 
 def test_an_operator_who_starts_a_worker_needs_no_settings_for_it(on_server: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "actorq.cli", "worker", "tests.forked:forked", "-u", on_server, "-n", "1"]
+    target = "tests.support.code.forked:forked"
+    command = [sys.executable, "-m", "actorq.cli", "worker", target, "-u", on_server, "-n", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as worker:
         log = str(tmp_path / "loads")
         results = list(forked.with_model.map([log] * 3))

@@ -14,8 +14,9 @@ from actorq.broker.commands import Argument, iso_now
 from actorq.broker.link import Link
 from actorq.broker.scripts.load import SUBMIT
 from actorq.wire.messages import Head, join, parse_frame
-from tests import slow, tasks
+from tests import tasks
 from tests.conftest import Worker, eventually
+from tests.support.code import slow
 
 PAYLOAD = join(Head(task="tests.tasks.double").packed(), b"\x91\x05")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests import isolated
+from tests.support.code import isolated
 
 
 @pytest.fixture(scope="module")

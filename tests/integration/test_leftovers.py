@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from actorq.replica.supervisor.scratch import Scratch, remove_abandoned
-from tests import isolated
 from tests.conftest import Worker, eventually, run_script
+from tests.support.code import isolated
 
 #: target, replicas, port for probes, environment
-SERVES: Any = ("tests.isolated:reset", 1, None, "isolated")
+SERVES: Any = ("tests.support.code.isolated:reset", 1, None, "isolated")
 
 
 @pytest.fixture

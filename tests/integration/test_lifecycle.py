@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests import hooked
 from tests.conftest import eventually, run_script
-from tests.hooked import Start, lines, steps
 from tests.integration.test_monitor import actorq, get, samples
+from tests.support.code import hooked
+from tests.support.code.hooked import Start, lines, steps
 
 _START = ["start-first", "start-second", "load-base", "load-async-base"]
 _EXIT = ["exit-but-last", "exit-last"]
@@ -48,7 +48,7 @@ def test_a_program_that_ends_lets_its_replicas_run_their_exit_hooks(tmp_path: Pa
     said = run_script(
         tmp_path,
         f"""
-        from tests import hooked
+        from tests.support.code import hooked
         if __name__ == "__main__":
             print(len(list(hooked.WHERE["hooked-{level}"].map(range(3)))), "done")
         """,
@@ -95,7 +95,7 @@ def test_a_map_on_local_replicas_fails_when_they_die_while_they_start(tmp_path: 
 
 _MAP = """
 from actorq import PoolError
-from tests import hooked
+from tests.support.code import hooked
 if __name__ == "__main__":
     try:
         print(list(hooked.WHERE["hooked-none"].map(range(3))))

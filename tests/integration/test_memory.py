@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from actorq import ReplicaLostError
-from tests import hungry
 from tests.conftest import Worker
+from tests.support.code import hungry
 
 #: an executor needs 40; an input is stopped at 285
 _LIMIT_MIB = 300
@@ -26,7 +26,9 @@ def start(on_server: str) -> Iterator[Start]:
     def begin(level: str) -> Worker:
         variables = {"ACTORQ_MEMORY_LIMIT_BYTES": str(_LIMIT_MIB << 20)}
         name = f"hungry-{level}"
-        started.append(Worker(on_server, f"tests.hungry:{level}", 1, environment=name, variables=variables))
+        started.append(
+            Worker(on_server, f"tests.support.code.hungry:{level}", 1, environment=name, variables=variables)
+        )
         started[-1].wait_ready(1)
         return started[-1]
 

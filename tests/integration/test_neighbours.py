@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from actorq import TaskError, TaskTimeoutError
-from tests import neighbours
 from tests.conftest import eventually
-from tests.neighbours import CULPRIT
+from tests.support.code import neighbours
+from tests.support.code.neighbours import CULPRIT
 
 INPUTS = range(12)
 OTHERS = [x for x in INPUTS if x != CULPRIT]

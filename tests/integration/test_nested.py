@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actorq import PoolError
-from tests import nested
+from tests.support.code import nested
 
 
 def test_a_chain_of_three_environments_works() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from actorq import DeclarationError, PoolError
 from tests.conftest import ROOT, Worker, eventually
-from tests.project import Project
+from tests.support.edited_project import Project
 
 JOB = """
     import os

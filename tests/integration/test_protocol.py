@@ -7,7 +7,7 @@ from rq.job import Job
 from rq.worker import Worker as StockWorker
 
 from actorq.broker import keys
-from tests.asked import Asked
+from tests.support.server_steps import Asked
 
 
 def test_a_lease_is_handed_to_the_idle_replica_that_was_seen_last(asked: Asked) -> None:

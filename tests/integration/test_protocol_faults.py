@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from actorq.broker import keys
 from actorq.runtime.embedded import EmbeddedServer
-from tests.asked import Asked
+from tests.support.server_steps import Asked
 
 REPLICAS = st.sampled_from(["me", "you"])
 

@@ -218,7 +218,7 @@ def _orphaned_servers(folders: list[str]) -> list[psutil.Process]:
 
 
 def test_a_cancelled_input_is_reset_too() -> None:
-    from tests import isolated
+    from tests.support.code import isolated
 
     before = isolated.observe.remote(0)
     outputs = isolated.spoil_and_wait.map([0])

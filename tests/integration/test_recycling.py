@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import hooked
 from tests.conftest import eventually
-from tests.hooked import Start, lines, steps
+from tests.support.code import hooked
+from tests.support.code.hooked import Start, lines, steps
 
 
 @pytest.fixture(params=hooked.LEVELS)
@@ -52,7 +52,7 @@ def test_a_load_that_fails_after_recycling_is_left_out(start: Start, tmp_path: P
     assert [use("a"), use("a")] == [False, True]
     _, events = worker.stop()
     (left_out,) = [event for event in events if event["event"] == "cache_not_warmed"]
-    assert left_out["function"] == "tests.hooked.model"
+    assert left_out["function"] == "tests.support.code.hooked.model"
     assert "no a" in left_out["error"]
 
 

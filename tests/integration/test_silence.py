@@ -18,7 +18,7 @@ from actorq.base.settings import settings
 from actorq.runtime.program import shutdown
 from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
-from tests.proxy import Connection, Proxy, proxy_of
+from tests.support.silent_proxy import Connection, Proxy, proxy_of
 
 
 def reads(connection: Connection) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests import spoiling
+from tests.support.code import spoiling
 
 
 @pytest.mark.parametrize("name", sorted(spoiling.PROBES))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actorq.replica.start import processors
-from tests import starting
 from tests.conftest import Worker
+from tests.support.code import starting
 
 _KINDS = [starting.none_ended_by, starting.reset_ended_by, starting.fork_ended_by, starting.slots_ended_by]
 
@@ -42,7 +42,7 @@ def test_a_worker_has_the_threads_that_its_code_declares_when_it_imports_that_co
 ) -> None:
     for name in processors.VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    worker = Worker(on_server, "tests.starting:narrow", 1, environment="narrow")
+    worker = Worker(on_server, "tests.support.code.starting:narrow", 1, environment="narrow")
     try:
         worker.wait_ready(1)
         assert starting.threads_at_import.remote(0) == {"OMP_NUM_THREADS": "3", "NUMEXPR_NUM_THREADS": "5"}

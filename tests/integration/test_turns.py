@@ -15,8 +15,8 @@ from actorq import DeclarationError, PoolError
 from actorq.broker import keys
 from actorq.broker.scripts import submitting
 from tests import tasks
-from tests.asked import Asked
 from tests.conftest import Worker, eventually
+from tests.support.server_steps import Asked
 
 # -- the scripts -------------------------------------------------------------------------------------------------------
 

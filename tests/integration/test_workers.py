@@ -204,7 +204,7 @@ def test_new_replicas_join_a_running_map(on_server: str) -> None:
 
 
 def test_a_task_the_replicas_do_not_declare_is_refused(worker: Worker) -> None:
-    from tests import undeclared
+    from tests.support.code import undeclared
 
     with pytest.raises(PoolError, match="declares no task"):
         undeclared.stranger.remote(1)

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from actorq import PoolError
-from tests import parents
 from tests.conftest import Worker, eventually
+from tests.support.code import parents
 
 
 def killed_meanwhile(task: Any, count: int, times: int = 1) -> tuple[list[int], set[int]]:
@@ -53,7 +53,7 @@ def test_no_executor_outlives_its_zygote() -> None:
 
 
 def test_a_worker_whose_zygote_is_killed_serves_on(on_server: str) -> None:
-    worker = Worker(on_server, "tests.parents:warm", environment="parents")
+    worker = Worker(on_server, "tests.support.code.parents:warm", environment="parents")
     try:
         worker.wait_ready()
         outputs, zygotes = killed_meanwhile(parents.in_warm, 400, times=2)

@@ -15,9 +15,9 @@ from actorq import DeclarationError
 from actorq.base.settings import Settings, settings
 from actorq.kube.address import PodAddress
 from actorq.runtime.program import shutdown
-from tests import pods
 from tests.conftest import ROOT, eventually
 from tests.kube.fake import FakeCluster
+from tests.support.code import pods
 
 
 @pytest.fixture

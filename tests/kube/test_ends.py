@@ -13,10 +13,10 @@ from actorq.kube.address import PodAddress
 from actorq.kube.deadline import put_off
 from actorq.kube.keeping import keeper_name
 from actorq.runtime.program import runtime
-from tests import pods
 from tests.conftest import eventually, pool_client
 from tests.kube.apiserver import Fault, Manifest
 from tests.kube.fake import FakeCluster
+from tests.support.code import pods
 
 WAITING = {"reason": "ImagePullBackOff", "message": "no such image"}
 NO_IMAGE = {

@@ -16,11 +16,11 @@ from actorq.broker import keys
 from actorq.broker.link import Link
 from actorq.oneshot import pod
 from actorq.replica.spec import MAP_GONE
-from tests import pods
 from tests.conftest import eventually, pool_client
 from tests.kube.apiserver import Fault, Manifest
 from tests.kube.fake import FakeCluster
 from tests.kube.test_regular import jobs, left_on_server
+from tests.support.code import pods
 
 
 def running(cluster: FakeCluster) -> list[str]:

@@ -14,10 +14,10 @@ from actorq.kube.keeping import keeper_name
 from actorq.kube.pods import ENVIRONMENT_LABEL, GENERATION
 from actorq.kube.scaling import scale
 from actorq.runtime.program import runtime, shutdown
-from tests import pods
 from tests.conftest import eventually
 from tests.kube.apiserver import Manifest
 from tests.kube.fake import FakeCluster
+from tests.support.code import pods
 
 
 def deployment(cluster: FakeCluster) -> Manifest:

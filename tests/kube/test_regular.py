@@ -14,10 +14,10 @@ from actorq import DeclarationError, PoolError, ReplicaLostError, TaskError, Tas
 from actorq.base.settings import settings
 from actorq.kube.address import with_login
 from actorq.runtime.program import shutdown
-from tests import pods
 from tests.conftest import eventually, pool_client
 from tests.kube.apiserver import Fault, Manifest
 from tests.kube.fake import FakeCluster
+from tests.support.code import pods
 
 
 def jobs(cluster: FakeCluster) -> list[Manifest]:

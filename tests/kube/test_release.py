@@ -11,10 +11,10 @@ from actorq import PoolError
 from actorq.kube.pods import ENVIRONMENT_LABEL
 from actorq.maps.remote import RemotePool
 from actorq.runtime.program import runtime
-from tests import pods
 from tests.conftest import eventually
 from tests.kube.apiserver import Fault, Manifest
 from tests.kube.fake import FakeCluster
+from tests.support.code import pods
 
 LABELS = {
     ENVIRONMENT_LABEL: "no-image",

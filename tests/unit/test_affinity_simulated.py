@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.simulated import Simulation
+from tests.support.simulated_replicas import Simulation
 from tests.unit.test_affinity import EIGHT, random_keys
 
 

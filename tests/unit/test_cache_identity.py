@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.project import Project
+from tests.support.edited_project import Project
 
 BEFORE = "import functools, aq_beside\nfrom actorq import actor_cache\n"
 

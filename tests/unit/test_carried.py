@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from actorq import CodecError
 from actorq.wire.codec import pack, pack_list, unpack
-from tests.carrying import (
+from tests.conftest import run_script
+from tests.support.carried_values import (
     Bits,
     Box,
     DataclassOfDict,
@@ -37,7 +38,6 @@ from tests.carrying import (
     same,
     values,
 )
-from tests.conftest import run_script
 
 
 def follows_the_rule(value: Any) -> None:

@@ -21,17 +21,17 @@ from actorq import CodecError
 from actorq.wire import extensions as ext
 from actorq.wire.carried.flatbuffer import Flat
 from actorq.wire.codec import pack, unpack
-from tests import arrows
-from tests.carrying import same
 from tests.fuzz.making import Maker
+from tests.support import arrow_values
+from tests.support.carried_values import same
 
 
-@given(arrows.values)
+@given(arrow_values.values)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
     back = unpack(pack([value]))[0]
     assert type(back) is type(value)
-    assert arrows.same_arrow(back, value)
+    assert arrow_values.same_arrow(back, value)
 
 
 class Opaque(pa.ExtensionType):  # type: ignore[misc]
@@ -99,7 +99,7 @@ def test_a_subclass_is_refused_by_name() -> None:
 def test_a_part_of_an_array_travels_without_the_rest(array: Any, length: int) -> None:
     for part in (array.slice(7, length), pa.table({"a": array}).slice(7, length)):
         assert len(pack(part)) < 2000
-        assert arrows.same_arrow(unpack(pack(part)), part)
+        assert arrow_values.same_arrow(unpack(pack(part)), part)
 
 
 def test_a_table_is_read_where_it_lies() -> None:
@@ -235,7 +235,7 @@ def test_a_table_that_stands_for_many_is_refused() -> None:
         list(many.root().tables(0))
 
 
-@given(arrows.values, st.integers())
+@given(arrow_values.values, st.integers())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_data_is_a_value_or_an_error(value: Any, seed: int) -> None:
     damaged = Maker(Random(seed)).damaged(pack(value))

@@ -19,19 +19,19 @@ from actorq import CodecError
 from actorq.wire import codec
 from actorq.wire import extensions as ext
 from actorq.wire.codec import pack, pack_list, unpack
-from tests import framing
-from tests.carrying import same
 from tests.conftest import run_script
 from tests.fuzz.making import Maker
+from tests.support import pandas_values
+from tests.support.carried_values import same
 
 
-@given(framing.values)
+@given(pandas_values.values)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
     assert same(unpack(pack(value)), value)
 
 
-@given(framing.frames(), framing.series())
+@given(pandas_values.frames(), pandas_values.series())
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_frames_lie_in_other_values_and_in_one_another(frame: Any, series: Any) -> None:
     held = pd.Series([frame, (series, 1), None], dtype=object)
@@ -240,7 +240,7 @@ def test_objects_made_to_have_one_hash_are_refused_where_pandas_makes_a_table_of
         unpack(as_pandas(["array", ["category", array(0, dtype="<i2"), categories, False]]))
 
 
-@given(framing.values, st.integers())
+@given(pandas_values.values, st.integers())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_data_is_a_value_or_an_error(value: Any, seed: int) -> None:
     damaged = Maker(Random(seed)).damaged(pack(value))

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from actorq import CodecError
 from actorq.wire import extensions as ext
 from actorq.wire.codec import pack, unpack
-from tests import polars_frames
-from tests.carrying import same
 from tests.fuzz.making import Maker
+from tests.support import polars_values
+from tests.support.carried_values import same
 
 
-@given(polars_frames.values)
+@given(polars_values.values)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
     assert same(unpack(pack([value]))[0], value)
@@ -110,7 +110,7 @@ def test_data_of_what_is_none_is_refused(kind: Any, data: Any) -> None:
         unpack(as_polars(kind, data))
 
 
-@given(polars_frames.values, st.integers())
+@given(polars_values.values, st.integers())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_data_is_a_value_or_an_error(value: Any, seed: int) -> None:
     damaged = Maker(Random(seed)).damaged(pack(value))

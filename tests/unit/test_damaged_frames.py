@@ -23,7 +23,7 @@ from actorq.wire import codec, failure
 from actorq.wire.carried.exceptions import add_note
 from actorq.wire.lease import Lost, Results
 from actorq.wire.messages import PROTOCOL, DamagedFrameError, Frame, Head, join, parse_frame
-from tests.damaging import NOTED
+from tests.support.code.damaging import NOTED
 
 
 def frame_of(*fields: Any, outputs: bytes = b"\x91\xc0") -> bytes:

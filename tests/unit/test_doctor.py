@@ -9,7 +9,7 @@ import pytest
 from actorq.broker.link import Link
 from actorq.monitor.doctor import BAD, NOTE, OK, Facts, Finding, findings, look
 from actorq.wire.messages import PROTOCOL
-from tests.asked import Asked
+from tests.support.server_steps import Asked
 
 GOOD = {
     "redis_version": "7.4.0",

@@ -16,7 +16,7 @@ import pytest
 from actorq.code.difference import tell
 from actorq.code.fingerprint import FINGERPRINTS, Fingerprint, Fingerprints, is_comparable
 from tests import tasks
-from tests.project import Project
+from tests.support.edited_project import Project
 
 ROOT = Path(__file__).parents[2]
 BEFORE = (

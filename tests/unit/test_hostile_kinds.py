@@ -10,13 +10,13 @@ import pytest
 
 from actorq import CodecError
 from actorq.wire.codec import pack, unpack
-from tests.carrying import (
+from tests.support.carried_values import (
     Box,
     Many,
 )
 
 #: where the classes are that data may name
-CLASSES = "tests.carrying"
+CLASSES = "tests.support.carried_values"
 
 
 def extension(code: int, plain: Any) -> bytes:

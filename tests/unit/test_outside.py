@@ -13,7 +13,7 @@ from actorq import CodecError
 from actorq.wire import codec
 from actorq.wire import extensions as ext
 from actorq.wire.codec import pack, unpack
-from tests.carrying import same
+from tests.support.carried_values import same
 
 SIZE = 10_000
 

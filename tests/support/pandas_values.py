@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from tests import carrying
+from tests.support import carried_values
 
 FREQUENCIES = ("D", "B", "h", "2h", "-1D", "15min", "W-SUN", "MS", "ME", "QE-DEC", "YE-MAR", "WOM-1MON", "bh", "SME-15")
 SPANS = ("D", "h", "3h", "M", "Q-DEC", "Y-MAR", "W-SUN", "ms")
@@ -29,7 +29,7 @@ def same_pandas(a: Any, b: Any) -> bool:
     if isinstance(a, pd.DataFrame):
         return same_marks(a, b) and same_index(a.columns, b.columns) and same_index(a.index, b.index) and same_all(a, b)
     if isinstance(a, pd.Series):
-        named = same_marks(a, b) and carrying.same(a.name, b.name)
+        named = same_marks(a, b) and carried_values.same(a.name, b.name)
         return named and same_index(a.index, b.index) and same_values(a, b)
     if isinstance(a, pd.Index):
         return same_index(a, b)
@@ -39,7 +39,7 @@ def same_pandas(a: Any, b: Any) -> bool:
     if isinstance(a, pd.Timedelta):
         return bool(a == b and a.unit == b.unit)
     if isinstance(a, pd.Interval):
-        return carrying.same(a.left, b.left) and carrying.same(a.right, b.right) and a.closed == b.closed
+        return carried_values.same(a.left, b.left) and carried_values.same(a.right, b.right) and a.closed == b.closed
     if isinstance(a, pd.Period):
         return bool(a == b and a.freq == b.freq)
     if a is pd.NaT or a is pd.NA:
@@ -52,14 +52,14 @@ def same_all(a: Any, b: Any) -> bool:
 
 
 def same_marks(a: Any, b: Any) -> bool:
-    return carrying.same(a.attrs, b.attrs) and a.flags == b.flags
+    return carried_values.same(a.attrs, b.attrs) and a.flags == b.flags
 
 
 def same_index(a: Any, b: Any) -> bool:
-    if type(a) is not type(b) or not carrying.same(list(a.names), list(b.names)):
+    if type(a) is not type(b) or not carried_values.same(list(a.names), list(b.names)):
         return False
     if isinstance(a, pd.MultiIndex):
-        codes = all(map(carrying.same, a.codes, b.codes)) and a.sortorder == b.sortorder
+        codes = all(map(carried_values.same, a.codes, b.codes)) and a.sortorder == b.sortorder
         return codes and len(a.levels) == len(b.levels) and all(map(same_index, a.levels, b.levels))
     if isinstance(a, pd.RangeIndex):
         return bool(a._range == b._range)
@@ -82,7 +82,7 @@ def same_values(a: Any, b: Any) -> bool:
         assert type(a.dtype.tz) is type(b.dtype.tz)
     if isinstance(a.dtype, np.dtype) and a.dtype != object:
         return np.asarray(x).tobytes() == np.asarray(y).tobytes()
-    return carrying.same(x.tolist(), y.tolist())
+    return carried_values.same(x.tolist(), y.tolist())
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def columns(length: int) -> st.SearchStrategy[Any]:
         ),
         st.booleans(),
     )
-    objects = some(carrying.scalars | singles).map(lambda values: np.fromiter(values, object, len(values)))
+    objects = some(carried_values.scalars | singles).map(lambda values: np.fromiter(values, object, len(values)))
     return (
         numbers
         | times

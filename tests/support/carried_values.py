@@ -106,15 +106,15 @@ def same(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if type(a).__module__.partition(".")[0] == "pandas":
-        from tests.framing import same_pandas
+        from tests.support.pandas_values import same_pandas
 
         return same_pandas(a, b)
     if type(a).__module__ == "pyarrow.lib":
-        from tests.arrows import same_arrow
+        from tests.support.arrow_values import same_arrow
 
         return same_arrow(a, b)
     if type(a).__module__.partition(".")[0] == "polars":
-        from tests.polars_frames import same_polars
+        from tests.support.polars_values import same_polars
 
         return same_polars(a, b)
     for kinds, equal in _SAME.items():

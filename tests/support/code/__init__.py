@@ -1,0 +1,1 @@
+"""Modules of tasks, which replicas import."""

@@ -1,4 +1,4 @@
-"""Runs: maps that outlive the script that started them.
+"""Work that outlives its script: runs, which are maps, and single jobs.
 
 The one idea: *a run is its journal*. Who drives it, who reads it and who takes over all fold the same stream of events
 with the same ledger, so they agree on every result, and none of them is needed for good.
@@ -10,4 +10,7 @@ with the same ledger, so they agree on every result, and none of them is needed 
     driver.py      who leads: takes over, goes on, ends it
     process.py     the driver beside the replicas of a worker
     reader.py      its outputs, from any process
+    start.py       how one begins
+    handle.py      what a user holds of it
+    job.py         single jobs, which need none of this: the server's scripts look after them
 """

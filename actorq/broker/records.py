@@ -136,8 +136,9 @@ def code_head(link: Link, digest: str, count: int) -> bytes:
 
 
 def keep_code(link: Link, digest: str, seconds: int) -> None:
-    """A bundle that is there lives on for so long."""
-    link.command("EXPIRE", keys.code(digest), seconds)
+    """A bundle that is there lives on for so long, or longer, where somebody else needs it longer."""
+    if int(link.command("TTL", keys.code(digest))) < seconds:
+        link.command("EXPIRE", keys.code(digest), seconds)
 
 
 def put_code(link: Link, digest: str, data: bytes, seconds: int) -> None:

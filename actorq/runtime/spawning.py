@@ -32,6 +32,8 @@ from actorq.wire.lease import Bundle
 
 #: how long a server that does not answer is asked at the end, seconds
 _LAST_SECONDS = 1.0
+#: seconds that code is kept beyond what it is needed for
+_DAY_SECONDS = 86_400
 #: seconds between two lines
 _LINE_SECONDS = 0.2
 
@@ -55,6 +57,8 @@ def spawn(
     )
     with client.lent() as link:
         Courier(options.bundle).bring(link)
+        if options.bundle is not None:  # perhaps nobody serves, or drives, it for days
+            records.keep_code(link, options.bundle.code, kept.expires + _DAY_SECONDS)
     wanted = is_wanted(kept.progress)
     start(client, map_id, iterables, plan, _line(map_id) if wanted else _nothing)
     if wanted:
@@ -98,6 +102,8 @@ class TaskSpawner:
         self._generation = generation
         self._code = FINGERPRINTS.of(task.function)
         self._courier = Courier(bundle)
+        self._bundle = bundle
+        self._code_until = 0.0  # Unix seconds
         self._spawner = Spawner(client, task, environment, bundle)
 
     def fits(self, task: Task[Any, Any, Any], generation: int) -> bool:
@@ -109,8 +115,16 @@ class TaskSpawner:
         link: Link
         with self._client.lent() as link:
             self._courier.bring(link)
+            self._keep_code(link, options)
             self._spawner.make(link, args, kwargs, job_id, options)
         return Job(self._client, job_id)
+
+    def _keep_code(self, link: Link, options: JobOptions) -> None:
+        """The code that travels with a job stays as long as it may wait; looked at once a day."""
+        until = (options.at or time.time()) + options.delay + options.expires
+        if self._bundle is not None and until > self._code_until:
+            self._code_until = until + _DAY_SECONDS
+            records.keep_code(link, self._bundle.code, int(self._code_until - time.time()))
 
 
 def tell_what_ends(client: Client, environments: Iterable[str]) -> None:

@@ -270,6 +270,26 @@ def test_equal_code_is_one_bundle(shipped: Shipped) -> None:
         assert len(client.keys("aq:code:*")) == 2
 
 
+LATER = """
+    from job import work
+
+    if __name__ == "__main__":
+        job, run = work.spawn(2, delay=500_000), work.spawn_map([3])
+        print(work.spawn(4).result()[0], run.results()[0][0])
+        print(work.remote(1)[0])  # asks for the code, and not for so long
+        job.cancel()
+"""
+
+
+def test_code_stays_as_long_as_a_job_may_wait_for_its_time(shipped: Shipped) -> None:
+    shipped.run()
+    (shipped.folder / "later.py").write_text(textwrap.dedent(LATER))
+    done = shipped.python("later.py")
+    assert done.stdout.split() == ["41", "31", "11"], done.stderr
+    with redis.Redis.from_url(shipped.url) as client:
+        assert max(client.ttl(key) for key in client.keys("aq:code:*")) > 500_000 + 604_800
+
+
 def test_a_bundle_that_was_tampered_with_is_not_run(shipped: Shipped) -> None:
     text = textwrap.dedent(SCRIPT).format(factor=1, isolation="reset", first=0)
     (shipped.folder / "job.py").write_text(text)

@@ -114,19 +114,19 @@ def _begin(arena: Field, seed: int, inputs: int) -> None:
 
 
 def _strike(arena: Field, dice: random.Random, over: threading.Event, outcome: Outcome) -> None:
-    workers, servers = _WORKER_DEATHS, _SERVER_DEATHS
-    while not over.wait(_DRIVER_PAUSE if not (workers or servers) else 1.0):
+    later = ["workers"] * (_WORKER_DEATHS - 1) + ["server"] * (_SERVER_DEATHS - 1) + ["driver"] * 3
+    dice.shuffle(later)
+    planned = ["driver", "workers", "server", *later]  # each of them, however soon all is done
+    while not over.wait(1.0):
         with contextlib.suppress(psutil.NoSuchProcess, redis.RedisError):
-            strike = dice.choice(["driver"] * 3 + ["server"] * min(servers, 3) + ["workers"] * min(workers, 1))
+            strike = planned.pop(0) if planned else "driver"
             if strike == "driver":
                 for process in _drivers(arena):
                     process.kill()
             elif strike == "server":
-                servers -= 1
                 arena.server.signal(signal.SIGKILL)
                 arena.server.start()
             else:
-                workers -= 1
                 for worker in list(arena.workers):
                     family = [worker.process, *worker.family()]
                     for process in family:

@@ -333,7 +333,7 @@ class Store:
             case "HGET" | "HMGET":
                 values = [found.get(field if isinstance(field, bytes) else field.encode()) for field in args]
                 return values if name == "HMGET" else values[0]
-            case "LLEN" | "ZCARD":
+            case "LLEN" | "ZCARD" | "ZCOUNT":
                 return len(found)
         return list(found)
 

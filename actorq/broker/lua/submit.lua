@@ -15,7 +15,7 @@
 local map, ttl, lease_s, stamp, only_idle = KEYS[1], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[8] == '1'
 local known = call('HMGET', map, 'serial', 'owner', 'run')
 if known[2] and known[2] ~= ARGV[10] then return {-1, 0} end
-if ARGV[17] ~= '' and not known[3] then return {-1, 0} end -- a run whose lead the server has forgotten has no journal
+if (ARGV[17] or '') ~= '' and not known[3] then return {-1, 0} end -- a run whose lead the server has forgotten has no journal
 local seen = tonumber(known[1] or '-1')
 local last = only_idle and 0 or tonumber(ARGV[#ARGV - 5])
 call('HSET', map, 'owner', ARGV[10], 'serial', math.max(seen, last))

@@ -28,7 +28,7 @@ demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once pe
 	$(BIN)/python -m actorq.demo
 
 test: $(VENV)/.test tools lint types dist  ## lint, types, and the whole test suite against a real server
-	$(BIN)/python -m pytest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 VERSIONS ?= 3.12 3.13 3.14
 TESTS    ?= tests

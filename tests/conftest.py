@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import json
 import os
@@ -31,6 +32,36 @@ ROOT = Path(__file__).parents[1]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; the scripts of tests inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# pytest keeps what it makes of the tests; what these start finds the packages compiled, which halves what most of it
+# costs, and compiles no script of a test: one that is edited within a second would be taken for the one before
+sys.dont_write_bytecode = False
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # once, before the processes that run tests
+        for package in ("actorq", "tests"):
+            compileall.compile_dir(ROOT / package, quiet=2)
+
+
+#: files that take longest, in that order: they begin first, so that the processes end together
+_LONGEST = """
+    fuzz/test_fuzz chaos/test_chaos kube/test_pool kube/test_regular integration/test_ways_to_start
+    integration/test_logging integration/test_bundle integration/test_workers integration/test_silence kube/test_jobs
+    integration/test_monitor integration/test_refusals integration/test_other_code kube/test_ends
+    integration/test_memory integration/test_lifecycle integration/test_recycling integration/test_runs
+    integration/test_jobs chart/test_rendering integration/test_signing integration/test_scripts integration/test_races
+    docs/test_commands integration/test_streams integration/test_affinity chart/test_policy
+    integration/test_protocol_faults integration/test_run_machine
+"""
+
+
+@pytest.hookimpl(trylast=True)  # when the rest is in its order
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {ROOT / "tests" / f"{name}.py": at for at, name in enumerate(_LONGEST.split())}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
 
 # a busy machine is slow, and a test of a property is not a test of speed
 hypothesis.settings.register_profile("untimed", deadline=None, max_examples=50)
@@ -73,8 +104,13 @@ def leaves_nothing() -> Iterator[None]:
     if client is None:
         return
     with redis.Redis.from_url(client.url) as server:
-        left = [key for key in server.keys("*") if not _belongs_to_pool(server, key)]
-        assert eventually(lambda: not [k for k in left if server.exists(k)]), left
+        _check_keys(server)
+
+
+def _check_keys(server: redis.Redis) -> None:
+    keys: list[Any] = server.keys("*")
+    left = [key for key in keys if not _belongs_to_pool(server, key)]
+    assert eventually(lambda: not [k for k in left if server.exists(k)]), left
 
 
 def _belongs_to_pool(server: redis.Redis, key: bytes) -> bool:
@@ -110,11 +146,17 @@ def asked(server: str) -> Iterator[Asked]:
 
 @pytest.fixture
 def on_server(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with told_to_use(server, monkeypatch):
+        yield server
+
+
+@contextlib.contextmanager
+def told_to_use(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This program as one that was told to use `server`; the embedded pool is put aside meanwhile."""
     aside, runtime_module._current = runtime_module._current, None
     monkeypatch.setenv("ACTORQ_REDIS_URL", server)
     settings.cache_clear()
-    yield server
+    yield
     shutdown()
     runtime_module._current = aside
     settings.cache_clear()
@@ -208,3 +250,25 @@ def worker(on_server: str) -> Iterator[Worker]:
     worker.wait_ready()
     yield worker
     worker.stop()
+
+
+@pytest.fixture(scope="module")
+def lasting_worker() -> Iterator[Worker]:
+    embedded = EmbeddedServer()
+    embedded.wait_ready()
+    worker = Worker(embedded.url)
+    worker.wait_ready()
+    yield worker
+    worker.stop()
+    embedded.stop()
+
+
+@pytest.fixture
+def shared_worker(lasting_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """As `worker`: one for all tests of a file that leave it, and its server, as they have found them."""
+    with redis.Redis.from_url(lasting_worker.url) as server:
+        server.config_resetstat()
+        with told_to_use(lasting_worker.url, monkeypatch):
+            yield lasting_worker
+        _check_keys(server)
+    lasting_worker.wait_ready()

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 import redis
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from rq.suspension import resume, suspend
 
+from actorq.cli.main import main
 from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
 
@@ -42,6 +44,13 @@ def actorq(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=40, check=False)
 
 
+def told(*arguments: str, url: str) -> Any:
+    """What a command tells as JSON, without a process for each look."""
+    done = CliRunner().invoke(main, [*arguments, "-o", "json", "-u", url], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
 @pytest.fixture
 def watched(on_server: str) -> Iterator[Worker]:
     worker = Worker(on_server, http_port=0)
@@ -57,12 +66,12 @@ def test_a_worker_answers_probes_and_tells_its_counters(watched: Worker) -> None
     assert list(tasks.double.map(range(100))) == [2 * i for i in range(100)]
     assert len(list(tasks.fails_at.map(range(5), return_exceptions=True))) == 5
 
-    def told() -> dict[str, float]:
+    def counters() -> dict[str, float]:
         return samples(get(port, "/metrics")[1])
 
-    assert eventually(lambda: told()["actorq_inputs_total plain succeeded"] == 104)
-    assert told()["actorq_inputs_total plain failed"] == 1
-    assert told()["actorq_replicas plain idle"] == 2
+    assert eventually(lambda: counters()["actorq_inputs_total plain succeeded"] == 104)
+    assert counters()["actorq_inputs_total plain failed"] == 1
+    assert counters()["actorq_replicas plain idle"] == 2
     assert get(port, "/nonsense")[0] == 404
 
 
@@ -71,12 +80,12 @@ def test_what_is_cached_is_told_by_function_and_no_argument_is_shown(watched: Wo
     # ten of each in a row, of which one replica sees several
     assert len(set(tasks.uses_secrets.map([f"secret-{i // 10}" for i in range(300)]))) == 30
 
-    def told() -> dict[str, float]:
+    def counters() -> dict[str, float]:
         return samples(get(port, "/metrics")[1])
 
     name = "plain tests.tasks.opened"
-    assert eventually(lambda: told().get(f"actorq_cache_hits_total {name}", 0) > 0, timeout=30)
-    found = told()
+    assert eventually(lambda: counters().get(f"actorq_cache_hits_total {name}", 0) > 0, timeout=30)
+    found = counters()
     loads = found[f"actorq_cache_loads_total {name}"]
     assert 30 <= loads == found[f"actorq_cache_misses_total {name}"] <= 60
     assert found[f"actorq_cache_evictions_total {name}"] + found[f"actorq_cache_entries {name}"] == loads
@@ -85,7 +94,7 @@ def test_what_is_cached_is_told_by_function_and_no_argument_is_shown(watched: Wo
     assert "secret" not in get(port, "/metrics")[1].replace("uses_secrets", "")
 
     def workers() -> list[dict[str, Any]]:
-        return list(json.loads(actorq("workers", "-o", "json", url=watched.url).stdout))
+        return list(told("workers", url=watched.url))
 
     assert eventually(lambda: any(r["cached"] for r in workers()), timeout=30)
     replica = max(workers(), key=lambda r: int(r["cached"]))
@@ -114,15 +123,15 @@ def test_a_replaced_executor_is_counted(watched: Worker) -> None:
     assert eventually(lambda: samples(get(port, "/metrics")[1])["actorq_executor_restarts_total plain"] == 1)
 
 
-def test_status_shows_a_running_map_and_its_replicas(worker: Worker) -> None:
+def test_status_shows_a_running_map_and_its_replicas(shared_worker: Worker) -> None:
     handle = tasks.sleeps.map([0.05] * 10_000, map_id="shown", max_outstanding=10_000)  # nobody takes the outputs
     next(handle)
 
     def look() -> list[dict[str, object]]:
-        return list(json.loads(actorq("status", "plain", "-o", "json", url=worker.url).stdout)[0]["maps"])
+        return list(told("status", "plain", url=shared_worker.url)[0]["maps"])
 
     def replicas() -> list[dict[str, object]]:
-        return list(json.loads(actorq("workers", "-o", "json", url=worker.url).stdout))
+        return list(told("workers", url=shared_worker.url))
 
     assert eventually(lambda: [m["id"] for m in look()] == ["shown"], timeout=30)
     (shown,) = look()
@@ -130,10 +139,10 @@ def test_status_shows_a_running_map_and_its_replicas(worker: Worker) -> None:
     assert shown["task"] == "tests.tasks.sleeps"
     assert {r["state"] for r in replicas()} <= {"busy", "idle"}
     assert eventually(lambda: "shown" in {r["map"] for r in replicas()}, timeout=30)
-    table = actorq("status", url=worker.url).stdout
+    table = actorq("status", url=shared_worker.url).stdout
     assert "plain: replicas" in table
     assert "/10,000" in table
-    assert "plain" in actorq("queues", url=worker.url).stdout
+    assert "plain" in actorq("queues", url=shared_worker.url).stdout
     handle.close()
     assert eventually(lambda: look() == [], timeout=30)
 
@@ -143,7 +152,7 @@ def test_inputs_that_wait_are_counted_as_inputs(on_server: str) -> None:
     time.sleep(0)
 
     def queue() -> dict[str, object]:
-        found = json.loads(actorq("queues", "-o", "json", url=on_server).stdout)
+        found = told("queues", url=on_server)
         return dict(found[0]) if found else {}
 
     assert eventually(lambda: queue().get("queued_leases", 0) != 0, timeout=30)
@@ -151,8 +160,8 @@ def test_inputs_that_wait_are_counted_as_inputs(on_server: str) -> None:
     handle.close()
 
 
-def test_ping_needs_none_of_the_code(worker: Worker) -> None:
-    done = actorq("ping", "plain", "--inputs", "5", url=worker.url)
+def test_ping_needs_none_of_the_code(shared_worker: Worker) -> None:
+    done = actorq("ping", "plain", "--inputs", "5", url=shared_worker.url)
     assert (done.returncode, done.stdout) == (0, "plain: 5 of 5 inputs came back\n")
 
 
@@ -220,7 +229,7 @@ def test_the_exporter_tells_depths_and_that_the_server_is_gone(worker: Worker) -
 
 def test_replicas_whose_worker_was_killed_are_stale_after_a_lease(watched: Worker, on_server: str) -> None:
     def states() -> set[str]:
-        (view,) = json.loads(actorq("status", "plain", "-o", "json", url=on_server).stdout)
+        (view,) = told("status", "plain", url=on_server)
         return {replica["state"] for replica in view["replicas"]}
 
     assert eventually(lambda: states() == {"idle"}, timeout=30)

@@ -176,4 +176,4 @@ def shared() -> Iterator[str]:
 @pytest.mark.timeout(240)  # thousands of steps, which a busy machine takes longer for
 def test_whatever_is_lost_every_input_has_one_accepted_result(shared: str) -> None:
     Faults.url = shared
-    run_state_machine_as_test(Faults, settings=settings(max_examples=80, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Faults, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))

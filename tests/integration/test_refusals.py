@@ -38,6 +38,7 @@ def busy(server: redis.Redis) -> Iterator[str]:
     yield "BUSY"
     server.script_kill()
     script.join()
+    server.config_set("busy-reply-threshold", 5000)
 
 
 def _url(server: redis.Redis) -> str:
@@ -56,7 +57,7 @@ def out_of_sync(server: redis.Redis) -> Iterator[str]:
 def disk_full(server: redis.Redis) -> Iterator[str]:
     """It cannot save, since a folder is where its file should be."""
     file = Path(str(server.config_get("dir")["dir"]), "dump.rdb")
-    file.mkdir()
+    file.mkdir(exist_ok=True)
     (file / "x").touch()
     server.config_set("save", "3600 1")
     server.bgsave()
@@ -90,10 +91,12 @@ Trouble = Callable[[redis.Redis], "contextlib.AbstractContextManager[str]"]
 
 @pytest.mark.parametrize("start", [by_map, by_calls, by_futures])
 @pytest.mark.parametrize("trouble", [busy, out_of_sync, disk_full, full])
-def test_what_passes_ends_nothing(start: Callable[[int], Iterator[float]], trouble: Trouble, worker: Worker) -> None:
+def test_what_passes_ends_nothing(
+    start: Callable[[int], Iterator[float]], trouble: Trouble, shared_worker: Worker
+) -> None:
     outputs = start(200)
     assert next(outputs) == 0.01
-    with redis.Redis.from_url(worker.url) as server, ThreadPoolExecutor() as threads:
+    with redis.Redis.from_url(shared_worker.url) as server, ThreadPoolExecutor() as threads:
         with trouble(server) as code:
             rest = threads.submit(list, outputs)
             if code == "BUSY":
@@ -128,9 +131,9 @@ def test_a_program_and_a_worker_that_start_while_a_server_is_busy_wait_for_it(on
     worker.stop()
 
 
-def test_a_server_that_keeps_forgetting_its_scripts_is_told_them_again(worker: Worker) -> None:
+def test_a_server_that_keeps_forgetting_its_scripts_is_told_them_again(shared_worker: Worker) -> None:
     outputs = tasks.wait.map([0.01] * 100)
-    with redis.Redis.from_url(worker.url) as server:
+    with redis.Redis.from_url(shared_worker.url) as server:
         for output in outputs:
             assert output == 0.01
             server.script_flush()

@@ -38,17 +38,14 @@ def proxy(on_server: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def through_proxy(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def through_proxy(shared_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """This program reaches its server, which a worker of two replicas serves, through the proxy."""
-    server = os.environ["ACTORQ_REDIS_URL"]
-    worker = Worker(server)
-    worker.wait_ready()
-    monkeypatch.setenv("ACTORQ_REDIS_URL", proxy.url)
-    monkeypatch.setenv("ACTORQ_BROKER_TIMEOUT", "4")  # a reply is waited for half as long
-    settings.cache_clear()
-    yield proxy
-    shutdown()
-    worker.stop()
+    with proxy_of(shared_worker.url) as proxy:
+        monkeypatch.setenv("ACTORQ_REDIS_URL", proxy.url)
+        monkeypatch.setenv("ACTORQ_BROKER_TIMEOUT", "4")  # a reply is waited for half as long
+        settings.cache_clear()
+        yield proxy
+        shutdown()
 
 
 def by_map(log: Path, count: int) -> Iterator[int]:

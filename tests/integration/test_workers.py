@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+from click.testing import CliRunner
+from rq.cli.cli import main as rq_command
 from rq.command import send_kill_horse_command, send_shutdown_command, send_stop_job_command
 from rq.suspension import resume, suspend
 from rq.worker import Worker as StockWorker
@@ -22,8 +24,10 @@ from tests.conftest import ROOT, Worker, eventually
 
 
 def rq_info(url: str) -> str:
-    rq = Path(sys.executable).parent / "rq"
-    return subprocess.run([rq, "info", "-u", url], capture_output=True, text=True, check=True).stdout
+    """What `rq info` prints, without a process for each look."""
+    done = CliRunner().invoke(rq_command, ["info", "-u", url], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 def keys_of(url: str) -> list[str]:
@@ -31,27 +35,27 @@ def keys_of(url: str) -> list[str]:
         return sorted(client.keys("*"))
 
 
-def test_the_same_script_uses_the_replicas_of_the_server(worker: Worker) -> None:
+def test_the_same_script_uses_the_replicas_of_the_server(shared_worker: Worker) -> None:
     assert list(tasks.double.map(range(100))) == [2 * x for x in range(100)]
     assert tasks.double.remote(4) == 8
-    pids = {process.pid for process in worker.executors()}
+    pids = {process.pid for process in shared_worker.executors()}
     assert set(tasks.who.map(range(20))) == pids
 
 
-def test_rq_info_tells_the_truth(worker: Worker, tmp_path: Path) -> None:
-    assert "2 workers, " in rq_info(worker.url)
+def test_rq_info_tells_the_truth(shared_worker: Worker, tmp_path: Path) -> None:
+    assert "2 workers, " in rq_info(shared_worker.url)
     go_on = tmp_path / "go on"
     outputs = tasks.until.map([str(go_on)] * 4)
 
     def shows_all() -> bool:
-        info = rq_info(worker.url)
+        info = rq_info(shared_worker.url)
         return info.count(": busy plain") == 2 and "2, 2 executing" in info
 
     assert eventually(shows_all)
     go_on.touch()
     assert len(list(outputs)) == 4
-    assert eventually(lambda: rq_info(worker.url).count(": idle plain") == 2)
-    assert "0, 0 executing" in rq_info(worker.url)
+    assert eventually(lambda: rq_info(shared_worker.url).count(": idle plain") == 2)
+    assert "0, 0 executing" in rq_info(shared_worker.url)
 
 
 def test_rq_finds_replicas_again_when_its_lists_were_deleted(on_server: str) -> None:
@@ -72,8 +76,8 @@ def test_rq_counts_the_leases_of_a_replica(worker: Worker) -> None:
         assert {w.hostname for w in workers} == {os.uname().nodename}
 
 
-def test_suspended_replicas_take_nothing_until_resumed(worker: Worker) -> None:
-    with redis.Redis.from_url(worker.url) as client:
+def test_suspended_replicas_take_nothing_until_resumed(shared_worker: Worker) -> None:
+    with redis.Redis.from_url(shared_worker.url) as client:
         suspend(client)
         future = tasks.double.submit(1)
         time.sleep(0.5)
@@ -99,9 +103,9 @@ def test_a_kill_horse_command_replaces_the_executor(worker: Worker) -> None:
     assert list(outputs) == [3.0] * 2
 
 
-def test_a_stop_job_command_fails_that_lease(worker: Worker) -> None:
+def test_a_stop_job_command_fails_that_lease(shared_worker: Worker) -> None:
     future = tasks.wait.submit(30)
-    with redis.Redis.from_url(worker.url) as client:
+    with redis.Redis.from_url(shared_worker.url) as client:
         assert eventually(lambda: client.zcard("rq:wip:plain") == 1)
         job_id = client.zrange("rq:wip:plain", 0, -1)[0].decode().rpartition(":")[0]
         send_stop_job_command(client, job_id)
@@ -203,7 +207,7 @@ def test_new_replicas_join_a_running_map(on_server: str) -> None:
     second.stop()
 
 
-def test_a_task_the_replicas_do_not_declare_is_refused(worker: Worker) -> None:
+def test_a_task_the_replicas_do_not_declare_is_refused(shared_worker: Worker) -> None:
     from tests.support.code import undeclared
 
     with pytest.raises(PoolError, match="declares no task"):

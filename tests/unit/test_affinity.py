@@ -250,7 +250,7 @@ class AnyMoves(RuleBasedStateMachine):
         assert sorted(taken) == sorted(self.waiting)
 
 
-AnyMoves.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+AnyMoves.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 TestAnyMoves = AnyMoves.TestCase
 
 
@@ -304,7 +304,7 @@ class AnyOrderByKey(AnyOrder):
         assert +affinity.inputs == inputs
 
 
-AnyOrderByKey.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+AnyOrderByKey.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 TestAnyOrderByKey = AnyOrderByKey.TestCase
 
 

@@ -27,7 +27,7 @@ from tests.support.carried_values import same
 
 
 @given(arrow_values.values)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
     back = unpack(pack([value]))[0]
     assert type(back) is type(value)
@@ -236,7 +236,7 @@ def test_a_table_that_stands_for_many_is_refused() -> None:
 
 
 @given(arrow_values.values, st.integers())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_data_is_a_value_or_an_error(value: Any, seed: int) -> None:
     damaged = Maker(Random(seed)).damaged(pack(value))
     with contextlib.suppress(CodecError):

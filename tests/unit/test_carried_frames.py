@@ -26,7 +26,7 @@ from tests.support.carried_values import same
 
 
 @given(pandas_values.values)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
     assert same(unpack(pack(value)), value)
 

@@ -22,7 +22,7 @@ from tests.support.carried_values import same
 
 
 @given(polars_values.values)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_carried_arrives_with_its_type_and_content(value: Any) -> None:
     assert same(unpack(pack([value]))[0], value)
 
@@ -111,7 +111,7 @@ def test_data_of_what_is_none_is_refused(kind: Any, data: Any) -> None:
 
 
 @given(polars_values.values, st.integers())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_data_is_a_value_or_an_error(value: Any, seed: int) -> None:
     damaged = Maker(Random(seed)).damaged(pack(value))
     with contextlib.suppress(CodecError):

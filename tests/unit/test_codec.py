@@ -94,7 +94,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 @given(values)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_every_value_comes_back_equal_and_of_its_type(value: Any) -> None:
     assert same(unpack(pack(value)), value)
 

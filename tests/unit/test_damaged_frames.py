@@ -232,7 +232,7 @@ class Shy(Exception):  # noqa: N818
 
 
 @given(st.fixed_dictionaries({}, optional=fields))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_a_description_holds_an_exception_is_made_of_it(data: dict[str, Any]) -> None:
     error = failure.rebuild(data, index=3, attempt=2, replica="r")
     assert isinstance(error, Exception)

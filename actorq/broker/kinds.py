@@ -20,17 +20,20 @@ from actorq.broker.keys import AQ, RQ
 
 #: the kinds of values, by how their keys begin; see the table in `keys.py`
 _KINDS = {
-    "hash": ("rq:job:", "rq:execution:", "rq:worker:", "aq:served:", "aq:map:", "aq:run:"),
+    "hash": ("rq:job:", "rq:execution:", "rq:worker:", "aq:served:", "aq:map:", "aq:run:", "aq:failed:"),
     "list": ("rq:queue:", "aq:mail:", "aq:wait:", "aq:calls:", "aq:wanted", "aq:pod:", "aq:sums:", "aq:wake:"),
     "set": ("rq:queues", "rq:workers"),
-    "zset": ("rq:wip:", "rq:failed:", "aq:idle:", "aq:turns:", "aq:maps:", "aq:runs:"),
+    "zset": (
+        *("rq:wip:", "rq:failed:", "rq:scheduled:", "rq:finished:", "rq:canceled:"),
+        *("aq:idle:", "aq:turns:", "aq:maps:", "aq:runs:", "aq:ended:"),
+    ),
     "stream": ("rq:results:", "aq:out:", "aq:in:"),
     "string": ("rq:suspended", "aq:trouble:", "aq:lapsed:", "aq:used:", "aq:ttl:", "aq:code:", "aq:blob:", "aq:lead:"),
 }
 _PREFIXES = {"rq": RQ, "aq": AQ}
 _BEGINNINGS = {_PREFIXES[begin[:2]] + begin[2:]: kind for kind, of in _KINDS.items() for begin in of}
 #: keys of a map, whose name is what follows
-_OF_MAP = tuple(f"{AQ}:{each}:" for each in ("map", "out", "wait", "run", "in", "sums", "lead"))
+_OF_MAP = tuple(f"{AQ}:{each}:" for each in ("map", "out", "wait", "run", "in", "sums", "failed", "lead"))
 #: keys of RQ's own beside a job
 _OF_RQ = (":dependents", ":dependencies")
 #: keys that are looked at, and how many at once

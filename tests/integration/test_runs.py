@@ -169,6 +169,23 @@ def test_an_upload_that_was_cut_is_continued(spawn: Spawn) -> None:
     assert spawn(tasks.double, range(25_000), map_id="cut").results() == [2 * x for x in range(25_000)]
 
 
+def test_a_run_that_fails_early_still_takes_its_inputs(spawn: Spawn, tmp_path: Path) -> None:
+    """Its replicas work while they are stored, and its first failure ends it: the rest may be wanted later."""
+    flag = tmp_path / "flag"
+
+    def slowly() -> Iterator[int]:
+        yield from range(11)
+        assert eventually(lambda: actorq.attach("early").state == "failed")
+        yield from range(11, 100)
+
+    run = spawn(tasks.needs, [str(flag)] * 100, slowly(), map_id="early")
+    assert run.state == "failed"
+    flag.touch()
+    run.retry_failed()
+    assert run.wait(timeout=60) == "done"
+    assert run.results() == list(range(100))
+
+
 def test_an_input_that_cannot_be_carried_is_named(spawn: Spawn) -> None:
     run = spawn(tasks.echo, [], map_id="odd")
     assert run.results() == []

@@ -29,7 +29,8 @@ end
 call('ZREM', TURNS, ARGV[5], ARGV[5] .. ':')
 call('ZREM', AQ .. ':maps:' .. ENV, ARGV[5])
 call('ZREM', KEYS[7], ARGV[5])
-local said = call('HMGET', KEYS[2], 'done', 'failed')
+local said = redis.pcall('HMGET', KEYS[2], 'done', 'failed') -- somebody else may have written to that key
+if said.err then said = {} end
 call('HSET', KEYS[1], 'done', ARGV[9] ~= '' and ARGV[9] or said[1] or 0, 'failed', ARGV[10] ~= '' and ARGV[10] or said[2] or 0)
 call('ZREMRANGEBYSCORE', KEYS[9], '-inf', t)
 call('ZADD', KEYS[9], t + ARGV[8], ARGV[5])

@@ -95,6 +95,15 @@ def scheduled(env: str) -> str:
     return f"{RQ}:scheduled:{env}"
 
 
+def ended_jobs(env: str) -> tuple[str, ...]:
+    """RQ's registries of jobs that have ended."""
+    return tuple(f"{RQ}:{name}:{env}" for name in ("finished", "failed", "canceled"))
+
+
+def job_results(job_id: str) -> str:
+    return f"{RQ}:results:{job_id}"
+
+
 def wip(env: str) -> str:
     return f"{RQ}:wip:{env}"
 

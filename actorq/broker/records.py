@@ -232,14 +232,13 @@ def has_lead(link: Link, run_id: str) -> bool:
 
 def run_bytes(link: Link, run_id: str) -> int:
     """What the server holds of a run, but for its large results."""
-    named = [
-        keys.run(run_id),
-        keys.out(run_id),
-        keys.run_inputs(run_id),
-        keys.run_sums(run_id),
-        keys.run_failed(run_id),
-    ]
-    return sum(int(link.command("MEMORY", "USAGE", name) or 0) for name in named)
+    return sum(int(link.command("MEMORY", "USAGE", name) or 0) for name in _kept_of(run_id))
+
+
+def _kept_of(run_id: str) -> list[str]:
+    """The keys that stay when a run has ended."""
+    named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
+    return [*named, keys.run_failed(run_id)]
 
 
 def has_open_runs(link: Link, environment: str) -> bool:
@@ -350,5 +349,4 @@ def journal_after(link: Link, run_id: str, last: bytes, count: int, wait: float)
 
 def delete_run(link: Link, run_id: str) -> None:
     """Nothing stays of a run that has ended, but its large results, which go by themselves."""
-    named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
-    link.command("UNLINK", *named, keys.lead(run_id), keys.map_(run_id), keys.run_failed(run_id))
+    link.command("UNLINK", *_kept_of(run_id), keys.lead(run_id), keys.map_(run_id))

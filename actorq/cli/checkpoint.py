@@ -36,6 +36,9 @@ class CheckpointError(ActorqError):
 class Output(Protocol):
     """Where lines go."""
 
+    #: lines that are there
+    done: int
+
     def skip(self, rows: Iterator[Row]) -> Iterator[Row]: ...
     def write(self, line: bytes) -> None: ...
     def close(self) -> None: ...
@@ -63,6 +66,7 @@ class Checkpoint:
         self.done = 0
         known = self._known()
         size = self._verified(known, batch)
+        self._before = (known or b"")[: _ENTRY.size * self.done]  # entries of rows that are compared when they come
         self._file, self._side = path.open("ab"), self._side_path.open("ab")
         try:
             fcntl.flock(self._side, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,7 +85,7 @@ class Checkpoint:
 
     def skip(self, rows: Iterator[Row]) -> Iterator[Row]:
         """The rows behind those that are done. Raises `CheckpointError` where one of these was another one."""
-        entries = (self._known() or b"")[: _ENTRY.size * self.done]
+        entries, self._before = self._before, b""
         for number in range(self.done):
             row = next(rows, None)
             if row is None:
@@ -168,6 +172,7 @@ class Stream:
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self.done = 0
 
     def skip(self, rows: Iterator[Row]) -> Iterator[Row]:
         return rows
@@ -175,6 +180,7 @@ class Stream:
     def write(self, line: bytes) -> None:
         self._file.write(line)
         self._file.flush()
+        self.done += 1
 
     def close(self) -> None:
         self._file.flush()

@@ -55,12 +55,11 @@ def map_(
     output = Stream(sys.stdout.buffer) if target_file == "-" else Checkpoint(Path(target_file), made_by, batch or 1)
     try:
         with opened(source) as file:
-            before = getattr(output, "done", 0)
+            before = output.done
             rows = output.skip(read_rows(file, format_ or format_of(source), names))
             _run(task, rows, output, star=bool(names), batch=batch, keep_going=keep_going)
             if target_file != "-":
-                done = getattr(output, "done", 0)
-                say(f"{done - before:,} rows done, {before:,} were done before: {target_file}", err=True)
+                say(f"{output.done - before:,} rows done, {before:,} were done before: {target_file}", err=True)
     except ActorqError:
         raise
     except Exception as error:  # of the task

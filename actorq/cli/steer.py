@@ -47,9 +47,7 @@ def retry(name: str, redis_url: str | None) -> None:
     from actorq.runs.job import Job
 
     with client_of(redis_url) as client:
-        found = _run_or_job(client, name)
-        if found is None:
-            raise _nothing(name, "run or job")
+        found = _there(client, name)
         if isinstance(found, Job):
             found.retry()
         else:
@@ -62,10 +60,16 @@ def retry(name: str, redis_url: str | None) -> None:
 def delete(name: str, redis_url: str | None) -> None:
     """End the run or the job NAME, and remove all that the server keeps of it."""
     with client_of(redis_url) as client:
-        found = _run_or_job(client, name)
-        if found is None:
-            raise _nothing(name, "run or job")
+        found = _there(client, name)
         found.delete()
+
+
+def _there(client: Client, name: str) -> Run[object] | Job[object]:
+    """The run or the job of a name. Raises `PoolError` where there is neither."""
+    found = _run_or_job(client, name)
+    if found is None:
+        raise _nothing(name, "run or job")
+    return found
 
 
 def _run_or_job(client: Client, name: str) -> Run[object] | Job[object] | None:

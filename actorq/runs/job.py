@@ -12,7 +12,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from actorq.broker import blobs, job_records
+from actorq.broker import blobs, job_records, records
 from actorq.broker.client import Client
 from actorq.broker.job_records import JobRecord
 from actorq.broker.link import Link, Store
@@ -117,7 +117,8 @@ class Job(Generic[R]):
             left = _WAIT_SECONDS if until is None else min(_WAIT_SECONDS, until - time.monotonic())
             if left <= 0:
                 break
-            last = job_records.wait(link, self.job_id, last, left)
+            entries = records.journal_after(link, self.job_id, last, 1, left)
+            last = entries[-1][0] if entries else last
         return record
 
     def _outcome(self, link: Link, record: JobRecord) -> R:
@@ -157,10 +158,7 @@ def _output(job_id: str, record: JobRecord, report: Report) -> Any:
 class Spawner:
     """Makes the jobs of one task. Any thread may use it."""
 
-    def __init__(
-        self, client: Client, task: Task[Any, Any, Any], environment: ActorEnvironment, bundle: Bundle | None
-    ) -> None:
-        self.client = client
+    def __init__(self, task: Task[Any, Any, Any], environment: ActorEnvironment, bundle: Bundle | None) -> None:
         self._task = task
         self._environment = environment
         self._code = "" if bundle is None else bundle.code
@@ -190,7 +188,7 @@ class Spawner:
         if self._shared:  # beside others, which a crash of it must not be charged to
             alone, more = self._payload((job_id, checksum, "alone"), inputs, options, lives, alone=True)
             stores += more
-        made = self._offers.send(
+        known = self._offers.send(
             link,
             job_id,
             payload,
@@ -202,7 +200,7 @@ class Spawner:
             result_ttl=options.result_ttl,
             stores=stores,
         )
-        if made.checksum != checksum.encode():
+        if known != checksum.encode():
             raise MapConflictError(
                 f"job_id {job_id!r}: the job that is there has another task, or other arguments. Choose another "
                 f"job_id, or delete that one: actorq.job({job_id!r}).delete()."

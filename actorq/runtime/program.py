@@ -87,12 +87,7 @@ class Runtime:
     ) -> Run[Any]:
         from actorq.runtime.spawning import spawn
 
-        environment = task.environment
-        if not isinstance(environment, ActorEnvironment):
-            raise DeclarationError(
-                f"spawn_map() of {task.name}: a regular task has no worker that could drive a run. Declare it on an "
-                "ActorEnvironment, or use map()."
-            )
+        environment = _served(task, "spawn_map() of", "drive a run", "map()")
         with self._lock:
             client, _ = self.pools.connect(environment, 1)
         options = self.pools.with_code(environment, options)
@@ -118,12 +113,7 @@ class Runtime:
     def _spawner(self, task: Task[Any, Any, Any]) -> TaskSpawner:
         from actorq.runtime.spawning import TaskSpawner
 
-        environment = task.environment
-        if not isinstance(environment, ActorEnvironment):
-            raise DeclarationError(
-                f"spawn() of {task.name}: a regular task has no worker that could run it later. Declare it on an "
-                "ActorEnvironment, or use submit()."
-            )
+        environment = _served(task, "spawn() of", "run it later", "submit()")
         with self._lock:
             client, _ = self.pools.connect(environment, 1)
             return TaskSpawner(client, task, environment, self.pools.bundle_of(environment), self.pools.generation)
@@ -286,6 +276,16 @@ class Runtime:
             return False
         caller.usable_until = now + _USABLE_SECONDS
         return True
+
+
+def _served(task: Task[Any, Any, Any], asked: str, lacks: str, instead: str) -> ActorEnvironment:
+    """The environment of a task that workers serve. Raises `DeclarationError` for a regular task, which has none."""
+    if not isinstance(task.environment, ActorEnvironment):
+        raise DeclarationError(
+            f"{asked} {task.name}: a regular task has no worker that could {lacks}. Declare it on an ActorEnvironment, "
+            f"or use {instead}."
+        )
+    return task.environment
 
 
 def _refuse_late(error: RuntimeError) -> None:

@@ -104,7 +104,7 @@ class TaskSpawner:
         self._courier = Courier(bundle)
         self._bundle = bundle
         self._code_until = 0.0  # Unix seconds
-        self._spawner = Spawner(client, task, environment, bundle)
+        self._spawner = Spawner(task, environment, bundle)
 
     def fits(self, task: Task[Any, Any, Any], generation: int) -> bool:
         """Whether it makes jobs of this task, on the server of this generation."""
@@ -112,7 +112,6 @@ class TaskSpawner:
 
     def make(self, args: tuple[Any, ...], kwargs: dict[str, Any], job_id: str, options: JobOptions) -> Job[Any]:
         """Makes the job, or finds it there."""
-        link: Link
         with self._client.lent() as link:
             self._courier.bring(link)
             self._keep_code(link, options)

@@ -27,6 +27,7 @@ from actorq import (
     TaskTimeoutError,
 )
 from actorq.base.settings import settings
+from actorq.broker.blobs import REFERENCE
 from tests import concurrent, tasks
 from tests.conftest import Worker, eventually, pool_client, run_script
 
@@ -204,6 +205,18 @@ def test_nothing_stays_of_a_job_that_is_deleted() -> None:
     with pool_client() as client:
         assert [key for key in client.keys("*") if b"to-delete" in key] == []
         assert client.zscore("rq:failed:plain", "to-delete") is None
+
+
+def test_a_large_payload_goes_with_its_job() -> None:
+    job = tasks.needs.spawn("x" * 100_000, 3, job_id="to-delete-large")
+    with pytest.raises(OSError, match="File name too long"):
+        job.result(timeout=30)
+    with pool_client() as client:
+        payload = client.hget("rq:job:to-delete-large", "aq")
+        assert isinstance(payload, bytes)
+        assert client.exists(payload.removeprefix(REFERENCE))
+        job.delete()
+        assert not client.exists(payload.removeprefix(REFERENCE), "rq:job:to-delete-large")
 
 
 # -- RQ's tools --------------------------------------------------------------------------------------------------------

@@ -15,14 +15,6 @@ from actorq.broker.link import Link, Store
 from actorq.broker.scripts.load import JOB_CANCEL, JOB_COUNT, JOB_DUE, JOB_RETRY, JOB_SPAWN
 
 
-class Made(NamedTuple):
-    """What there is of a job now."""
-
-    is_new: bool
-    #: what the one that is there was made of
-    checksum: bytes
-
-
 class JobRules(NamedTuple):
     """What becomes of a job that fails."""
 
@@ -55,8 +47,9 @@ class JobOffers:
         expires: int,
         result_ttl: int,
         stores: Sequence[Store],
-    ) -> Made:
-        """Makes the job, unless there is one of this name. Waits for a server that is away or full.
+    ) -> bytes:
+        """Makes the job, unless there is one of this name; returns the checksum of the one that is there. Waits for a
+        server that is away or full.
 
         Args:
             link: the connection.
@@ -72,8 +65,7 @@ class JobOffers:
         args: list[Argument] = [*self._prefix, job_id, checksum, iso_now(), self._lease_seconds, description, payload]
         args += (alone, "" if due is None else f"{due:.3f}", expires, result_ttl, *self._rules)
         command = Command.of(JOB_SPAWN, [keys.job(job_id), keys.SUSPENDED], *args)
-        new, known = link.call_packed(JOB_SPAWN, command.packed(), stores)
-        return Made(bool(new), known)
+        return bytes(link.call_packed(JOB_SPAWN, command.packed(), stores))
 
 
 def due(link: Link, environment: str) -> float | None:

@@ -24,6 +24,13 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[embedded,metrics,kubernetes]' --group test
 	@touch $@
 
+CHECKS := $(VENV)-checks/bin
+$(VENV)-checks/.checks: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-checks
+	$(CHECKS)/python -m pip install --quiet 'pip>=25.1'
+	$(CHECKS)/python -m pip install --quiet --group checks
+	@touch $@
+
 demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once per replica
 	$(BIN)/python -m actorq.demo
 
@@ -56,20 +63,20 @@ chaos: $(VENV)/.test  ## kills, cuts, freezes and losses while maps run, ten min
 	$(BIN)/python -m tests.chaos.outliving --inputs $(or $(INPUTS),20000)
 
 LONGEST = 460
-lint: $(VENV)/.test  ## ruff: rules and formatting; which module may import which; no file of more than 460 lines
+lint: $(VENV)/.test $(VENV)-checks/.checks  ## ruff: rules and formatting; which module may import which; no file of more than 460 lines
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-logo --no-cache
+	$(CHECKS)/lint-imports --no-logo --no-cache
 	@find actorq benchmarks tests -name '*.py' -exec wc -l {} + | \
 		awk '$$2 != "total" && $$1 > $(LONGEST) {print $$2 ": " $$1 " lines, more than $(LONGEST)"; long = 1} END {exit long}'
 
 types: $(VENV)/.test  ## mypy, strict, over package, tests and benchmarks
 	$(BIN)/mypy
 
-dist: $(VENV)/.test  ## the source distribution and the wheel, in dist/, as a package index would take them
+dist: $(VENV)/.test $(VENV)-checks/.checks  ## the source distribution and the wheel, in dist/, as a package index would take them
 	@mkdir -p dist && rm -f dist/actorq-*.tar.gz dist/actorq-*.whl
 	$(BIN)/python -P -m build --no-isolation --outdir dist >dist/build.log 2>&1 || { cat dist/build.log; exit 1; }
-	$(BIN)/python -P -m twine check --strict dist/actorq-*.tar.gz dist/actorq-*.whl
+	$(CHECKS)/python -P -m twine check --strict dist/actorq-*.tar.gz dist/actorq-*.whl
 
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 	$(BIN)/python -m benchmarks.run
@@ -81,4 +88,4 @@ bench-cluster: $(VENV)/.test cluster-tools  ## actors beside regular tasks on th
 	$(BIN)/python -m benchmarks.cluster
 
 clean:           ## removes the environment and all caches
-	rm -rf $(VENV) .venv-3.* .tools .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-* .tools .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

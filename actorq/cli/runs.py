@@ -129,25 +129,19 @@ def line_of(index: int, value: Any) -> bytes:
 
 
 @click.command(short_help="The inputs that failed, and why.")
-@click.argument("run")
+@click.argument("run", metavar="RUN_OR_MAP")
 @redis_url
 @click.option("--traceback", is_flag=True, help="Show where each was raised.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def failures(run: str, redis_url: str | None, traceback: bool, output: str) -> None:
-    """Show the inputs of RUN that have failed for good: index, exception and input; at most 10,000."""
-    from actorq.runs.inputs import StoredInputs
-    from actorq.runs.reader import Reader
+    """Show the inputs of a run that have failed for good: index, exception and input; at most 10,000.
 
+    Of a plain map, while it runs and for a day: those that RQ's registry of failed jobs has.
+    """
     with client_of(redis_url) as client:
-        reader = Reader(client, run)
-        try:
-            reader.catch_up()
-            failed = list(zip(reader.failed, reader.failures, strict=False))
-            with client.lent() as link:
-                inputs = StoredInputs(link, reader.environment, run)
-                rows = [_failure(index, error, inputs) for index, error in failed]
-        finally:
-            reader.close()
+        rows = _failures_of_map(client, run)
+        if rows is None:
+            rows = _failures_of_run(client, run)
     if output == "json":
         say(json.dumps(rows, indent=2))
         return
@@ -155,6 +149,37 @@ def failures(run: str, redis_url: str | None, traceback: bool, output: str) -> N
         say(f"{row['index']}  {row['type']}: {row['message']}\n    input: {row['input']}")
         if traceback and row["traceback"]:
             say("    " + row["traceback"].rstrip().replace("\n", "\n    "))
+
+
+def _failures_of_map(client: Client, map_id: str) -> list[dict[str, Any]] | None:
+    """Of a plain map; None where that is a run, or the name of nothing."""
+    from actorq.broker import records
+    from actorq.monitor.failures import failures as recorded
+
+    with client.lent() as link:
+        if records.run_record(link, map_id) is not None:
+            return None
+        names = records.environments(link)
+        found = [failure for name in names for failure in recorded(link, name, most=10_000, map_id=map_id)]
+        if not found and not records.map_lives(link, map_id):
+            return None
+    kept = ("index", "type", "message", "traceback", "input")
+    return [{key: getattr(each, key) for key in kept} for each in sorted(found, key=lambda each: each.index or 0)]
+
+
+def _failures_of_run(client: Client, run: str) -> list[dict[str, Any]]:
+    from actorq.runs.inputs import StoredInputs
+    from actorq.runs.reader import Reader
+
+    reader = Reader(client, run)
+    try:
+        reader.catch_up()
+        failed = list(zip(reader.failed, reader.failures, strict=False))
+        with client.lent() as link:
+            inputs = StoredInputs(link, reader.environment, run)
+            return [_failure(index, error, inputs) for index, error in failed]
+    finally:
+        reader.close()
 
 
 def _failure(index: int, error: Exception, inputs: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from actorq.errors import BrokerError, PoolError
 
 if TYPE_CHECKING:
     from actorq.broker.link import Link
-    from actorq.monitor.view import EnvironmentView
+    from actorq.monitor.model import EnvironmentView, MapView
 
 T = TypeVar("T")
 
@@ -45,16 +45,24 @@ def status(environment: str | None, redis_url: str | None, output: str) -> None:
     for view in views:
         states = [replica.state for replica in view.replicas]
         told = ", ".join(f"{states.count(s)} {s}" for s in REGISTERED_STATES if s in states) or "none"
-        say(f"{view.name}: replicas {told}; {view.queued_inputs} inputs queued; {view.failed_inputs} failed")
-        if view.problem:
-            say(f"  cannot be read in full: {view.problem}")
-        rows = [
-            (m.id, m.task, f"{m.done:,}/{'?' if m.total is None else f'{m.total:,}'}", m.failed, f"{m.rate:,.1f}/s")
-            for m in view.maps
-        ]
-        if rows:
-            head = ("  MAP", "TASK", "DONE", "FAILED", "RATE")
-            print_table(head, [(f"  {row[0]}", *row[1:]) for row in rows], [m.problem for m in view.maps])
+        nobody = ". NOBODY SERVES IT: start a worker, or correct the name" if view.unserved else ""
+        say(f"{view.name}: replicas {told}; {view.queued_inputs} inputs queued; {view.failed_inputs} failed{nobody}")
+        for word, text in (("cannot be read in full", view.problem), ("no pool", view.trouble)):
+            if text:
+                say(f"  {word}: {text}")
+        for m in view.maps:
+            if m.held:
+                say(f"  {m.id} is held up: {m.held}")
+        if view.maps:
+            head = ("  MAP", "TASK", "DONE", "FAILED", "RATE", "LEFT", "RUNS")
+            print_table(head, [_map_row(m) for m in view.maps], [m.problem for m in view.maps])
+
+
+def _map_row(view: MapView) -> tuple[str | int, ...]:
+    done = f"{view.done:,}/{'?' if view.total is None else f'{view.total:,}'}"
+    runs = f"{view.running} {'pods' if view.pods else 'leases'}"
+    left = "-" if view.eta is None else f"{view.eta:,.0f} s"
+    return f"  {view.id}", view.task, done, view.failed, f"{view.rate:,.1f}/s", left, runs
 
 
 @click.command(short_help="Depth and age of every queue.")
@@ -71,14 +79,23 @@ def queues(redis_url: str | None, output: str) -> None:
             "oldest_seconds",
             "running_leases",
             "failed_inputs",
+            "unserved",
             "problem",
         )
         say(json.dumps([{key: getattr(view, key) for key in kept} for view in views], indent=2))
         return
     print_table(
-        ("ENVIRONMENT", "LEASES", "INPUTS", "OLDEST", "RUNNING", "FAILED"),
+        ("ENVIRONMENT", "LEASES", "INPUTS", "OLDEST", "RUNNING", "FAILED", "REPLICAS"),
         [
-            (v.name, v.queued_leases, v.queued_inputs, f"{v.oldest_seconds:.1f} s", v.running_leases, v.failed_inputs)
+            (
+                v.name,
+                v.queued_leases,
+                v.queued_inputs,
+                f"{v.oldest_seconds:.1f} s",
+                v.running_leases,
+                v.failed_inputs,
+                "NOBODY SERVES IT" if v.unserved else f"{len(v.replicas)}",
+            )
             for v in views
         ],
         [v.problem for v in views],

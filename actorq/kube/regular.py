@@ -96,6 +96,7 @@ class PodTransport:
         concurrency: int | None,
     ) -> None:
         self._map = Presence(client, map_id, owner, options)
+        self._map.beside = {"pods": 0, "held": ""}  # how many run, and what holds up the others
         self._link = self._map.link
         self._map_id = map_id
         self.replicas = 1  # pods come with their inputs
@@ -337,7 +338,7 @@ class PodTransport:
                 self._delete(job)
         if not self._jobs:
             return
-        started = False
+        running, started = 0, False
         there = {each["metadata"]["name"]: each for each in self._api.list("jobs", labels={MAP_LABEL: self._digest})}
         for job in self._jobs.values():
             found = there.get(job.name)
@@ -345,12 +346,15 @@ class PodTransport:
                 yield from job.deleted()
                 continue
             status: Manifest = found.get("status") or {}
+            running += int(status.get("ready") or 0)
             started = started or bool(status.get("ready") or status.get("completedIndexes"))
             yield from job.failed(self._api, found)
             yield from job.over(found)
             if jobs.ending(found) is None:
                 put_off(self._api, found, jobs.ALONE_SECONDS)
+        self._map.beside["pods"] = running
         if started:
+            self._map.beside["held"] = ""
             self._progressed = time.monotonic()
         elif time.monotonic() - self._progressed > _LOOK_AFTER:
             self._explain(time.monotonic() - self._progressed)
@@ -365,6 +369,7 @@ class PodTransport:
                 found = found or trouble.of_controller(None, events)
         if found is None:
             return
+        self._map.beside["held"] = found.text
         waits = found.is_quota and self._others_run()
         if found.hopeless and not waits and stuck > _GIVE_UP_AFTER:
             raise PoolError(f"The pods of {self._environment.name!r} cannot run. {found.text}")

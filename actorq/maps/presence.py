@@ -18,6 +18,7 @@ from actorq.broker.scripts import submitting
 from actorq.code.bundle import Courier
 from actorq.declare.map_options import MapOptions
 from actorq.errors import DeclarationError, PoolError
+from actorq.maps.pace import Pace
 from actorq.maps.share import Share
 from actorq.maps.stream import ReportStream
 from actorq.wire.lease import Counters, Lease
@@ -36,14 +37,16 @@ def told_share(share: Share) -> tuple[float, float, float]:
     return standing.served, standing.cost, share.take_untold() or 0
 
 
-def told_progress(task: str, started: float, counters: Counters) -> dict[str, Argument]:
+def told_progress(task: str, started: float, counters: Counters, pace: Pace) -> dict[str, Argument]:
     """What a heartbeat tells for `actorq status`; `started` in Unix seconds."""
+    done = counters.succeeded + counters.failed
     return {
         "task": task,
         "started": f"{started:.3f}",
         "total": "" if counters.total is None else counters.total,
-        "done": counters.succeeded + counters.failed,
+        "done": done,
         "failed": counters.failed,
+        "rate": f"{pace.rate(done):.3f}",
     }
 
 
@@ -68,6 +71,9 @@ class Presence:
         self._code = Courier(options.bundle)
         self._code.bring(self.link)
         self._started = time.time()
+        self._pace = Pace()
+        #: more that the heartbeat tells of the map
+        self.beside: dict[str, Argument] = {}
         self._full_since: float | None = None
         self._told_full = False
 
@@ -86,7 +92,7 @@ class Presence:
             last=self.stream.position.last,
             leases=leases,
             share=told_share(share),
-            progress=told_progress(self.task, self._started, counters),
+            progress=told_progress(self.task, self._started, counters, self._pace) | self.beside,
         )
         if found.replicas == submitting.CANCELLED:
             raise PoolError(f"Map {self.map_id!r} was cancelled by somebody: `actorq cancel` does it.")

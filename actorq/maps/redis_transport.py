@@ -21,7 +21,7 @@ from actorq.maps.pools import Pool, no_replica_free
 from actorq.maps.presence import Presence
 from actorq.maps.share import Share
 from actorq.wire import codec, failure
-from actorq.wire.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report
+from actorq.wire.lease import NONE_RAN, Counters, GivenUp, Lease, Lost, Report, first_index
 from actorq.wire.seal import seal
 
 #: pause before a full server is asked again, seconds
@@ -137,13 +137,21 @@ class RedisTransport:
     def record(self, given_up: Sequence[GivenUp]) -> None:
         failed = []
         for each in given_up:
-            name, head = f"{each.lease}-{each.index}", self._map.heads.of(final=True)
+            name, head = f"{each.lease}-{_position(each)}", self._map.heads.of(final=True)
             payload = b"".join(seal(self._environment, name, head, codec.join_list([each.input])))
             kept = payload if len(payload) < blobs.LARGE_BYTES else b""
             description = f"{self._map.task}: {each.reason}"
             failed.append(Failed(name, description, failure.registered(each.reason), kept, each.replica))
         with contextlib.suppress(BrokerError):  # for operators; the caller gets its errors either way
             submitting.fail(self._link, self._environment, failed)
+
+
+def _position(given_up: GivenUp) -> int:
+    """Of the input in its lease; its index where the lease's id does not tell that of the first."""
+    try:
+        return given_up.index - first_index(given_up.lease)
+    except ValueError:
+        return given_up.index
 
 
 def describe_lease(task: str, lease: Lease) -> str:

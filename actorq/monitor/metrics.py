@@ -15,7 +15,7 @@ from actorq import __version__
 from actorq.replica.state import REPLICA_STATES
 
 if TYPE_CHECKING:
-    from actorq.monitor.view import EnvironmentView
+    from actorq.monitor.model import EnvironmentView
     from actorq.replica.state import ReplicaState
 
 #: the same as the server is told; a replica that drains is not idle for anybody, one not heard for a lease is stale

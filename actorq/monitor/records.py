@@ -69,21 +69,37 @@ class Asking:
             self._odd(key)
             return default
 
-    def ask_each(self, commands: Sequence[Sequence[str]]) -> list[Any]:
-        """The same for many commands in one go; None for each that has no answer."""
+    def ask_each(self, commands: Sequence[Sequence[str]], of: Sequence[Asking] = ()) -> list[Any]:
+        """The same for many commands in one go; None for each that has no answer.
+
+        Args:
+            commands: each a name, a key and arguments.
+            of: whose record each asks for; none are this one's.
+        """
         packed = [[part.encode(errors="surrogateescape") for part in command] for command in commands]
         try:
-            return self._link.pipeline(packed)
+            return self._link.pipeline(packed) if packed else []
         except WrongTypeError:
-            return [self.ask(None, command, key, *args) for command, key, *args in commands]
-
-    def fields(self, key: str) -> Fields:
-        """The fields of a hash, none where it is no hash."""
-        flat: list[bytes] = self.ask([], "HGETALL", key)
-        return Fields({raw(flat[at]): flat[at + 1] for at in range(0, len(flat), 2)}, self.problems)
+            askings = of or [self] * len(commands)
+            return [
+                asking.ask(None, command, key, *args)
+                for asking, (command, key, *args) in zip(askings, commands, strict=True)
+            ]
 
     def _odd(self, key: str) -> None:
         self.problems.add(f"{text(key.encode(errors='surrogateescape'))} holds another kind of value")
+
+
+def fields_of(link: Link, names: Sequence[str], wanted: Sequence[str]) -> list[Fields]:
+    """Some fields of hashes, each with problems of its own; none where a key is no hash."""
+    askings = [Asking(link, Problems()) for _ in names]
+    answers = Asking(link, Problems()).ask_each([["HMGET", key, *wanted] for key in names], of=askings)
+    return [
+        Fields(
+            {name: data for name, data in zip(wanted, answer or (), strict=False) if data is not None}, each.problems
+        )
+        for answer, each in zip(answers, askings, strict=True)
+    ]
 
 
 class Fields:

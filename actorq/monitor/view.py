@@ -2,96 +2,61 @@
 
 Nothing here writes, and nothing here is cached: what a replica runs is read from the leases themselves, which is newer
 than what its record says to RQ's tools. A record that cannot be read says what is wrong with it, and no other suffers.
+
+The round trips are few, however many maps and replicas there are: each asks for all of a kind.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from actorq.broker import keys, records
 from actorq.broker.link import Link
 from actorq.cache.report import CacheReport
-from actorq.monitor.records import Asking, Fields, Problems, raw, text
+from actorq.monitor.model import EnvironmentView, MapView, ReplicaView
+from actorq.monitor.records import Asking, Fields, Problems, fields_of, raw, text
 
 #: jobs whose inputs are counted, and whose age is looked at; a deeper queue counts the rest as leases of the same size
-_COUNTED_JOBS = 1000
+_COUNTED_JOBS = 200
+#: what is read of the record of a map, and of a replica
+_OF_MAP = ("task", "started", "total", "done", "failed", "rate", "pods", "held")
+_OF_REPLICA = ("birth", "last_heartbeat", "aq_state", "aq_inputs", "aq_restarts", "aq_position", "aq_caches")
 #: `task[lo:hi]`, or of a map with affinity `task[index,index,...+more]`
 _LEASE = re.compile(
     r"^.*\[(?:(?P<lo>\d{1,15}):(?P<hi>\d{1,15})|(?P<list>\d{1,15}(?:,\d{1,15})*)(?:\+(?P<more>\d{1,15}))?)\]$", re.ASCII
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class MapView:
-    """A live map."""
+@dataclass(kw_only=True)
+class _Found:
+    """What the first questions tell of one environment."""
 
-    id: str
-    task: str
-    #: inputs; None where the map does not know its length
-    total: int | None
-    done: int
+    name: str
+    asking: Asking
+    depth: int
+    due: int
+    scheduled: int
     failed: int
-    #: inputs a second since it began
-    rate: float
-    seconds: float
-    #: what of it cannot be read
-    problem: str = ""
+    wip: list[str]
+    waiting: list[str]
+    maps: list[str]
+    runs: list[str]
+    trouble: str
+    workers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplicaView:
-    """A registered replica."""
+class _Running:
+    """A lease that runs."""
 
-    name: str
-    #: one of `metrics.REGISTERED_STATES`
-    state: str
-    #: the map it works for and the input that runs, "" and None when it does not, or runs many tiny ones
     map: str
-    index: int | None
-    heartbeat_seconds: float
-    inputs: int
-    restarts: int
-    #: values that `@actor_cache` holds, and what they take, as far as it is known
-    cached: int
-    cached_bytes: int
-    #: the same by function, and the values used most
-    caches: CacheReport
-    problem: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentView:
-    """One environment."""
-
-    name: str
-    queued_leases: int
-    queued_inputs: int
-    oldest_seconds: float
-    running_leases: int
-    failed_inputs: int
-    replicas: Sequence[ReplicaView]
-    maps: Sequence[MapView]
-    #: runs that have not ended: what each has left
-    runs: Mapping[str, int] = field(default_factory=dict)
-    #: single jobs that wait for their time
-    scheduled_jobs: int = 0
-    problem: str = ""
-
-    @property
-    def remaining_inputs(self) -> int:
-        """Inputs of maps of known length, and of runs, that have no result yet."""
-        maps = sum(max(m.total - m.done, 0) for m in self.maps if m.total is not None and m.id not in self.runs)
-        return maps + sum(self.runs.values())
-
-    @property
-    def problems(self) -> list[str]:
-        """What of its records cannot be read: its own, and those of its maps and replicas."""
-        told = [(self.name, self.problem), *((m.id, m.problem) for m in self.maps)]
-        told += [(replica.name, replica.problem) for replica in self.replicas]
-        return [f"{name} cannot be read in full: {problem}" for name, problem in told if problem]
+    description: str
+    since: float | None
 
 
 def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
@@ -100,25 +65,125 @@ def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
     Where what lists them cannot be read there is one more, without a name, that says so.
     """
     asking = Asking(link, Problems())
-    prefix = f"{keys.RQ}:queue:"
-    names = {raw(key).removeprefix(prefix) for key in asking.ask([], "SMEMBERS", keys.QUEUES)}
+    now = time.time()
+    workers = _workers(asking)
+    names = {raw(key).removeprefix(f"{keys.RQ}:queue:") for key in asking.ask([], "SMEMBERS", keys.QUEUES)}
+    wanted = [name for name in sorted(names | set(workers)) if only is None or name == only]
+    known = asking.ask_each(
+        [["EXISTS", keys.used(n), keys.runs(n), keys.scheduled(n), keys.calls(n), keys.maps(n)] for n in wanted]
+    )
+    # else a queue of plain RQ, or one that nobody uses any more
+    shown = [name for name, used in zip(wanted, known, strict=True) if used or name in workers]
+    found = _look(link, shown, now)
+    for each in found:
+        each.workers = sorted(workers.get(each.name, []))
+    views = _views(link, found, now)
+    if str(asking.problems) and only is None:
+        views.append(_nameless(str(asking.problems)))
+    return views
+
+
+def _workers(asking: Asking) -> dict[str, list[str]]:
+    """Environment -> keys of its replicas."""
     workers: dict[str, list[str]] = {}
     registered = [raw(key) for key in asking.ask([], "SMEMBERS", keys.WORKERS)]
     for key, queue in zip(registered, asking.ask_each([["HGET", key, "queues"] for key in registered]), strict=True):
         if queue is not None:
             workers.setdefault(raw(queue), []).append(key)
+    return workers
+
+
+def _look(link: Link, names: Sequence[str], now: float) -> list[_Found]:
+    """The first questions, of all environments at once."""
+    moment = repr(now)
+    questions: list[list[str]] = []
+    for name in names:
+        scheduled, queue = keys.scheduled(name), keys.queue(name)
+        questions += [
+            ["LLEN", queue],
+            ["ZCOUNT", scheduled, "-inf", moment],  # no replica is there that would bring them to the queue
+            ["ZCARD", scheduled],
+            ["ZCARD", keys.failed(name)],
+            ["ZRANGE", keys.wip(name), "0", "-1"],
+            ["LRANGE", queue, "0", str(_COUNTED_JOBS - 1)],
+            ["ZRANGEBYSCORE", keys.maps(name), moment, "+inf"],
+            ["ZRANGEBYSCORE", keys.runs(name), moment, "+inf"],
+            ["GET", keys.trouble(name)],
+        ]
+    each = len(questions) // max(len(names), 1)
+    askings = [Asking(link, Problems()) for _ in names]
+    answers = Asking(link, Problems()).ask_each(questions, of=[asking for asking in askings for _ in range(each)])
+    return [
+        _found(name, asking, answers[at : at + each])
+        for name, asking, at in zip(names, askings, range(0, len(answers), each or 1), strict=True)
+    ]
+
+
+def _found(name: str, asking: Asking, answers: list[Any]) -> _Found:
+    depth, due, scheduled, failed, wip, waiting, maps, runs, trouble = answers
+    return _Found(
+        name=name,
+        asking=asking,
+        depth=int(depth or 0),
+        due=int(due or 0),
+        scheduled=int(scheduled or 0),
+        failed=int(failed or 0),
+        wip=[raw(member) for member in wip or ()],
+        waiting=[raw(job) for job in waiting or ()],
+        maps=[raw(member) for member in maps or ()],
+        runs=[raw(member) for member in runs or ()],
+        trouble=text(trouble or b""),
+    )
+
+
+def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentView]:
+    """The second questions, of all environments at once, and what comes of both."""
     suspended = records.is_suspended(link)
+    maps = _by_environment(
+        [e.maps for e in found], fields_of(link, [keys.map_(m) for e in found for m in e.maps], _OF_MAP)
+    )
+    replicas = [key for e in found for key in e.workers]
+    told = _by_environment([e.workers for e in found], fields_of(link, replicas, _OF_REPLICA))
+    left = dict(zip(replicas, Asking(link, Problems()).ask_each([["PTTL", key] for key in replicas]), strict=True))
     views = []
-    for name in sorted(names | set(workers)):
-        if only is not None and name != only:
-            continue
-        known = (keys.used(name), keys.runs(name), keys.scheduled(name), keys.calls(name))
-        if name not in workers and not asking.ask(0, "EXISTS", *known):
-            continue  # a queue of plain RQ, or one that nobody uses any more
-        views.append(_environment(link, name, sorted(workers.get(name, [])), suspended))
-    if str(asking.problems) and only is None:
-        views.append(_nameless(str(asking.problems)))
+    for each, its_maps, its_replicas in zip(found, maps, told, strict=True):
+        running = _running(each)
+        busy = Counter(lease.map for lease in running.values())
+        inputs, oldest = _waiting(each, now)
+        shown = [
+            _replica(key, fields, int(left[key] or 0), suspended, now, running)
+            for key, fields in zip(each.workers, its_replicas, strict=True)
+        ]
+        views.append(
+            EnvironmentView(
+                name=_shown(each.name),
+                queued_leases=each.depth + each.due,
+                queued_inputs=inputs + each.due,
+                oldest_seconds=round(oldest, 3),
+                running_leases=len(each.wip),
+                failed_inputs=each.failed,
+                replicas=[view for view in shown if view is not None],
+                maps=[
+                    view
+                    for name, fields in zip(each.maps, its_maps, strict=True)
+                    if (view := _map(name, fields, busy[name], now)) is not None
+                ],
+                runs=_open_runs(each),
+                scheduled_jobs=each.scheduled - each.due,
+                trouble=each.trouble,
+                problem=str(each.asking.problems),
+            )
+        )
     return views
+
+
+def _by_environment(lists: Sequence[Sequence[str]], fields: list[Fields]) -> list[list[Fields]]:
+    """One list of records, as one for each environment."""
+    at, parted = 0, []
+    for each in lists:
+        parted.append(fields[at : at + len(each)])
+        at += len(each)
+    return parted
 
 
 def _nameless(problem: str) -> EnvironmentView:
@@ -135,46 +200,26 @@ def _nameless(problem: str) -> EnvironmentView:
     )
 
 
-def _environment(link: Link, name: str, workers: list[str], suspended: bool) -> EnvironmentView:
-    asking = Asking(link, Problems())
-    queue = keys.queue(name)
-    depth = int(asking.ask(0, "LLEN", queue))
-    now = time.time()
+def _waiting(found: _Found, now: float) -> tuple[int, float]:
+    """Inputs that wait in the queue, and how long the oldest lease does."""
     inputs, oldest = 0, 0.0
-    waiting = [raw(job) for job in asking.ask([], "LRANGE", queue, 0, _COUNTED_JOBS - 1)]
-    for found in asking.ask_each([["HMGET", keys.job(job), "description", "enqueued_at"] for job in waiting]):
-        description, since = found or (None, None)
+    for told in found.asking.ask_each(
+        [["HMGET", keys.job(job), "description", "enqueued_at"] for job in found.waiting]
+    ):
+        description, since = told or (None, None)
         inputs += _inputs_of((description or b"").decode(errors="replace"))[1]
-        enqueued = Fields({"enqueued_at": since or b""}, asking.problems).moment("enqueued_at")
+        enqueued = Fields({"enqueued_at": since or b""}, found.asking.problems).moment("enqueued_at")
         oldest = max(oldest, now - (now if enqueued is None else enqueued))
-    if depth > len(waiting):
-        inputs = inputs * depth // max(len(waiting), 1)
-    scheduled = keys.scheduled(name)
-    due = int(asking.ask(0, "ZCOUNT", scheduled, "-inf", now))  # no replica is there that would bring them to the queue
-    running = _running(asking, name)
-    views = [_replica(link, key, suspended, now, running) for key in workers]
-    maps = [raw(member) for member in asking.ask([], "ZRANGEBYSCORE", keys.maps(name), now, "+inf")]
-    return EnvironmentView(
-        name=_shown(name),
-        queued_leases=depth + due,
-        queued_inputs=inputs + due,
-        oldest_seconds=round(oldest, 3),
-        running_leases=int(asking.ask(0, "ZCARD", keys.wip(name))),
-        failed_inputs=int(asking.ask(0, "ZCARD", keys.failed(name))),
-        replicas=[view for view in views if view is not None],
-        maps=[view for map_id in maps if (view := _map(link, map_id, now)) is not None],
-        runs=_open_runs(asking, name, now),
-        scheduled_jobs=int(asking.ask(0, "ZCARD", scheduled)) - due,
-        problem=str(asking.problems),
-    )
+    if found.depth > len(found.waiting):
+        inputs = inputs * found.depth // max(len(found.waiting), 1)
+    return inputs, oldest
 
 
-def _open_runs(asking: Asking, environment: str, now: float) -> dict[str, int]:
+def _open_runs(found: _Found) -> dict[str, int]:
     """Run -> inputs that have no result yet, as far as they are stored."""
-    names = [raw(member) for member in asking.ask([], "ZRANGEBYSCORE", keys.runs(environment), now, "+inf")]
-    stored = asking.ask_each([["HGET", keys.run(name), "count"] for name in names])
-    done = asking.ask_each([["HGET", keys.map_(name), "done"] for name in names])
-    counted = zip(names, stored, done, strict=True)
+    stored = found.asking.ask_each([["HGET", keys.run(name), "count"] for name in found.runs])
+    done = found.asking.ask_each([["HGET", keys.map_(name), "done"] for name in found.runs])
+    counted = zip(found.runs, stored, done, strict=True)
     return {_shown(name): max(_number(all_) - _number(some), 0) for name, all_, some in counted}
 
 
@@ -182,38 +227,40 @@ def _number(found: bytes | None) -> int:
     return int(found) if found is not None and found.isdigit() else 0
 
 
-def _running(asking: Asking, environment: str) -> dict[str, tuple[str, str]]:
-    """Replica -> map and description of the lease it runs: what the leases say, which is newer than the replicas."""
-    leases = [raw(member).rpartition(":")[0] for member in asking.ask([], "ZRANGE", keys.wip(environment), 0, -1)]
-    jobs = [["HMGET", keys.job(lease), "worker_name", "aq_map", "description"] for lease in leases]
+def _running(found: _Found) -> dict[str, _Running]:
+    """Replica -> what it runs: what the leases say, which is newer than the replicas."""
+    leases = [member.rpartition(":")[0] for member in found.wip]
+    jobs = [["HMGET", keys.job(lease), "worker_name", "aq_map", "description", "started_at"] for lease in leases]
     return {
-        raw(found[0]): (text(found[1] or b""), (found[2] or b"").decode(errors="replace"))
-        for found in asking.ask_each(jobs)
-        if found is not None and found[0]
+        raw(told[0]): _Running(
+            map=raw(told[1] or b""),
+            description=(told[2] or b"").decode(errors="replace"),
+            since=Fields({"started_at": told[3] or b""}, Problems()).moment("started_at"),
+        )
+        for told in found.asking.ask_each(jobs)
+        if told is not None and told[0]
     }
 
 
 def _replica(
-    link: Link, key: str, suspended: bool, now: float, running: dict[str, tuple[str, str]]
+    key: str, fields: Fields, left: int, suspended: bool, now: float, running: Mapping[str, _Running]
 ) -> ReplicaView | None:
-    asking = Asking(link, Problems())
-    fields = asking.fields(key)
     if "birth" not in fields and not str(fields.problems):
         return None
     name = key.removeprefix(f"{keys.RQ}:worker:")
-    map_id, index = "", None
-    if name in running:
-        map_id, description = running[name]
-        indexes, count = _inputs_of(description)
+    index = None
+    if lease := running.get(name):
+        indexes, count = _inputs_of(lease.description)
         position = 0 if count == 1 else fields.whole("aq_position")
         index = indexes[position] if position is not None and position < len(indexes) else None
     beat = fields.moment("last_heartbeat")
     heard = round(max(now - (now if beat is None else beat), 0.0), 1)
+    stale = 0 < left / 1000 < 3 * heard  # not heard for a lease: each heartbeat gives its record four to live
     caches = _caches(fields)
     return ReplicaView(
         name=_shown(name),
-        state="stale" if _is_stale(asking, key, heard) else _state(fields, suspended, busy=name in running),
-        map=map_id,
+        state="stale" if stale else _state(fields, suspended, busy=name in running),
+        map="" if lease is None else _shown(lease.map),
         index=index,
         heartbeat_seconds=heard,
         inputs=fields.whole("aq_inputs") or 0,
@@ -221,6 +268,8 @@ def _replica(
         cached=sum(function.entries for function in caches.functions),
         cached_bytes=sum(function.bytes for function in caches.functions),
         caches=caches,
+        task="" if lease is None else text(lease.description.partition("[")[0].encode(errors="replace")),
+        running_seconds=0.0 if lease is None or lease.since is None else round(max(now - lease.since, 0.0), 1),
         problem=str(fields.problems),
     )
 
@@ -233,12 +282,6 @@ def _caches(fields: Fields) -> CacheReport:
         return CacheReport()
 
 
-def _is_stale(asking: Asking, key: str, heard: float) -> bool:
-    """Whether a replica was not heard for a lease: at each heartbeat its record is given four leases to live."""
-    left = int(asking.ask(0, "PTTL", key)) / 1000
-    return 0 < left < 3 * heard
-
-
 def _state(fields: Fields, suspended: bool, *, busy: bool) -> str:
     told = fields.text("aq_state")  # by its supervisor, with the heartbeat; RQ knows no such states
     if told in ("failing", "quarantined"):
@@ -248,21 +291,23 @@ def _state(fields: Fields, suspended: bool, *, busy: bool) -> str:
     return "starting" if told == "starting" else "suspended" if suspended else "idle"
 
 
-def _map(link: Link, map_id: str, now: float) -> MapView | None:
-    fields = Asking(link, Problems()).fields(keys.map_(map_id))
+def _map(map_id: str, fields: Fields, running: int, now: float) -> MapView | None:
     if "done" not in fields and not str(fields.problems):
         return None
     started = fields.seconds("started")
     seconds = max(now - (now if started is None else started), 1e-3)
-    done = fields.whole("done") or 0
+    pods = fields.whole("pods")
     return MapView(
         id=_shown(map_id),
         task=fields.text("task"),
         total=fields.whole("total"),
-        done=done,
+        done=fields.whole("done") or 0,
         failed=fields.whole("failed") or 0,
-        rate=0.0 if started is None else round(done / seconds, 3),
+        rate=round(fields.seconds("rate") or 0.0, 3),
         seconds=round(seconds, 1),
+        running=running if pods is None else pods,
+        pods=pods is not None,
+        held=fields.text("held"),
         problem=str(fields.problems),
     )
 

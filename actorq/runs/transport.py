@@ -16,6 +16,7 @@ from actorq.broker.refusals import ServerFullError
 from actorq.broker.scripts import running, submitting
 from actorq.broker.scripts.submitting import MapOffers, Offered
 from actorq.maps.ledger import Ledger
+from actorq.maps.pace import Pace
 from actorq.maps.presence import told_progress, told_share
 from actorq.maps.redis_transport import describe_lease
 from actorq.maps.share import Share
@@ -59,6 +60,7 @@ class RunTransport:
         self._suspects: set[str] = set()
         self._inputs = StoredInputs(link, self._environment, run_id)
         self._started = time.time()
+        self._pace = Pace()
         self.replicas = 1
 
     def offer(self, leases: Sequence[Lease], *, beside: int, share: Share) -> int:
@@ -103,7 +105,7 @@ class RunTransport:
             last=self._stream.position.last,
             leases=[lease.id for lease in outstanding],
             share=told_share(share),
-            progress=told_progress(self._task, self._started, counters),
+            progress=told_progress(self._task, self._started, counters, self._pace),
             ttl=self._plan.expires,
         )
         if found.replicas < 0 or not found.known:

@@ -292,6 +292,11 @@ def registered(text: str) -> bytes:
     return base64.b64encode(zlib.compress(f"{text.rstrip()}\n\n{_REQUEUE}".encode(errors="replace")))
 
 
+def without_advice(text: str) -> str:
+    """What `registered` was given: the advice is for RQ's tools."""
+    return text.removesuffix(_REQUEUE).rstrip()
+
+
 def exit_reason(status: int, *, guess: bool = True) -> str:
     """A wait status as a person reads it. `guess`: what may have sent a SIGKILL."""
     import os

@@ -17,7 +17,8 @@ from actorq.broker import keys
 from actorq.broker.commands import iso_now
 from actorq.cli.main import main, run
 from actorq.monitor.metrics import queue_families
-from actorq.monitor.view import EnvironmentView, environments
+from actorq.monitor.model import EnvironmentView
+from actorq.monitor.view import environments
 from tests.support.server_steps import Asked
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\nactorq: all is well\u202e"

@@ -45,6 +45,7 @@ if map ~= '' then
   call('ZREMRANGEBYSCORE', maps, '-inf', t)
   call('ZADD', maps, t + math.min(tonumber(ARGV[4]), MAP_TTL), map)
   call('EXPIRE', maps, 60)
+  call('SADD', RQ .. ':queues', RQ .. ':queue:' .. ENV) -- so that who looks finds those of regular tasks, too
   if ARGV[10] ~= '0' then note_served(t, 'maps', ARGV[10]) end
 end
 local workers, live = RQ .. ':workers:' .. ENV, 0

@@ -1,0 +1,153 @@
+"""The inputs that have failed, newest first: which, of what, why, and with what input.
+
+The one idea: RQ's registry of failed jobs is the one place where inputs of maps, calls and regular jobs lie that failed
+for good, so this reads what `rq info` reads. It is bounded, and forgets after a day; a run keeps its own failures.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actorq.broker import keys
+from actorq.broker.link import Link
+from actorq.errors import ActorqError
+from actorq.monitor.records import Asking, Fields, Problems, raw, text
+from actorq.wire import codec
+from actorq.wire.failure import without_advice
+from actorq.wire.seal import unseal
+
+#: how the id of a failed input is made: map, owner, serial, index of the lease's first, replica, position in the lease
+_INPUT = re.compile(r"(?P<map>.+)-[^-]{6}-\d+(x(?P<first>\d+))?(_[0-9a-f]{8})?-(?P<position>\d+)", re.ASCII)
+#: entries of a registry that are looked at for one map
+_MOST = 10_000
+#: characters of an input, and of a traceback, that are shown; a longer traceback is cut in its middle
+_INPUT_CHARACTERS, _TRACEBACK_CHARACTERS = 200, 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureView:
+    """One input that failed for good."""
+
+    #: of RQ's job, which `rq requeue` takes
+    id: str
+    environment: str
+    #: "" for a single job
+    map: str
+    #: None where nobody knows
+    index: int | None
+    task: str
+    type: str
+    message: str
+    #: as it was raised, or what is known of a replica that died
+    traceback: str
+    replica: str
+    #: Unix seconds; None where it cannot be read
+    at: float | None
+    #: as Python shows it, cut where it is long
+    input: str
+
+    @property
+    def cause(self) -> str:
+        """In one line."""
+        return f"{self.type}: {self.message}" if self.type else self.message
+
+
+def failures(link: Link, environment: str, *, most: int = 100, map_id: str | None = None) -> list[FailureView]:
+    """The last failures of an environment, or of one of its maps. Raises `BrokerError`.
+
+    Args:
+        link: a connection.
+        environment: its name.
+        most: how many.
+        map_id: only those of this map.
+    """
+    asking = Asking(link, Problems())
+    looked_at = most if map_id is None else _MOST
+    names = [raw(name) for name in asking.ask([], "ZREVRANGE", keys.failed(environment), 0, looked_at - 1)]
+    if map_id is not None:
+        names = [name for name in names if (found := _INPUT.fullmatch(name)) and found["map"] == map_id][:most]
+    told = ("description", "worker_name", "ended_at", "aq")
+    jobs = asking.ask_each([["HMGET", keys.job(name), *told] for name in names])
+    results = asking.ask_each([["XREVRANGE", keys.job_results(name), "+", "-", "COUNT", "1"] for name in names])
+    found = zip(names, jobs, results, strict=True)
+    return [_view(environment, name, job, entries) for name, job, entries in found if job and job[0] is not None]
+
+
+def failure(link: Link, environment: str, job_id: str) -> FailureView | None:
+    """One of them; None where there is none of that id."""
+    asking = Asking(link, Problems())
+    job = asking.ask(None, "HMGET", keys.job(job_id), "description", "worker_name", "ended_at", "aq", "status")
+    if job is None or job[4] != b"failed":
+        return None
+    entries = asking.ask([], "XREVRANGE", keys.job_results(job_id), "+", "-", "COUNT", 1)
+    return _view(environment, job_id, job, entries)
+
+
+def _view(environment: str, name: str, job: Sequence[Any], entries: Any) -> FailureView:
+    parts = _INPUT.fullmatch(name)
+    index = int(parts["first"]) + int(parts["position"]) if parts and parts["first"] else None
+    traceback = _traceback(entries)
+    task, type_, message = _cause((job[0] or b"").decode(errors="replace"), traceback)
+    ended = Fields({"ended_at": job[2] or b""}, Problems()).moment("ended_at")
+    return FailureView(
+        id=_shown(name),
+        environment=_shown(environment),
+        map=_shown(parts["map"]) if parts else "",
+        index=index,
+        task=task,
+        type=type_,
+        message=message,
+        traceback=traceback,
+        replica=text(job[1] or b""),
+        at=ended,
+        input=_input(environment, name, job[3] or b""),
+    )
+
+
+def _traceback(entries: Any) -> str:
+    """What RQ's result of the job holds, without the advice that is for RQ's tools."""
+    try:
+        fields = dict(zip(entries[0][1][::2], entries[0][1][1::2], strict=True))
+        packed = base64.b64decode(fields[b"exc_string"])
+        found = zlib.decompressobj().decompress(packed, 4 * _TRACEBACK_CHARACTERS).decode(errors="replace")
+    except (LookupError, ValueError, TypeError, zlib.error):
+        return ""
+    shown = without_advice(found)
+    half = _TRACEBACK_CHARACTERS // 2
+    cut = shown if len(shown) <= 2 * half else f"{shown[:half]}\n…\n{shown[-half:]}"
+    return "\n".join(text(line.encode(errors="replace")) for line in cut.splitlines())
+
+
+def _cause(description: str, traceback: str) -> tuple[str, str, str]:
+    """Task, type and message: as its replica or its program has put it, in full where the traceback ends with it."""
+    task, _, rest = description.partition(": ")
+    type_, colon, message = rest.partition(": ")
+    if not colon or not type_.isidentifier():  # why its replica died
+        return _text(task), "", _text(rest)
+    last = traceback.rpartition("\n")[2]
+    at = last.find(f"{type_}: ")
+    return _text(task), _text(type_), _text(message if at < 0 else last[at + len(type_) + 2 :])
+
+
+def _input(environment: str, name: str, payload: bytes) -> str:
+    if not payload:
+        return "(too large to keep)"
+    try:
+        _, items = unseal(environment, name, payload)
+        shown = repr(codec.unpack(codec.split_list(bytes(items))[0]))
+    except (ActorqError, ValueError, LookupError) as error:
+        return f"(not shown: {_text(str(error))})"
+    return _text(shown if len(shown) <= _INPUT_CHARACTERS else f"{shown[:_INPUT_CHARACTERS]}…")
+
+
+def _text(found: str) -> str:
+    return text(found.encode(errors="replace"))
+
+
+def _shown(name: str) -> str:
+    return text(name.encode(errors="surrogateescape"))

@@ -70,7 +70,7 @@ def failures(link: Link, environment: str, *, most: int = 100, map_id: str | Non
     looked_at = most if map_id is None else _MOST
     names = [raw(name) for name in asking.ask([], "ZREVRANGE", keys.failed(environment), 0, looked_at - 1)]
     if map_id is not None:
-        names = [name for name in names if (found := _INPUT.fullmatch(name)) and found["map"] == map_id][:most]
+        names = [name for name in names if (parts := _INPUT.fullmatch(name)) and parts["map"] == map_id][:most]
     told = ("description", "worker_name", "ended_at", "aq")
     jobs = asking.ask_each([["HMGET", keys.job(name), *told] for name in names])
     results = asking.ask_each([["XREVRANGE", keys.job_results(name), "+", "-", "COUNT", "1"] for name in names])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from actorq.broker import keys
+from actorq.broker.commands import Argument
 from actorq.broker.link import Link
 from actorq.broker.scripts import submitting
 from actorq.maps.pace import Pace
@@ -131,9 +132,15 @@ def test_the_task_and_how_long_it_runs_are_told_of_a_replica(worker: Worker, lin
 
 def test_a_map_of_an_environment_without_replicas_is_shown_with_its_pods_and_what_holds_them(asked: Asked) -> None:
     link = asked.link
-    progress = {"task": "t", "started": time.time(), "total": 5, "done": 1, "failed": 0, "rate": 0.5}
-    beside = {"pods": 2, "held": "Quota is used up."}
-    told_of = progress | beside
+    progress: dict[str, Argument] = {
+        "task": "t",
+        "started": time.time(),
+        "total": 5,
+        "done": 1,
+        "failed": 0,
+        "rate": 0.5,
+    }
+    told_of = progress | {"pods": 2, "held": "Quota is used up."}
     submitting.check(link, "pods", "m", "owner", last=b"0-0", leases=[], progress=told_of)
     (view,) = environments(link, "pods")
     (shown,) = view.maps

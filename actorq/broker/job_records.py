@@ -17,7 +17,7 @@ class JobRecord(NamedTuple):
     environment: str
     #: "scheduled", "queued", "started", "finished", "failed" or "canceled": RQ's words
     status: str
-    #: of its last attempt that raised, or lost its replica; 0 for none
+    #: how often it was tried again because it had raised
     raised: int
     #: seconds that it may run
     timeout: float | None
@@ -39,8 +39,9 @@ def last_entry(link: Link, job_id: str) -> list[tuple[bytes, list[bytes]]]:
 
 
 def delete(link: Link, environment: str, job_id: str) -> None:
-    """Nothing stays of a job that has ended, but a large result, which goes by itself."""
+    """Nothing stays of a job that has ended."""
     payloads = link.command("HMGET", keys.job(job_id), "aq", "aq_alone")
+    payloads += [fields[3] for _, fields in last_entry(link, job_id)]
     large = [each[len(blobs.REFERENCE) :] for each in payloads if each and each.startswith(blobs.REFERENCE)]
     link.command("UNLINK", keys.job(job_id), keys.out(job_id), keys.job_results(job_id), *large)
     for registry in keys.ended_jobs(environment):

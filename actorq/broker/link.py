@@ -181,13 +181,13 @@ class Link:
             if self._sock is not None:
                 self._limit(self._patience.time_for(self._reply_timeout))
 
-    def command(self, *args: Argument) -> Any:
-        """Runs one plain command, safe to repeat, and returns its reply."""
+    def command(self, *args: Argument, most: int = 0) -> Any:
+        """Runs one plain command, safe to repeat, and returns its reply, of up to `most` bytes where that is large."""
 
         def once() -> Any:
             self._open()
             self._write(packed(*args))
-            return self.read()
+            return self.read(most)
 
         return self._patiently(once)
 
@@ -246,9 +246,9 @@ class Link:
             self.drop()
         self._patience.bear(self._located(error), time.monotonic(), full=True)
 
-    def read(self) -> Any:
+    def read(self, most: int = 0) -> Any:
         """The next reply, within the reply timeout. Raises redis-py's errors, and `ReplyTooLargeError`."""
-        size = 0
+        size, most = 0, max(most, self._most)
         if self._early is not _NOTHING:
             reply, self._early = self._early, _NOTHING
         else:
@@ -261,9 +261,9 @@ class Link:
                 self._reader.feed(self._buffer, 0, count)
                 reply = self._reader.gets()
                 size += count
-                if size > self._most and reply is False:
+                if size > most and reply is False:
                     self.drop()
-                    raise ReplyTooLargeError(f"{masked(self.url)} sent more than {self._most:,} bytes in one reply.")
+                    raise ReplyTooLargeError(f"{masked(self.url)} sent more than {most:,} bytes in one reply.")
         except ReplyTooLargeError:
             raise
         except _NO_REPLY_YET as error:

@@ -16,6 +16,7 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,7 +68,9 @@ class Checkpoint:
         known = self._known()
         size = self._verified(known, batch)
         self._before = (known or b"")[: _ENTRY.size * self.done]  # entries of rows that are compared when they come
-        self._file, self._side = path.open("ab"), self._side_path.open("ab")
+        # without buffers of their own, which would write once more what a full disk took a part of
+        self._file, self._side = path.open("ab", buffering=0), self._side_path.open("ab", buffering=0)
+        self._refused: OSError | None = None
         try:
             fcntl.flock(self._side, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -77,7 +80,6 @@ class Checkpoint:
         self._file.truncate(size)
         if known is None:
             self._side.write(self._head)
-            self._side.flush()
         self._side.truncate(len(self._head) + _ENTRY.size * self.done)
         self._over = threading.Event()
         self._flusher = threading.Thread(target=self._flush_now_and_then, name="actorq-output", daemon=True)
@@ -100,8 +102,10 @@ class Checkpoint:
             yield row
 
     def write(self, line: bytes) -> None:
-        """The line of the next row."""
+        """The line of the next row. Raises `CheckpointError` where the files cannot be written."""
         with self._lock:
+            if self._refused is not None:
+                raise self._unwritable(self._refused)
             self._entries += _ENTRY.pack(self._rows.popleft(), zlib.crc32(line))
             self._lines += line
             self.done += 1
@@ -111,22 +115,34 @@ class Checkpoint:
     def close(self) -> None:
         self._over.set()
         self._flusher.join()
-        with self._lock:
-            self._flush()
-        self._file.close()
-        self._side.close()
+        try:
+            with self._lock:
+                self._flush()
+        finally:
+            self._file.close()
+            self._side.close()
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        for file, data in ((self._side, self._entries), (self._file, self._lines)):
-            file.write(data)
-            file.flush()
-            data.clear()
+        """Raises `CheckpointError`. What a file took a part of goes on behind that part."""
+        try:
+            for file, data in ((self._side, self._entries), (self._file, self._lines)):
+                while data:
+                    del data[: file.write(data) or 0]
+        except OSError as error:
+            self._refused = error
+            raise self._unwritable(error) from error
+        self._refused = None
+
+    def _unwritable(self, error: OSError) -> CheckpointError:
+        return CheckpointError(
+            f"{self._path} cannot be written: {error}. Make room, and run the command again: it goes on where it was."
+        )
 
     def _flush_now_and_then(self) -> None:
         while not self._over.wait(_FLUSH_SECONDS):
-            with self._lock:
+            with self._lock, suppress(CheckpointError):  # who writes the next line is told
                 self._flush()
 
     def _known(self) -> bytes | None:

@@ -63,7 +63,7 @@ def map_(
     except ActorqError:
         raise
     except Exception as error:  # of the task
-        row = f"row {getattr(output, 'done', 0) + 1}" if target_file != "-" else "a row"
+        row = f"row {output.done + 1}" if target_file != "-" else "a row"
         raise TaskError(
             f"{row} failed with {type(error).__name__}: {error}", remote_traceback=remote_traceback(error)
         ) from error
@@ -82,7 +82,7 @@ def _run(
         lists = iter(lambda: list(islice(values, batch)), [])
         sizes: deque[int] = deque()
         outputs = _taken_apart(call(_noted(lists, sizes), return_exceptions=keep_going), sizes, task.name)
-    for index, value in enumerate(outputs):
+    for index, value in enumerate(outputs, output.done):
         output.write(line_of(index, value))
 
 

@@ -112,7 +112,8 @@ def results(run: str, redis_url: str | None, start: int, follow: bool, output: s
             sys.stdout.buffer.flush()
             reader.close()
         if not reader.over:
-            say(f"{index:,} outputs are there, and the run goes on: --follow waits for the others.", err=True)
+            there = f"{index:,} outputs are there" if index > start else f"There is no output from index {start:,} on"
+            say(f"{there}, and the run goes on: --follow waits for the others.", err=True)
 
 
 def line_of(index: int, value: Any) -> bytes:
@@ -120,7 +121,7 @@ def line_of(index: int, value: Any) -> bytes:
     if isinstance(value, Exception):  # with return_exceptions=True
         value = {"error": type(value).__name__, "message": str(value)}
     try:
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     except (TypeError, ValueError) as error:
         raise CodecError(
             f"Output {index} has what JSON cannot hold ({error}): have the task return something else, or take the "
@@ -153,11 +154,11 @@ def failures(run: str, redis_url: str | None, traceback: bool, output: str) -> N
 
 def _failures_of_map(client: Client, map_id: str) -> list[dict[str, Any]] | None:
     """Of a plain map; None where that is a run, or the name of nothing."""
-    from actorq.broker import records
+    from actorq.broker import records, run_records
     from actorq.monitor.failures import failures as recorded
 
     with client.lent() as link:
-        if records.run_record(link, map_id) is not None:
+        if run_records.run_record(link, map_id) is not None:
             return None
         names = records.environments(link)
         found = [failure for name in names for failure in recorded(link, name, most=10_000, map_id=map_id)]

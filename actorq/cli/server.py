@@ -45,7 +45,8 @@ def server(folder: Path | None, port: int, host: str, password_file: Path | None
     hidden = ":PASSWORD@" if password else ""
     kept = f"keeps what it knows in {folder}" if folder is not None else "forgets all when it ends (see --dir)"
     say(f"The server {kept}. For programs and workers:")
-    say(f"  ACTORQ_REDIS_URL=redis://{hidden}{host}:{port}/0")
+    shown = f"[{host}]" if ":" in host else host
+    say(f"  ACTORQ_REDIS_URL=redis://{hidden}{shown}:{port}/0")
     sys.stdout.flush()
     _become(server_binary(), _settings(folder, port, host, password, max_memory))
 

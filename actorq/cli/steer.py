@@ -27,7 +27,7 @@ def cancel(name: str, redis_url: str | None) -> None:
 
     A live map ends with an error in the program that runs it.
     """
-    from actorq.broker import records
+    from actorq.broker.scripts import submitting
 
     with client_of(redis_url) as client:
         found = _run_or_job(client, name)
@@ -35,7 +35,7 @@ def cancel(name: str, redis_url: str | None) -> None:
             found.cancel()
             return
         with client.lent() as link:
-            if not records.cancel_map(link, name):
+            if not submitting.cancel_map(link, name):
                 raise _nothing(name, "run, job or live map")
 
 
@@ -73,12 +73,12 @@ def _there(client: Client, name: str) -> Run[object] | Job[object]:
 
 
 def _run_or_job(client: Client, name: str) -> Run[object] | Job[object] | None:
-    from actorq.broker import job_records, records
+    from actorq.broker import job_records, run_records
     from actorq.runs.handle import Run
     from actorq.runs.job import Job
 
     with client.lent() as link:
-        if records.run_record(link, name) is not None:
+        if run_records.run_record(link, name) is not None:
             return Run(client, name)
         if job_records.job_record(link, name) is not None:
             return Job(client, name)

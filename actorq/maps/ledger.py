@@ -121,6 +121,11 @@ class Ledger:
             return False
         return self._source.exhausted or self._leases.stop_at is not None
 
+    @property
+    def complete(self) -> bool:
+        """Every input has its result, or has failed."""
+        return self.finished and self.fatal is None and self._leases.stop_at is None
+
     def close(self) -> None:
         """No input will be drawn any more."""
         self._source.close()

@@ -41,6 +41,7 @@ class Pump:
         transport: where leases go; the pump finishes it.
         deliver: called in the pump's thread for every finished segment, instead of `take`.
         on_end: called once, in the pump's thread, when the map is over and its traces are gone.
+        elapsed: seconds of its timeout that have passed already: another driver had it before.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Pump:
         *,
         deliver: Callable[[Segment], None] | None = None,
         on_end: Callable[[Exception | None], None] | None = None,
+        elapsed: float = 0.0,
     ) -> None:
         self.ledger = ledger
         self._transport = transport
@@ -64,7 +66,7 @@ class Pump:
         self._listener: Callable[[], None] | None = None
         self._by_name = ledger.options.affinity is not None
         timeout = ledger.options.timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout - elapsed
         # a daemon: a map nobody closed must not keep the program alive; the runtime ends it properly at exit
         self._thread = threading.Thread(target=self._run, name=f"actorq-{ledger.map_id}", daemon=True)
 

@@ -13,8 +13,9 @@ from redis.exceptions import RedisError
 
 from actorq.base.waiting import Waker, ready
 from actorq.broker import keys
-from actorq.broker.commands import Command
+from actorq.broker.commands import Command, packed
 from actorq.broker.link import Link
+from actorq.broker.run_records import JournalGapError
 from actorq.broker.stream import after, parse_reports
 from actorq.wire.lease import Report
 
@@ -67,7 +68,8 @@ class ReportStream:
         other: one that waits for none.
         environment: where the map's leases run.
         map_id: whose stream it is.
-        keep: large results stay on the server, for other readers.
+        keep: it is the journal of a run: what was read stays there, for other readers, large results too. Where it does
+            not, the server has returned in an older state, and reading raises `JournalGapError`.
     """
 
     def __init__(self, reader: Link, other: Link, environment: str, map_id: str, *, keep: bool = False) -> None:
@@ -101,7 +103,8 @@ class ReportStream:
     def has_answer(self, timeout: float, waker: Waker) -> bool:
         """Asks, if need be, and waits; whether `wait` would return at once."""
         if self._asked_at is None:
-            self._reader.ask(self._command.packed(self.position.last))
+            last = self.position.last
+            self._reader.ask(self._command.packed(last) + (self._known(last) if self._keep else b""))
             self._asked_at = time.monotonic()
         if self._reader.has_reply():
             return True
@@ -112,7 +115,10 @@ class ReportStream:
 
     def read_past(self) -> list[Report]:
         """What lies in the stream and the reader has not told, over the connection that has just been answered."""
-        reply = self._other.command("XREAD", "COUNT", _COUNT, "STREAMS", self._key, self.position.last)
+        last = self.position.last
+        asked = ("XREAD", "COUNT", _COUNT, "STREAMS", self._key, last)
+        reply, known = self._other.pipeline([asked, ("XRANGE", self._key, last, last)])
+        self._check(known)
         if reports := self.position.take(reply, self._other, self._environment, keep=self._keep):
             self.forget()  # what it would tell now is known
         return reports
@@ -132,12 +138,24 @@ class ReportStream:
         if self._asked_at is not None:
             self.forget()
 
+    def _known(self, last: bytes) -> bytes:
+        """Asks for the entry that was read last, in the same go: what comes may hide that it is gone."""
+        return packed("XRANGE", self._key, last, last)
+
+    def _check(self, known: Any) -> None:
+        if self._keep and self.position.last != b"0-0" and not known:
+            raise JournalGapError("The journal is another one than was read.")
+
     def _read(self) -> list[Report]:
         self._asked_at = None
+        known: Any = None
         try:
             reply = self._reader.read()
+            if self._keep:
+                known = self._reader.read()
         except RedisError as error:  # asked again; nothing read was forgotten, the stream keeps it
             self._reader.bear(error)
             return []
         self._reader.answered()
+        self._check(known)
         return self.position.take(reply, self._other, self._environment, keep=self._keep)

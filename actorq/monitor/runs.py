@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from actorq.broker import records
+from actorq.broker import records, run_records
 from actorq.broker.link import Link
 from actorq.errors import ActorqError
 from actorq.runs.plan import Plan
@@ -30,7 +30,7 @@ class RunView:
     #: inputs that are stored, and all of them; None while they are being stored
     stored: int
     total: int | None
-    #: inputs a second since it began, or was opened once more
+    #: inputs a second over the last ten seconds of its driver; 0 for one that has ended
     rate: float
     #: since it was started
     age_seconds: float
@@ -45,14 +45,14 @@ def runs(link: Link, environment: str | None = None) -> list[RunView]:
     """All runs, or those of one environment: the open ones first, then the ended ones. Raises `BrokerError`."""
     now = time.time()
     names = [environment] if environment else records.environments(link)
-    found = [(name, run_id) for name in names for run_id in records.open_runs(link, name)]
-    found += [(name, run_id) for name in names for run_id in records.ended_runs(link, name)]
+    found = [(name, run_id) for name in names for run_id in run_records.open_runs(link, name)]
+    found += [(name, run_id) for name in names for run_id in run_records.ended_runs(link, name)]
     views = [_view(link, name, run_id, now) for name, run_id in dict.fromkeys(found)]
     return [view for view in views if view is not None]
 
 
 def _view(link: Link, environment: str, run_id: str, now: float) -> RunView | None:
-    record = records.run_record(link, run_id)
+    record = run_records.run_record(link, run_id)
     if record is None:
         return None
     task, problem = "", ""
@@ -60,8 +60,7 @@ def _view(link: Link, environment: str, run_id: str, now: float) -> RunView | No
         task = Plan.of(environment, run_id, record.plan).options.head.task
     except ActorqError as error:
         problem = str(error)
-    progress = records.run_progress(link, run_id)
-    seconds = max((record.ended or now) - record.begun, 0.001)
+    progress = run_records.run_progress(link, run_id)
     return RunView(
         id=run_id,
         environment=environment,
@@ -71,9 +70,9 @@ def _view(link: Link, environment: str, run_id: str, now: float) -> RunView | No
         failed=progress.failed,
         stored=record.stored,
         total=record.total,
-        rate=progress.done / seconds,
+        rate=progress.rate,
         age_seconds=max(now - record.created, 0.0),
-        driver=progress.driver if records.has_lead(link, run_id) else "",
-        bytes=records.run_bytes(link, run_id),
+        driver=progress.driver if run_records.has_lead(link, run_id) else "",
+        bytes=run_records.run_bytes(link, run_id),
         problem=problem,
     )

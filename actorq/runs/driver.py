@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 import msgpack
 
 from actorq.base.log import logger
-from actorq.broker import records
+from actorq.broker import run_records
 from actorq.broker.link import Link
 from actorq.broker.refusals import WrongTypeError
+from actorq.broker.run_records import JournalGapError
 from actorq.broker.scripts import running
 from actorq.errors import ActorqError, BrokerError
 from actorq.maps.ledger import Ledger
@@ -31,6 +32,8 @@ from actorq.wire import failure
 
 #: how often a driver looks for runs that nobody drives, seconds
 _LOOK_SECONDS = 1.0
+#: how often a driver that folds a journal says that it leads, seconds
+_KEEP_SECONDS = 0.5
 #: how long the server may be away before a driver gives up its runs, seconds
 _PATIENCE = 30.0
 #: seconds to say the last things
@@ -45,7 +48,7 @@ class Lead:
     transport: RunTransport
 
 
-def take_over(links: Sequence[Link], run_id: str, record: records.RunRecord) -> Lead | None:
+def take_over(links: Sequence[Link], run_id: str, record: run_records.RunRecord) -> Lead | None:
     """Takes the lead of a run and folds its journal; None where another driver leads, or it has ended.
 
     Args:
@@ -56,32 +59,41 @@ def take_over(links: Sequence[Link], run_id: str, record: records.RunRecord) -> 
     environment, plan = record.environment, Plan.of(record.environment, run_id, record.plan)
 
     def numbers() -> tuple[int, int | None]:
-        found = records.run_record(links[2], run_id)
+        found = run_records.run_record(links[2], run_id)
         return (0, None) if found is None else (found.stored, found.total)
 
     inputs = StoredInputs(links[2], environment, run_id)
     source = StoredSource(inputs, numbers)
     options = replace(plan.options, ordered=False)  # outputs are for the readers
-    if options.timeout is not None:
-        options = replace(options, timeout=max(0.001, record.begun + options.timeout - time.time()))
     journal = Journal(links[0], run_id, source, options, record.rounds)
     ledger = journal.ledger
     found = plan.lead(links[0], run_id, ledger.owner, take=True)
     if found == running.ENDED:
-        records.forget_open_run(links[0], environment, run_id)
+        run_records.forget_open_run(links[0], environment, run_id)
     if found != running.DONE:
         return None
-    more = True
+    more, kept = True, time.monotonic()
     while more:  # outputs are for the readers: a ledger that kept them would draw no more inputs
-        more = journal.read()
+        try:
+            more = journal.read()
+        except JournalGapError:  # the server has returned in an older state meanwhile
+            return None
         while ledger.take() is not None:
             pass
+        if time.monotonic() - kept > _KEEP_SECONDS:  # a long journal takes longer than a lead lasts
+            kept = time.monotonic()
+            if plan.lead(links[0], run_id, ledger.owner, take=False) != running.DONE:
+                return None
     ledger.options = options
-    ledger.fill(inputs.of)
-    ledger.kept = []
-    inputs.keep(ledger.failed, plan.expires)  # whoever led before may have had no time for it
+    transport = RunTransport(links[0], links[1], run_id, plan, ledger, journal.last)
+    try:
+        ledger.fill(inputs.of)
+        ledger.kept = []
+        inputs.keep(transport.leader, ledger.failed)  # whoever led before may have had no time for it
+    except FencedError:
+        return None
     source.begin_at(ledger.drawn)
-    return Lead(ledger=ledger, transport=RunTransport(links[0], links[1], run_id, plan, ledger, journal.last))
+    return Lead(ledger=ledger, transport=transport)
 
 
 class Driving:
@@ -93,7 +105,7 @@ class Driving:
         record: what the server has of it.
     """
 
-    def __init__(self, url: str, run_id: str, record: records.RunRecord) -> None:
+    def __init__(self, url: str, run_id: str, record: run_records.RunRecord) -> None:
         self._url = url
         self._run_id = run_id
         self._environment = record.environment
@@ -103,13 +115,18 @@ class Driving:
         self.over = False
         self._stopping = False
         self._pump: Pump | None = None
-        lead = take_over(self._links, run_id, record)
+        try:
+            lead = take_over(self._links, run_id, record)
+            elapsed = run_records.seconds_since(self._links[0], record.begun)
+        except BaseException:
+            self._let_go()
+            raise
         if lead is None:
             self._let_go()
             return
-        self._ledger = lead.ledger
+        self._ledger, self._transport = lead.ledger, lead.transport
         logger().info("run_driven", run=run_id, environment=self._environment, drawn=lead.ledger.drawn)
-        self._pump = Pump(lead.ledger, lead.transport, deliver=_drop, on_end=self._ended)
+        self._pump = Pump(lead.ledger, lead.transport, deliver=_drop, on_end=self._ended, elapsed=elapsed)
         self._pump.start()
 
     def stop(self) -> None:
@@ -123,8 +140,10 @@ class Driving:
     def _ended(self, error: Exception | None) -> None:
         """In the pump's thread."""
         try:
-            if self._stopping or isinstance(error, FencedError):
-                self._go(fenced=not self._stopping)
+            if isinstance(error, FencedError):
+                logger().info("run_fenced", run=self._run_id)
+            elif self._stopping:
+                self._hand_over()
             elif isinstance(error, BrokerError) and not isinstance(error, WrongTypeError):
                 logger().warning("run_left", run=self._run_id, error=str(error))
             else:
@@ -134,26 +153,34 @@ class Driving:
         finally:
             self._let_go()
 
-    def _go(self, *, fenced: bool) -> None:
+    def _hand_over(self) -> None:
+        """To another driver, at once."""
         link = Link(self._url, patience=_LAST_SECONDS)
-        if not fenced:
-            records.leave_lead(link, self._run_id)
-            records.wake_drivers(link, self._environment)
+        run_records.leave_lead(link, self._run_id)
+        run_records.wake_drivers(link, self._environment)
         link.close()
 
     def _end(self, error: Exception | None) -> None:
-        fatal = error or self._ledger.fatal
+        fatal = error or self._ledger.ending()
         failed = fatal is not None or (bool(self._ledger.failures) and not self._ledger.options.tolerant)
         why = b"" if fatal is None else _packed(fatal)
         link = Link(self._url, patience=_PATIENCE)
         inputs = StoredInputs(link, self._environment, self._run_id)
-        inputs.put(self._ledger.kept or [], self._plan.expires)
-        inputs.keep_only(self._ledger.failed)
+        leader = self._transport.leader
         state = "failed" if failed else "done"
-        args = (self._environment, self._run_id, self._ledger.owner, state, why, self._plan.result_ttl)
-        running.end(link, *args, self._ledger.counters)
-        link.close()
-        logger().info("run_ended", run=self._run_id, state=state)
+        try:
+            inputs.put(leader, self._ledger.kept or [])
+            if fatal is None and self._ledger.complete:  # else some of the others have no result yet
+                inputs.keep_only(leader, self._ledger.failed)
+            ended = running.end(link, leader, state, why, self._plan.result_ttl, self._ledger.counters) == running.DONE
+        except FencedError:
+            ended = False
+        finally:
+            link.close()
+        if ended:
+            logger().info("run_ended", run=self._run_id, state=state)
+        else:
+            logger().info("run_fenced", run=self._run_id)
 
     def _let_go(self) -> None:
         for link in self._links:
@@ -194,22 +221,32 @@ class Driver(threading.Thread):
         while not self._stopped.is_set() and not self._is_gone():
             try:
                 self.look()
-                records.wait_for_wake(self._link, self._environment, _LOOK_SECONDS)
+                run_records.wait_for_wake(self._link, self._environment, _LOOK_SECONDS)
             except BrokerError:
+                self._stopped.wait(_LOOK_SECONDS)
+            except Exception as error:  # no thread, no memory: nobody else would drive while this process lives
+                logger().error("driver_failed", environment=self._environment, error=repr(error))
                 self._stopped.wait(_LOOK_SECONDS)
         self._link.close()
 
     def take_all(self) -> None:
         """No other driver lives: nobody has the lead of any run."""
-        for run_id in records.open_runs(self._link, self._environment):
-            records.leave_lead(self._link, run_id)
+        for run_id in run_records.open_runs(self._link, self._environment):
+            run_records.leave_lead(self._link, run_id)
 
     def look(self) -> None:
-        """Drives what is open and nobody drives. Raises `BrokerError`."""
+        """Drives what is open and nobody drives. Raises `BrokerError`, of the last run that could not be driven."""
         self._driven = {run_id: driving for run_id, driving in self._driven.items() if not driving.over}
-        for run_id in records.open_runs(self._link, self._environment):
+        refused: BrokerError | None = None
+        for run_id in run_records.open_runs(self._link, self._environment):
             if run_id not in self._driven and not self._stopped.is_set():
-                self._try(run_id)
+                try:
+                    self._try(run_id)
+                except BrokerError as error:  # of this run, perhaps, and of no other
+                    logger().warning("run_left", run=run_id, error=str(error))
+                    refused = error
+        if refused is not None:
+            raise refused
 
     def stop(self) -> None:
         """Lets go of all runs."""
@@ -222,9 +259,9 @@ class Driver(threading.Thread):
     def _try(self, run_id: str) -> None:
         record = None
         try:
-            record = records.run_record(self._link, run_id)
+            record = run_records.run_record(self._link, run_id)
             if record is None or record.state != "running":
-                records.forget_open_run(self._link, self._environment, run_id)
+                run_records.forget_open_run(self._link, self._environment, run_id)
             elif self._refused.get(run_id) != record.created:
                 driving = Driving(self.url, run_id, record)
                 if not driving.over:
@@ -236,13 +273,15 @@ class Driver(threading.Thread):
             if record is not None:
                 with contextlib.suppress(ActorqError):  # its readers find the same
                     kept = Plan.of(record.environment, run_id, record.plan).result_ttl
-                    running.end(self._link, record.environment, run_id, "", "failed", _packed(error), kept)
+                    running.end(
+                        self._link, running.by_person(record.environment, run_id), "failed", _packed(error), kept
+                    )
         except BrokerError:
             raise
         except ActorqError as error:  # its plan is not signed, or of another version
             self._refuse(run_id, record, error)
 
-    def _refuse(self, run_id: str, record: records.RunRecord | None, error: ActorqError) -> None:
+    def _refuse(self, run_id: str, record: run_records.RunRecord | None, error: ActorqError) -> None:
         """Says so once; a later run of that name is another one."""
         created = None if record is None else record.created
         if run_id not in self._refused or self._refused[run_id] != created:
@@ -250,6 +289,6 @@ class Driver(threading.Thread):
         self._refused[run_id] = created
 
 
-def _packed(error: Exception) -> bytes:
+def _packed(error: BaseException) -> bytes:
     """Why a run has ended, for its readers."""
     return bytes(msgpack.packb(failure.describe(error)))

@@ -14,6 +14,13 @@ from actorq.wire.lease import Counters
 R = TypeVar("R")
 
 
+def _close(found: Reader, done: asyncio.Future[Any]) -> None:
+    """What nobody waits for any more has come."""
+    if not done.cancelled():
+        done.exception()  # nobody is to be told of it
+    found.close()
+
+
 class Run(Generic[R]):
     """A map that outlives the script that started it. Iterate it for the outputs, as often as you like.
 
@@ -81,12 +88,19 @@ class Run(Generic[R]):
     async def aio(self, *, start: int = 0, ordered: bool | None = None) -> AsyncIterator[R]:
         """`outputs`, without blocking the event loop."""
         found = await asyncio.to_thread(Reader, self._client, self.map_id, ordered=ordered, start=start)
+        asked: asyncio.Future[Iterator[Any] | None] | None = None
         try:
-            while (outputs := await asyncio.to_thread(found.some)) is not None:
+            while True:
+                asked = asyncio.ensure_future(asyncio.to_thread(found.some))
+                if (outputs := await asyncio.shield(asked)) is None:
+                    break
                 for output in outputs:
                     yield output
         finally:
-            found.close()
+            if asked is None or asked.done():
+                found.close()
+            else:  # its thread still uses the connection, for a second at most
+                asked.add_done_callback(lambda done: _close(found, done))
 
     def delete(self) -> None:
         """Cancels the run, and removes all that the server keeps of it."""

@@ -18,10 +18,11 @@ from typing import Any
 
 from actorq.base.settings import settings
 from actorq.base.warned import warn
-from actorq.broker import records
+from actorq.broker import run_records
 from actorq.broker.link import Link
 from actorq.broker.refusals import ServerFullError
 from actorq.broker.scripts import running
+from actorq.broker.scripts.running import Leader
 from actorq.errors import MapConflictError, PoolError
 from actorq.maps.sources import Source
 from actorq.wire import codec
@@ -42,6 +43,18 @@ def _sums(parts: Sequence[bytes]) -> bytes:
     if sys.byteorder == "little":
         sums.byteswap()
     return sums.tobytes()
+
+
+def _groups(parts: list[bytes]) -> Iterator[list[bytes]]:
+    """Inputs that make a chunk of no more than its bytes, or one that is larger by itself."""
+    group, size = list[bytes](), 0
+    for part in parts:
+        if group and size + len(part) > _CHUNK_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(part)
+        size += len(part)
+    yield group
 
 
 class FencedError(PoolError):
@@ -78,7 +91,7 @@ class Upload:
         Raises `MapConflictError` for other inputs than those that are there, `CodecError` for one that cannot be
         carried, what the user's iterator raises, and `BrokerError`.
         """
-        known = records.run_sums(self._link, self._run_id, 0) if self._stored else b""
+        known = b"".join(run_records.run_sums(self._link, self._run_id)) if self._stored else b""
         for data, parts in self._chunks(source):
             rest = parts if self._first >= self._stored else self._compared(parts, known)
             if rest:
@@ -88,7 +101,9 @@ class Upload:
             progress(self._first)
         if self._first < (self._total or self._stored):
             raise self._conflict(self._first, "the run that is there has more inputs")
-        records.seal_run(self._link, self._environment, self._run_id, self._first)
+        if not running.seal(self._link, self._environment, self._run_id, self._first):
+            raise self._ended()
+        run_records.wake_drivers(self._link, self._environment)
         return self._first
 
     def _chunks(self, source: Source) -> Iterator[tuple[bytes, list[bytes]]]:
@@ -104,7 +119,11 @@ class Upload:
             else:
                 parts = codec.pack_each(values, settings().max_payload_bytes, self._named)
                 data = codec.join_list(parts)
-            yield data, parts
+            if len(data) <= 2 * _CHUNK_BYTES or len(parts) == 1:
+                yield data, parts
+            else:  # these are larger than those before them
+                for some in _groups(parts):
+                    yield codec.join_list(some), some
             count = min(10 * count, _CHUNK_INPUTS, max(1, _CHUNK_BYTES * len(parts) // len(data)))
         if source.error is not None:
             raise source.error
@@ -140,10 +159,13 @@ class Upload:
                     warn(f"{error} The upload waits for room: {there}.")
                 time.sleep(_FULL_PAUSE)
         if stored == running.ENDED:
-            raise PoolError(f"Run {self._run_id!r} has ended while its inputs were stored.")
+            raise self._ended()
         if stored != self._first + len(parts):
             raise self._conflict(self._first, "another program stores inputs of a run of this name")
         self._first = stored
+
+    def _ended(self) -> PoolError:
+        return PoolError(f"Run {self._run_id!r} has ended, or was deleted, while its inputs were stored.")
 
     def _conflict(self, index: int, what: str) -> MapConflictError:
         return MapConflictError(
@@ -167,9 +189,9 @@ class StoredInputs:
 
     def at(self, index: int) -> bytes:
         if not self._first <= index < self._first + len(self._parts):
-            found = records.run_chunk(self._link, self._run_id, index)
+            found = run_records.run_chunk(self._link, self._run_id, index)
             if found is None:
-                if (kept := records.failed_input(self._link, self._run_id, index)) is not None:
+                if (kept := run_records.failed_input(self._link, self._run_id, index)) is not None:
                     return unseal_part(self._environment, self._run_id, f"input {index}", kept)
                 raise PoolError(f"Input {index} of run {self._run_id!r} is not on the server any more.")
             self._first, data = found
@@ -177,24 +199,25 @@ class StoredInputs:
             self._parts = codec.split_list(plain)
         return self._parts[index - self._first]
 
-    def put(self, inputs: Sequence[tuple[int, bytes]], seconds: int) -> None:
-        """Keeps inputs that have failed, when the others go."""
+    def put(self, leader: Leader, inputs: Sequence[tuple[int, bytes]]) -> None:
+        """Keeps inputs that have failed, when the others go. Raises `FencedError` for who does not lead."""
         named = (self._environment, self._run_id)
         for at in range(0, len(inputs), _KEPT_AT_ONCE):
             some = inputs[at : at + _KEPT_AT_ONCE]
             sealed = {index: seal_part(*named, f"input {index}", part) for index, part in some}
-            records.keep_failed(self._link, self._run_id, sealed, seconds)
+            if not running.keep(self._link, leader, sealed):
+                raise FencedError(f"Another driver leads run {self._run_id!r}.")
 
-    def keep(self, indexes: Sequence[int], seconds: int) -> None:
+    def keep(self, leader: Leader, indexes: Sequence[int]) -> None:
         """The same for those of `indexes` that were not kept yet."""
         if indexes:
-            missing = sorted(set(indexes) - records.kept_failed(self._link, self._run_id))
-            self.put([(index, self.at(index)) for index in missing], seconds)
+            missing = sorted(set(indexes) - run_records.kept_failed(self._link, self._run_id))
+            self.put(leader, [(index, self.at(index)) for index in missing])
 
-    def keep_only(self, indexes: Sequence[int]) -> None:
-        """Drops those that have succeeded since."""
-        if over := records.kept_failed(self._link, self._run_id) - set(indexes):
-            records.drop_failed(self._link, self._run_id, over)
+    def keep_only(self, leader: Leader, indexes: Sequence[int]) -> None:
+        """Drops all others, which have succeeded since."""
+        if over := run_records.kept_failed(self._link, self._run_id) - set(indexes):
+            running.keep(self._link, leader, {}, over)
 
     def from_(self, index: int, most: int) -> list[bytes]:
         """Those from `index` on that lie in one chunk."""

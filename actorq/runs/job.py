@@ -12,7 +12,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from actorq.broker import blobs, job_records, records
+from actorq.broker import blobs, job_records, records, run_records
 from actorq.broker.client import Client
 from actorq.broker.job_records import JobRecord
 from actorq.broker.link import Link, Store
@@ -117,8 +117,7 @@ class Job(Generic[R]):
             left = _WAIT_SECONDS if until is None else min(_WAIT_SECONDS, until - time.monotonic())
             if left <= 0:
                 break
-            entries = records.journal_after(link, self.job_id, last, 1, left)
-            last = entries[-1][0] if entries else last
+            last = run_records.wait_for_entry(link, self.job_id, last, left)
         return record
 
     def _outcome(self, link: Link, record: JobRecord) -> R:
@@ -137,12 +136,12 @@ def _record(link: Link, job_id: str) -> JobRecord:
 
 
 def _output(job_id: str, record: JobRecord, report: Report) -> Any:
-    attempt, replica = max(record.raised, 1), "?"
+    attempt, replica = record.raised + 1, "?"
     match report:
         case Results(frame=frame) if not frame.errors:
             return codec.unpack_list(frame.outputs)[0]
         case Results(frame=frame):
-            data, attempt, replica = frame.errors[0], record.raised + 1, frame.replica
+            data, replica = frame.errors[0], frame.replica
         case Lost(reason=reason, replica=replica, damaged=True):
             data = failure.described(failure.DAMAGED, f"its replica sent what is no result of it: {reason}")
         case Lost(reason=reason, replica=replica):
@@ -188,7 +187,7 @@ class Spawner:
         if self._shared:  # beside others, which a crash of it must not be charged to
             alone, more = self._payload((job_id, checksum, "alone"), inputs, options, lives, alone=True)
             stores += more
-        known = self._offers.send(
+        known, waits = self._offers.send(
             link,
             job_id,
             payload,
@@ -200,7 +199,10 @@ class Spawner:
             result_ttl=options.result_ttl,
             stores=stores,
         )
-        if known != checksum.encode():
+        same = known == checksum.encode()
+        if stores and not (same and waits):  # nobody would remove it
+            records.drop(link, [store.key for store in stores])
+        if not same:
             raise MapConflictError(
                 f"job_id {job_id!r}: the job that is there has another task, or other arguments. Choose another "
                 f"job_id, or delete that one: actorq.job({job_id!r}).delete()."

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from actorq.base.log import logger
-from actorq.broker import records
+from actorq.broker import run_records
 from actorq.broker.link import Link
 from actorq.broker.stream import parse_reports
 from actorq.declare.map_options import MapOptions
@@ -20,8 +20,8 @@ from actorq.maps.ledger import Ledger
 from actorq.maps.sources import Source
 from actorq.wire.lease import Ended, HandedBack, Lives, Lost, Opened, Reopened, Report, Results
 
-#: entries read at once
-_COUNT = 1000
+#: entries read at once: frames of 32 KiB each are no more than the largest reply
+_COUNT = 256
 
 
 class NoSource:
@@ -49,7 +49,8 @@ class Journal:
         run_id: whose it is.
         source: the inputs of the ledger.
         options: of the run, as whoever folds it wants the outputs.
-        rounds: how often it was opened once more, as its record tells: what failed before the last time, has not.
+        rounds: how often it was opened once more, as its record tells. What failed before the last time counts as not
+            failed: it was, or will be, tried again.
     """
 
     def __init__(self, link: Link, run_id: str, source: Source, options: MapOptions, rounds: int) -> None:
@@ -62,18 +63,18 @@ class Journal:
         self._rounds = rounds
         #: the id of the last entry that was folded
         self.last = b"0-0"
-        #: how the run has ended; None while it has not
+        #: how the run has ended; None while it has not, or when it was opened once more
         self.ended: str | None = None
 
     def read(self) -> bool:
         """Folds what has come; whether there may be more."""
-        entries = records.journal(self._link, self._run_id, self.last, _COUNT)
+        entries = run_records.journal(self._link, self._run_id, self.last, _COUNT)
         self._fold_entries(entries)
         return len(entries) == _COUNT and self.ended is None
 
     def wait(self, seconds: float) -> bool:
         """Folds what comes within `seconds`; whether anything has."""
-        entries = records.journal_after(self._link, self._run_id, self.last, _COUNT, seconds)
+        entries = run_records.journal_after(self._link, self._run_id, self.last, _COUNT, seconds)
         self._fold_entries(entries)
         return bool(entries)
 
@@ -108,6 +109,7 @@ class Journal:
             case Ended():
                 self.ended = None if ledger.forgives else report.state
             case Reopened():
+                self.ended = None
                 self._rounds -= 1
                 ledger.forgives = self._rounds > 0
                 ledger.reopen()

@@ -95,10 +95,9 @@ class Plan:
             raise CodecError(f"The plan of run {run_id!r} cannot be read: {error}") from error
 
     def lead(self, link: Link, run_id: str, owner: str, *, take: bool) -> int:
-        """Takes, or keeps, the lead of the run for the length of a lease; see `running.lead`."""
+        """Takes, or keeps, the lead of the run for the length of a lease, 2 s at least; see `running.lead`."""
         seconds, who = max(_LEAST_LEAD_SECONDS, round(self.lease_seconds)), driver_name(os.getpid())
-        environment, expires = self.options.environment, self.expires
-        return running.lead(link, environment, run_id, owner, seconds, expires, who, take=take)
+        return running.lead(link, self.options.environment, run_id, owner, seconds, who, take=take)
 
     def is_like(self, other: Plan) -> bool:
         """Whether the other one runs the same task with the same constants: the limits may be others."""

@@ -1,6 +1,8 @@
 """The process beside a worker's replicas that drives runs.
 
-    python -m actorq.runs.process URL ENVIRONMENT FORMAT LEVEL     (stdin is the lifeline: its end ends everything)
+    python -m actorq.runs.process ENVIRONMENT FORMAT LEVEL     (stdin is the lifeline: its end ends everything)
+
+The server's address comes first on stdin: it may hold a password, and anybody may read a command line.
 
 A supervisor must renew its leases in time, whatever a run of a million inputs asks of its driver: so that is another
 process, which is there only while there are runs.
@@ -11,6 +13,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 from actorq.base.log import configure_later, logger
 from actorq.base.streams import open_missing
@@ -26,7 +29,8 @@ class DriverProcess:
     """
 
     def __init__(self, url: str, environment: str, log: tuple[str, str]) -> None:
-        self._command = [sys.executable, "-m", __name__, url, environment, *log]
+        self._url = url
+        self._command = [sys.executable, "-m", __name__, environment, *log]
         self._process: subprocess.Popen[bytes] | None = None
 
     def died(self) -> int | None:
@@ -40,6 +44,10 @@ class DriverProcess:
         """Starts it, if it does not run."""
         if self._process is None:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
+            assert self._process.stdin is not None
+            with suppress(OSError):  # it has died already, and is found so
+                self._process.stdin.write(f"{self._url}\n".encode())
+                self._process.stdin.flush()
 
     def stop(self, patience: float) -> None:
         """Has it let go of its runs."""
@@ -59,8 +67,11 @@ def _main() -> None:
     from actorq.runs.driver import Driver  # not in a supervisor, which starts this process and knows no more of it
 
     open_missing()
-    url, environment, log_format, level = sys.argv[1:]
+    environment, log_format, level = sys.argv[1:]
     configure_later(log_format, level)
+    url = sys.stdin.readline().rstrip("\n")
+    if not url:  # its supervisor is gone
+        return
     driver = Driver(url, environment)
     driver.start()
     ended = threading.Thread(target=sys.stdin.buffer.read, daemon=True)

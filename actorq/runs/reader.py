@@ -13,8 +13,9 @@ from typing import Any
 
 import msgpack
 
-from actorq.broker import records
+from actorq.broker import run_records
 from actorq.broker.client import Client
+from actorq.broker.run_records import JournalGapError
 from actorq.broker.scripts import running
 from actorq.errors import MapTimeoutError, PoolError, TaskError
 from actorq.maps.handle import values_of
@@ -28,10 +29,10 @@ from actorq.wire.messages import Head
 _WAIT_SECONDS = 1.0
 
 
-def record_of(client: Client, run_id: str) -> records.RunRecord:
+def record_of(client: Client, run_id: str) -> run_records.RunRecord:
     """What the server has of a run. Raises `PoolError` where it has none."""
     with client.lent() as link:
-        record = records.run_record(link, run_id)
+        record = run_records.run_record(link, run_id)
     if record is None:
         raise PoolError(f"There is no run {run_id!r} on this server: it was deleted, has expired, or never was.")
     return record
@@ -53,12 +54,16 @@ class Reader:
         self._client = client
         options = Plan.of(record.environment, run_id, record.plan).options
         self._options = options if ordered is None else replace(options, ordered=ordered)
-        self._start = start
+        self._created = record.created
+        self._start = self._next = start  # the index of the output that is next, in order
         self._link = client.borrow()
-        self._journal = Journal(self._link, run_id, NoSource(record.total), self._options, record.rounds)
+        self._journal = self._begin(record)
         self._closed = False
         #: all outputs have been given
         self.over = False
+
+    def _begin(self, record: run_records.RunRecord) -> Journal:
+        return Journal(self._link, self.run_id, NoSource(record.total), self._options, record.rounds)
 
     @property
     def counters(self) -> Counters:
@@ -76,7 +81,7 @@ class Reader:
 
     def catch_up(self) -> None:
         """Folds all that is there."""
-        while self._journal.read():
+        while self._read(wait=None):
             pass
 
     def outputs(self) -> Iterator[Any]:
@@ -96,15 +101,22 @@ class Reader:
         segment = self._journal.ledger.take()
         if segment is not None:
             values = values_of(segment, self._options)
-            return islice(values, max(0, self._start - segment.lo), None)
+            if not self._options.ordered:
+                return islice(values, max(0, self._start - segment.lo), None)
+            skipped, self._next = max(0, self._next - segment.lo), max(self._next, segment.lo + segment.count)
+            return islice(values, skipped, None)
         if self._journal.ended is not None:
+            record = self._known()
+            if record.state == "running":  # opened once more: the journal goes on
+                self._read(wait=_WAIT_SECONDS)
+                return iter(())
             self.over = True
-            self._raise_end()
+            self._raise_end(self._journal.ended, record)
             return None
         if not wait:
             return None
-        if not self._journal.wait(_WAIT_SECONDS):
-            record_of(self._client, self.run_id)
+        if not self._read(wait=_WAIT_SECONDS):
+            self._known()
         return iter(())
 
     def close(self) -> None:
@@ -112,31 +124,57 @@ class Reader:
             self._closed = True
             self._client.give_back(self._link)
 
-    def _raise_end(self) -> None:
-        """What has ended the run, if it was not its last output."""
+    def _read(self, wait: float | None) -> bool:
+        """Folds what is there, or comes within `wait` seconds; whether there may be more, or anything has come."""
+        try:
+            return self._journal.read() if wait is None else self._journal.wait(wait)
+        except JournalGapError:
+            record = self._known()
+            if not self._options.ordered:
+                raise PoolError(
+                    f"The server has returned in an older state, and forgotten a part of run {self.run_id!r}: read it "
+                    "from the beginning."
+                ) from None
+            self._journal = self._begin(record)  # what was given already is skipped: the next is known
+            return True
+
+    def _known(self) -> run_records.RunRecord:
+        """What the server has of this very run. Raises `PoolError` where it has none, or another one of its name."""
         record = record_of(self._client, self.run_id)
-        if record.state == "cancelled":
+        if record.created != self._created:
+            raise PoolError(f"Run {self.run_id!r} was deleted, and another one of that name was started: attach again.")
+        return record
+
+    def _raise_end(self, state: str, record: run_records.RunRecord) -> None:
+        """What has ended the run, if it was not its last output."""
+        if state == "cancelled":
             raise PoolError(f"Run {self.run_id!r} was cancelled.")
-        if record.state == "failed":
-            raise self._journal.ledger.fatal or self._told(record.why)
+        ledger = self._journal.ledger
+        if state == "failed":
+            raise ledger.fatal or self._told(record.why)
+        there = ledger.counters.succeeded + len(ledger.failed)
+        if record.total is not None and there < record.total:
+            raise PoolError(
+                f"{record.total - there:,} results of run {self.run_id!r} cannot be read: large ones have expired, or "
+                "are larger than ACTORQ_MAX_PAYLOAD_BYTES allows here, or are not signed with the key of this program."
+            )
 
     def _told(self, why: bytes) -> Exception:
         if not why:
             return TaskError(f"Run {self.run_id!r} has failed.")
-        return failure.rebuild(msgpack.unpackb(why), index=-1, attempt=1, replica="driver")
+        return failure.restored(msgpack.unpackb(why))
 
 
 def wait(client: Client, run_id: str, timeout: float | None) -> str:
     """Until a run has ended: how. Raises `MapTimeoutError` after `timeout` seconds."""
     until = None if timeout is None else time.monotonic() + timeout
-    last = b"0-0"
     with client.lent() as link:
+        last = run_records.last_of_journal(link, run_id)
         while (record := record_of(client, run_id)).state == "running":
             left = _WAIT_SECONDS if until is None else min(_WAIT_SECONDS, until - time.monotonic())
             if left <= 0:
                 raise MapTimeoutError(f"Run {run_id!r} did not end within {timeout} s: it goes on.")
-            entries = records.journal_after(link, run_id, last, 1000, left)
-            last = entries[-1][0] if entries else last
+            last = run_records.wait_for_entry(link, run_id, last, left)
     return record.state
 
 
@@ -145,7 +183,7 @@ def cancel(client: Client, run_id: str) -> None:
     record = record_of(client, run_id)
     plan = Plan.of(record.environment, run_id, record.plan)
     with client.lent() as link:
-        running.end(link, record.environment, run_id, "", "cancelled", b"", plan.result_ttl)
+        running.end(link, running.by_person(record.environment, run_id), "cancelled", b"", plan.result_ttl)
 
 
 def retry(client: Client, run_id: str, head: Head | None = None) -> None:
@@ -161,9 +199,10 @@ def retry(client: Client, run_id: str, head: Head | None = None) -> None:
     record = record_of(client, run_id)
     plan = Plan.of(record.environment, run_id, record.plan).with_head(head)
     with client.lent() as link:
+        run_records.keep_large(link, run_id, plan.expires + plan.result_ttl)
         done = running.retry(link, record.environment, run_id, plan.packed(run_id), plan.expires)
         if done == running.DONE:
-            records.wake_drivers(link, record.environment)
+            run_records.wake_drivers(link, record.environment)
             return
     if done == running.OTHERS:
         raise PoolError(f"Run {run_id!r} has not ended: what fails can be tried again when it has. Wait for it first.")
@@ -176,6 +215,6 @@ def delete(client: Client, run_id: str) -> None:
     if record.state == "running":
         cancel(client, run_id)
     with client.lent() as link:
-        records.delete_run(link, run_id)
-        records.forget_open_run(link, record.environment, run_id)
-        records.forget_ended_run(link, record.environment, run_id)
+        run_records.delete_run(link, run_id)
+        run_records.forget_open_run(link, record.environment, run_id)
+        run_records.forget_ended_run(link, record.environment, run_id)

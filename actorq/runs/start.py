@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from actorq.broker import records
+from actorq.broker import run_records
 from actorq.broker.client import Client
 from actorq.broker.scripts import running
 from actorq.declare.map_options import MapOptions
@@ -36,7 +36,7 @@ def start(
         with client.lent() as link:
             found = running.create(link, environment, run_id, plan.packed(run_id), plan.expires)
             if found.state == "running":
-                records.wake_drivers(link, environment)
+                run_records.wake_drivers(link, environment)
             if not found.is_new and not Plan.of(environment, run_id, found.plan).is_like(plan):
                 raise MapConflictError(
                     f"map_id {run_id!r}: the run that is there has another task, or other constants. Choose another "

@@ -13,7 +13,9 @@ from actorq.base.waiting import Waker
 from actorq.broker import blobs, keys, records
 from actorq.broker.link import Link, Store
 from actorq.broker.refusals import ServerFullError
+from actorq.broker.run_records import JournalGapError
 from actorq.broker.scripts import running, submitting
+from actorq.broker.scripts.running import Leader
 from actorq.broker.scripts.submitting import MapOffers, Offered
 from actorq.maps.ledger import Ledger
 from actorq.maps.pace import Pace
@@ -75,12 +77,14 @@ class RunTransport:
             description = describe_lease(self._task, lease)
             offered.append(Offered(lease.serial, lease.id, description, where, payload, opened))
         try:
-            accepted = self._offers.send(self._link, offered, stores, read_until=b"", only_idle=False, served=served)
+            accepted = self._offers.send(
+                self._link, offered, stores, read_until=self._stream.position.last, only_idle=False, served=served
+            )
         except ServerFullError:
             time.sleep(_FULL_PAUSE)
             return 0
         if accepted is None:
-            raise FencedError(f"Another driver leads run {self._run_id!r}.")
+            raise self._fenced()
         self.replicas = max(accepted.replicas, 1)
         return accepted.leases
 
@@ -91,7 +95,10 @@ class RunTransport:
         return []
 
     def wait(self, timeout: float, *, expecting: bool) -> list[Report]:
-        return self._stream.wait(timeout, self._waker, expecting=True)  # it tells, too, that more inputs are stored
+        try:
+            return self._stream.wait(timeout, self._waker, expecting=True)  # it tells, too, that more inputs are stored
+        except JournalGapError:
+            raise self._fenced() from None
 
     def beat(self, outstanding: Sequence[Lease], counters: Counters, share: Share) -> list[Report]:
         self.lead()
@@ -109,11 +116,11 @@ class RunTransport:
             ttl=self._plan.expires,
         )
         if found.replicas < 0 or not found.known:
-            raise FencedError(f"The journal of run {self._run_id!r} is another one than was read.")
+            raise self._fenced()
         self.replicas = max(found.replicas, 1)
         # as of a plain map: only a second look tells, and only if nothing lies in the stream that was not read
         vanished, self._suspects = self._suspects & found.missing, found.missing
-        if vanished and (reports := self._stream.read_past()):
+        if vanished and (reports := self.read_past()):
             self._suspects = found.missing
             return reports
         self._suspects = found.missing - vanished
@@ -124,7 +131,24 @@ class RunTransport:
     def lead(self) -> None:
         """Keeps the lead. Raises `FencedError` for who has lost it."""
         if self._plan.lead(self._link, self._run_id, self.owner, take=False) != running.DONE:
-            raise FencedError(f"Another driver leads run {self._run_id!r}, or it has ended.")
+            raise self._fenced()
+
+    def read_past(self) -> list[Report]:
+        """What lies in the journal and was not read yet."""
+        try:
+            return self._stream.read_past()
+        except JournalGapError:
+            raise self._fenced() from None
+
+    @property
+    def leader(self) -> Leader:
+        """This driver, as far as it has read."""
+        return Leader(self._environment, self._run_id, self.owner, self._stream.position.last)
+
+    def _fenced(self) -> FencedError:
+        return FencedError(
+            f"Another driver leads run {self._run_id!r}, or it has ended, or the server has returned in an older state."
+        )
 
     def _drop(self, vanished: set[str]) -> None:
         """Leases of which nothing is left: written down, so that whoever takes over knows."""
@@ -137,11 +161,10 @@ class RunTransport:
 
     def _note(self, entry: Sequence[str]) -> None:
         if self._ledger.kept:
-            self._inputs.put(self._ledger.kept, self._plan.expires)
+            self._inputs.put(self.leader, self._ledger.kept)
             self._ledger.kept = []
-        needed = self._ledger.needed_from
-        if not running.note(self._link, self._environment, self._run_id, self.owner, needed, entry):
-            raise FencedError(f"Another driver leads run {self._run_id!r}.")
+        if not running.note(self._link, self.leader, self._ledger.needed_from, entry):
+            raise self._fenced()
 
     def record(self, given_up: Sequence[GivenUp]) -> None:
         """A run keeps its failures itself."""

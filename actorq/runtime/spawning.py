@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from actorq.base.warned import warn
-from actorq.broker import records
+from actorq.broker import records, run_records
 from actorq.broker.client import Client
 from actorq.broker.link import Link
 from actorq.broker.scripts import jobs
@@ -131,7 +131,7 @@ def tell_what_ends(client: Client, environments: Iterable[str]) -> None:
     with suppress(BrokerError), client.lent() as link:
         link.hurry(_LAST_SECONDS)
         for name in environments:
-            counts = (jobs.unfinished(link, name), "job"), (len(records.open_runs(link, name)), "run")
+            counts = (jobs.unfinished(link, name), "job"), (len(run_records.open_runs(link, name)), "run")
             told = [f"{count:,} {what}{'s' if count > 1 else ''}" for count, what in counts if count]
             if told:
                 warn(

@@ -253,6 +253,11 @@ def rebuild(data: dict[str, Any], *, index: int, attempt: int, replica: str) -> 
     return original
 
 
+def restored(data: dict[str, Any]) -> Exception:
+    """An exception that no input has raised: why a run has ended."""
+    return _original(data) or TaskError(f"{_text(data, 'type')}: {_text(data, 'message')}")
+
+
 def _text(data: dict[str, Any], field: str) -> str:
     text = data.get(field, "")
     return text if isinstance(text, str) else ""

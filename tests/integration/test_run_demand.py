@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from actorq.broker import records
+from actorq.broker import records, run_records
 from actorq.broker.link import Link
 from actorq.broker.scripts import running
 from actorq.monitor.metrics import queue_families
@@ -48,7 +48,7 @@ def test_a_run_without_any_driver_is_counted(on_server: str) -> None:
     for driver in list(runtime()._drivers.values()):
         assert isinstance(driver, Driver)
         driver.stop()
-    assert eventually(lambda: not records.has_lead(link, "alone"))
+    assert eventually(lambda: not run_records.has_lead(link, "alone"))
     assert metric(link, "actorq_map_inputs_remaining") == 500
     assert metric(link, "actorq_runs") == 1
     run.delete()
@@ -75,6 +75,6 @@ def test_a_worker_that_drains_hands_its_runs_over(on_server: str) -> None:
     assert run.stats().submitted == 400
     assert run.results() == [0.02] * 400
     second.stop()
-    assert running.lead(link, "plain", "rolling", "late", 2, 60, "nobody", take=True) == running.ENDED
+    assert running.lead(link, "plain", "rolling", "late", 2, "nobody", take=True) == running.ENDED
     link.close()
     run.delete()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from actorq.broker import keys, records
+from actorq.broker import keys, run_records
 from actorq.broker.client import Client
 from actorq.broker.link import Link
 from actorq.runs.handle import Run
@@ -92,7 +92,7 @@ def test_ten_runs_share_one_worker(on_server: str, tmp_path: Path) -> None:
         run: Run[float] = Run(client, name)
         assert run.wait(timeout=60) == "done"
         run.delete()
-    assert records.open_runs(link, "plain") == []
+    assert run_records.open_runs(link, "plain") == []
     client.close()
     link.close()
     worker.stop()

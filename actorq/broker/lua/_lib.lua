@@ -112,6 +112,13 @@ local function open_stream(out, ttl)
   call('EXPIRE', out, ttl)
 end
 
+--@ knows
+-- Whether a journal still has the entry that was read last. A journal loses nothing, so else the server has returned in
+-- an older state: whoever has read more must fold what there is now, before it writes or reads on.
+local function knows(out, last)
+  return last == '0-0' or call('XRANGE', out, last, last)[1] ~= nil
+end
+
 --@ waiting
 local QUEUE, TURNS, CALLS = RQ .. ':queue:' .. ENV, AQ .. ':turns:' .. ENV, AQ .. ':calls:' .. ENV
 
@@ -353,8 +360,9 @@ local function job_done(j, x, w, t, stamp, frame, failed)
     drop_payload(job) -- nobody runs it again
     return job_ends(j, 'finished', t, 'f', frame)
   end
-  if failed[17] ~= '' then call('HSET', job, 'aq_retries', 0) end -- also where its payload cannot be read
-  if job_tries(j, 'aq_retries', t, 'f', frame) then
+  local disturbed = failed[12] == '~' -- it runs again by itself
+  if failed[17] ~= '' and not disturbed then call('HSET', job, 'aq_retries', 0) end -- also if its payload cannot be read
+  if job_tries(j, disturbed and 'aq_crashes' or 'aq_retries', t, 'f', frame) then
     local results = RQ .. ':results:' .. j
     call('HSET', job, 'worker_name', w)
     if failed[14] then

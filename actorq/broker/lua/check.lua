@@ -1,4 +1,4 @@
--- uses: now reap open_stream waiting note_served
+-- uses: now reap open_stream waiting note_served knows
 -- A submitter's heartbeat: keeps its map alive and tells how far it is, reports lapsed leases, and asks which of its
 -- leases are gone.
 --
@@ -8,7 +8,7 @@
 --       the last heartbeat   11 how many fields of progress follow (name and value each: twice as many)   then the ids
 --       of the leases it waits for
 -- Returns {live replicas, 1 while the server knows of the map all that was read, ids without an unfinished job...}; for
--- the replicas -1 where another driver has taken over this run, -2 where somebody has cancelled the map.
+-- the replicas -1 where another driver has taken over this run, or its journal is another one, -2 where somebody has cancelled the map.
 local map, last = ARGV[6], ARGV[7]
 
 local function older(a, b) -- of two ids of a stream
@@ -30,12 +30,17 @@ end
 call('ZREM', WIP, '') -- so that a full server takes it: see renew.lua
 local owned = call('HMGET', KEYS[1], 'owner', 'run', 'cancelled')
 if owned[3] then return {-2, known} end
-if owned[2] and last ~= '0-0' and not call('XRANGE', KEYS[2], last, last)[1] then known = 0 end -- a journal loses nothing
 if owned[2] and owned[1] ~= ARGV[5] then return {-1, known} end -- another driver has taken over a run
+local ttl = ARGV[4]
+if owned[2] then -- a run, whose keys go together
+  if not knows(KEYS[2], last) then return {-1, 0} end
+  ttl = call('TTL', AQ .. ':run:' .. map)
+  if ttl <= 0 then return {-1, 0} end
+end
 call('HSETNX', KEYS[1], 'serial', 0)
 call('HSET', KEYS[1], 'owner', ARGV[5], 'served', ARGV[8], 'cost', ARGV[9])
-call('EXPIRE', KEYS[1], ARGV[4])
-open_stream(KEYS[2], ARGV[4])
+call('EXPIRE', KEYS[1], ttl)
+open_stream(KEYS[2], ttl)
 reap(t)
 call('SET', AQ .. ':used:' .. ENV, t, 'EX', DAY)
 local fields = tonumber(ARGV[11])
@@ -43,7 +48,7 @@ if map ~= '' then
   if fields > 0 then call('HSET', KEYS[1], unpack(ARGV, 12, 11 + 2 * fields)) end
   local maps = AQ .. ':maps:' .. ENV
   call('ZREMRANGEBYSCORE', maps, '-inf', t)
-  call('ZADD', maps, t + math.min(tonumber(ARGV[4]), MAP_TTL), map)
+  call('ZADD', maps, t + math.min(tonumber(ttl), MAP_TTL), map)
   call('EXPIRE', maps, 60)
   call('SADD', RQ .. ':queues', RQ .. ':queue:' .. ENV) -- so that who looks finds those of regular tasks, too
   if ARGV[10] ~= '0' then note_served(t, 'maps', ARGV[10]) end

@@ -8,10 +8,10 @@
 --       10 payload with a process to itself, or ""   11 when it is to run, Unix seconds; "" now
 --       12 seconds it is kept until it has run   13 seconds its result is kept   14 retries   15 crashes that it may have
 --       16 backoff   17 timeout s, or ""
--- Returns the checksum of the one that is there.
+-- Returns {the checksum of the one that is there, 1 if it still has its payload}.
 -- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
 local j, job, stamp = ARGV[4], KEYS[1], ARGV[6]
-if call('HSETNX', job, 'aq_sum', ARGV[5]) == 0 then return call('HGET', job, 'aq_sum') end
+if call('HSETNX', job, 'aq_sum', ARGV[5]) == 0 then return {call('HGET', job, 'aq_sum'), call('HEXISTS', job, 'aq')} end
 local due = tonumber(ARGV[11])
 if due and due <= t then due = nil end
 local w = not due and call('EXISTS', KEYS[2]) == 0 and take_idle(t)
@@ -34,4 +34,4 @@ else
 end
 call('SADD', RQ .. ':queues', RQ .. ':queue:' .. ENV)
 call('SET', AQ .. ':used:' .. ENV, string.format('%.3f', t), 'EX', DAY)
-return ARGV[5]
+return {ARGV[5], 1}

@@ -9,7 +9,8 @@
 --       "-" no, it goes on with one that it has   "a" the same, and one to run after it, if enough wait for the others
 --       8 with "a" and "-": "<lease>:<attempt>" it goes on with; else "1": again, since it may not know all it holds
 --       9 lease to commit, or ""   10 its attempt   11 frame
---       12 inputs that failed, for RQ's registry: count, "-" where some failed that are not for it, then per input
+--       12 inputs that failed, for RQ's registry: count, "-" where some failed that are not for it, "~" where inputs
+--          beside them are to blame for all, then per input
 --          id, description, zlib+base64 traceback, payload, "1" if its task says that it must not run again
 -- Returns {commit, lease, attempt, payload, plenty}: commit is "ok", "lost" (fenced) or ""; lease is "" when there is
 -- none, and then the replica, unless it goes on, is registered as idle and should wait on its mailbox (or is suspended:

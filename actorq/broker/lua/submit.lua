@@ -3,19 +3,24 @@
 -- Safe to send twice: a lease whose serial the map has already seen is skipped.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>   3 rq:queue:<env>   4 rq:workers:<env>   5 rq:suspended
--- ARGV  4 map TTL s ("" = not now)   5 lease s   6 ISO stamp   7 drop frames before this id ("" = none)
+-- ARGV  4 map TTL s ("" = not now)   5 lease s   6 ISO stamp   7 drop frames before this id ("" = none); of a run, which
+--       keeps them: the last entry of its journal that its driver has read
 --       8 "1": only to idle replicas   9 map id   10 owner of the map: who made it, a random word
 --       11 seconds of the replicas' time the map had lately, with what runs now
 --       then per lease: serial, id, description, where, payload, count
 --       where: "" at the end of the queue, "1" at its front; longer: only for the replica of this name, which the id
 --       tells too, by its end: see next.lua
 --       count: of a run, which keeps its journal, the number of its inputs, with "a" behind it if it runs alone
--- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else.
+-- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else, or the journal is another one.
 -- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
 local map, ttl, lease_s, stamp, only_idle = KEYS[1], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[8] == '1'
 local known = call('HMGET', map, 'serial', 'owner', 'run')
 if known[2] and known[2] ~= ARGV[10] then return {-1, 0} end
 if (ARGV[17] or '') ~= '' and not known[3] then return {-1, 0} end -- a run whose lead the server has forgotten has no journal
+if known[3] then
+  -- uses: knows
+  if not knows(KEYS[2], ARGV[7]) then return {-1, 0} end
+end
 local seen = tonumber(known[1] or '-1')
 local last = only_idle and 0 or tonumber(ARGV[#ARGV - 5])
 call('HSET', map, 'owner', ARGV[10], 'serial', math.max(seen, last))
@@ -23,7 +28,7 @@ if ttl ~= '' or not known[1] then
   -- uses: renew_map
   renew_map(map, KEYS[2], ttl ~= '' and ttl or MAP_TTL, t)
 end
-if ARGV[7] ~= '' then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
+if ARGV[7] ~= '' and not known[3] then call('XTRIM', KEYS[2], 'MINID', ARGV[7]) end
 local may_hand_over = call('EXISTS', KEYS[5]) == 0
 local accepted, front = 0, {}
 local plenty = '' -- as in next.lua: there is one of these for every replica, beside those that are handed over

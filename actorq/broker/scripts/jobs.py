@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from actorq.base.names import new_id
 from actorq.broker import keys
 from actorq.broker.commands import Argument, Command, iso_now
 from actorq.broker.link import Link, Store
@@ -47,9 +48,9 @@ class JobOffers:
         expires: int,
         result_ttl: int,
         stores: Sequence[Store],
-    ) -> bytes:
-        """Makes the job, unless there is one of this name; returns the checksum of the one that is there. Waits for a
-        server that is away or full.
+    ) -> tuple[bytes, bool]:
+        """Makes the job, unless there is one of this name; returns the checksum of the one that is there, and whether
+        that still has its payload. Waits for a server that is away or full.
 
         Args:
             link: the connection.
@@ -65,7 +66,8 @@ class JobOffers:
         args: list[Argument] = [*self._prefix, job_id, checksum, iso_now(), self._lease_seconds, description, payload]
         args += (alone, "" if due is None else f"{due:.3f}", expires, result_ttl, *self._rules)
         command = Command.of(JOB_SPAWN, [keys.job(job_id), keys.SUSPENDED], *args)
-        return bytes(link.call_packed(JOB_SPAWN, command.packed(), stores))
+        known, waits = link.call_packed(JOB_SPAWN, command.packed(), stores)
+        return bytes(known), bool(waits)
 
 
 def due(link: Link, environment: str) -> float | None:
@@ -81,9 +83,9 @@ def unfinished(link: Link, environment: str) -> int:
 
 def cancel(link: Link, environment: str, job_id: str) -> bool:
     """Ends a job (`job_cancel.lua`); False for one that has ended, or is not there."""
-    return bool(link.call(JOB_CANCEL, [keys.job(job_id)], [*keys.prefix(environment), job_id, iso_now()]))
+    return bool(link.call(JOB_CANCEL, [keys.job(job_id)], [*keys.prefix(environment), job_id, iso_now(), new_id()]))
 
 
 def retry(link: Link, environment: str, job_id: str) -> bool:
     """Runs a job that has failed once more (`job_retry.lua`); False for one that has not, or has no input any more."""
-    return bool(link.call(JOB_RETRY, [keys.job(job_id)], [*keys.prefix(environment), job_id]))
+    return bool(link.call(JOB_RETRY, [keys.job(job_id)], [*keys.prefix(environment), job_id, new_id()]))

@@ -5,17 +5,29 @@ The one idea: as in `submitting.py`, nobody else counts the arguments of a scrip
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from actorq.base.names import new_id
 from actorq.broker import keys
 from actorq.broker.commands import Argument, Command
 from actorq.broker.link import Link
-from actorq.broker.scripts.load import RUN_APPEND, RUN_CREATE, RUN_END, RUN_LEAD, RUN_NOTE, RUN_RETRY
+from actorq.broker.scripts.load import (
+    RUN_APPEND,
+    RUN_CREATE,
+    RUN_END,
+    RUN_KEEP,
+    RUN_LEAD,
+    RUN_NOTE,
+    RUN_RETRY,
+    RUN_SEAL,
+)
 from actorq.wire.lease import Counters
 
-#: what `lead` and `end` return: another driver leads; it is done; the run has ended, or is gone
+#: what `lead`, `end` and `retry` return: another driver leads, or it still runs; it is done; it has ended, or is gone
 OTHERS, DONE, ENDED = 0, 1, -1
+#: what `append` returns where other inputs are stored
+CONFLICT = -2
 
 
 class Started(NamedTuple):
@@ -49,7 +61,8 @@ def create(link: Link, environment: str, run_id: str, plan: bytes, expires: int)
 def append(
     link: Link, environment: str, run_id: str, first: int, count: int, inputs: bytes, sums: bytes, expires: int
 ) -> int:
-    """Stores inputs from index `first` on (`run_append.lua`); returns how many are stored now, `ENDED` where none can.
+    """Stores inputs from index `first` on (`run_append.lua`); returns how many are stored now, `ENDED` where none can,
+    `CONFLICT` where others are there.
 
     Args:
         link: the connection.
@@ -64,9 +77,12 @@ def append(
     return int(link.call_packed(RUN_APPEND, Command.of(RUN_APPEND, named, *args).packed(), full=False))
 
 
-def lead(
-    link: Link, environment: str, run_id: str, owner: str, seconds: int, expires: int, driver: str, *, take: bool
-) -> int:
+def seal(link: Link, environment: str, run_id: str, total: int) -> bool:
+    """All inputs are stored (`run_seal.lua`). False for a run that is gone, or has fewer."""
+    return bool(link.call(RUN_SEAL, [keys.run(run_id), keys.out(run_id)], [*keys.prefix(environment), total]))
+
+
+def lead(link: Link, environment: str, run_id: str, owner: str, seconds: int, driver: str, *, take: bool) -> int:
     """Takes or keeps the lead of a run (`run_lead.lua`): `DONE`, `OTHERS` or `ENDED`.
 
     Args:
@@ -74,51 +90,66 @@ def lead(
         environment, run_id: the run.
         owner: of the leases that this driver makes.
         seconds: how long the lead lasts.
-        expires: seconds that the run may take.
         driver: who it is: host and process.
         take: False only keeps it.
     """
     named = [keys.run(run_id), keys.map_(run_id), keys.lead(run_id), keys.out(run_id)]
-    return int(
-        link.call(RUN_LEAD, named, [*keys.prefix(environment), owner, seconds, expires, driver, "1" if take else ""])
-    )
+    return int(link.call(RUN_LEAD, named, [*keys.prefix(environment), owner, seconds, driver, "1" if take else ""]))
 
 
-def note(link: Link, environment: str, run_id: str, owner: str, needed_from: int, entry: Sequence[str | int]) -> bool:
-    """Drops inputs below `needed_from`, and writes an entry into the journal (`run_note.lua`); False for who leads no
-    more.
+class Leader(NamedTuple):
+    """Who writes as the driver of a run. What it says is refused where it leads no more, or the journal is another one
+    than it has read: then the server has returned in an older state.
     """
+
+    environment: str
+    run_id: str
+    #: of the leases that it makes
+    owner: str
+    #: the last entry of the journal that it has read
+    last: bytes
+
+
+def note(link: Link, leader: Leader, needed_from: int, entry: Sequence[str | int]) -> bool:
+    """Drops inputs below `needed_from`, and writes an entry into the journal (`run_note.lua`); False where refused."""
+    environment, run_id, owner, last = leader
     named = [keys.map_(run_id), keys.out(run_id)]
-    args = [*keys.prefix(environment), owner, f"{needed_from + 1}-0", keys.run_inputs(run_id), *entry]
+    args = [*keys.prefix(environment), owner, last, f"{needed_from + 1}-0", keys.run_inputs(run_id), *entry]
     return bool(link.call(RUN_NOTE, named, args))
 
 
-def end(
-    link: Link,
-    environment: str,
-    run_id: str,
-    owner: str,
-    state: str,
-    why: bytes,
-    kept: int,
-    counters: Counters | None = None,
-) -> int:
+def keep(link: Link, leader: Leader, inputs: Mapping[int, bytes], over: Iterable[int] = ()) -> bool:
+    """Keeps inputs that have failed, by their indexes, when the others go, and drops those of `over`, which have
+    succeeded since (`run_keep.lua`); False where refused.
+    """
+    environment, run_id, owner, last = leader
+    named = [keys.map_(run_id), keys.out(run_id), keys.run_failed(run_id), keys.run(run_id)]
+    kept: list[Argument] = [each for item in inputs.items() for each in item]
+    return bool(link.call(RUN_KEEP, named, [*keys.prefix(environment), owner, last, len(inputs), *kept, *over]))
+
+
+def end(link: Link, leader: Leader, state: str, why: bytes, kept: int, counters: Counters | None = None) -> int:
     """Ends a run (`run_end.lua`): `DONE`, `OTHERS` or `ENDED`.
 
     Args:
         link: the connection.
-        environment, run_id: the run.
-        owner: of the driver's leases; "" for a person, whom everybody obeys.
+        leader: its driver; one without an owner is a person, whom everybody obeys.
         state: how it has ended.
         why: a failure as `failure.describe` makes it, packed; b"" for none.
         kept: seconds that its results are kept.
         counters: what it has done; None: as its driver last said.
     """
+    environment, run_id, owner, last = leader
     named = [keys.run(run_id), keys.map_(run_id), keys.lead(run_id), keys.out(run_id)]
     named += [keys.run_inputs(run_id), keys.run_sums(run_id), keys.runs(environment), keys.run_failed(run_id)]
     named.append(keys.ended(environment))
     counted = ("", "") if counters is None else (counters.succeeded + counters.failed, counters.failed)
-    return int(link.call(RUN_END, named, [*keys.prefix(environment), owner, run_id, state, why, kept, *counted]))
+    return int(link.call(RUN_END, named, [*keys.prefix(environment), owner, run_id, state, why, kept, *counted, last]))
+
+
+def by_person(environment: str, run_id: str) -> Leader:
+    """Of a run that somebody ends, who does not drive it."""
+    return Leader(environment, run_id, "", b"0-0")
 
 
 def retry(link: Link, environment: str, run_id: str, plan: bytes, expires: int) -> int:
@@ -133,4 +164,4 @@ def retry(link: Link, environment: str, run_id: str, plan: bytes, expires: int) 
     """
     named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
     named += [keys.run_failed(run_id), keys.runs(environment), keys.ended(environment)]
-    return int(link.call(RUN_RETRY, named, [*keys.prefix(environment), run_id, expires, plan]))
+    return int(link.call(RUN_RETRY, named, [*keys.prefix(environment), run_id, expires, plan, new_id()]))

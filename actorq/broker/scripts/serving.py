@@ -43,6 +43,8 @@ class Step:
     frame: bytes = b""
     #: some of its inputs failed
     errors: bool = False
+    #: others that ran beside them are to blame for all that failed
+    disturbed: bool = False
     #: of those that failed for good: id, description, reason, payload, and b"1" if no retry is wanted each
     failed: list[bytes] = field(default_factory=list)
 
@@ -69,7 +71,7 @@ class Steps:
 
     def packed(self, step: Step) -> bytes:
         """The command; its answer is read with `answer`."""
-        count = b"%d" % (len(step.failed) // 5) if step.failed or not step.errors else b"-"
+        count = b"%d" % (len(step.failed) // 5) if step.failed or not step.errors else b"~" if step.disturbed else b"-"
         return self._command.packed(
             iso_now(), step.want, step.holds, step.lease, step.attempt, step.frame, count, *step.failed
         )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from actorq.broker import keys
 from actorq.broker.commands import Argument, Command, iso_now
 from actorq.broker.link import Link, Store
-from actorq.broker.scripts.load import CALL, CHECK, CLOSE, FAIL, RECALL, REPLICAS, SUBMIT
+from actorq.broker.scripts.load import CALL, CHECK, CLOSE, FAIL, MAP_CANCEL, RECALL, REPLICAS, SUBMIT
 
 
 def _of_map(map_id: str) -> list[str]:
@@ -208,6 +208,11 @@ def close(
         link.call(CLOSE, _of_map(map_id), args)
     else:
         link.call_quickly(CLOSE, _of_map(map_id), args, [], within)
+
+
+def cancel_map(link: Link, map_id: str) -> bool:
+    """Tells the program of a live map to end it (`map_cancel.lua`); False where there is none."""
+    return bool(link.call(MAP_CANCEL, [keys.map_(map_id)], ["", "", ""]))
 
 
 class Failed(NamedTuple):

@@ -245,6 +245,7 @@ class Exchange:
         step = Step(want=want, holds=holds, lease=lease, attempt=attempt, frame=message)
         if frame.errors:
             step.errors = True
+            step.disturbed = all(error.get("kind") == failure.DISTURBED for error in frame.errors.values())
             step.failed = _failures(self._environment, lease.decode(errors="replace"), frame, payload)
         return step, stores
 

@@ -21,7 +21,7 @@ from rq.worker import BaseWorker
 
 from actorq.base.log import logger
 from actorq.base.names import package_version
-from actorq.broker import keys, records
+from actorq.broker import keys, run_records
 from actorq.broker.connect import connection_pool
 from actorq.broker.link import Link
 from actorq.broker.scripts import jobs, serving
@@ -279,12 +279,12 @@ class Registrar(threading.Thread):
         """What a driver led that has died need not wait until its lead lapses."""
         if self._driver is not None and (pid := self._driver.died()) is not None:
             logger().warning("driver_lost", environment=self._environment, pid=pid)
-            records.free_runs(self._link, self._environment, driver_name(pid))
+            run_records.free_runs(self._link, self._environment, driver_name(pid))
             self._look_at_runs()
 
     def _look_at_runs(self) -> None:
         """Runs need a driver, which is another process."""
-        if self._driver is None or not records.has_open_runs(self._link, self._environment):
+        if self._driver is None or not run_records.has_open_runs(self._link, self._environment):
             return
         try:
             self._driver.ensure()

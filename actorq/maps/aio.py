@@ -41,7 +41,5 @@ async def outputs_async(
                 continue
             for value in values_of(segment, options):
                 yield value
-            if handle._on_progress is not None:
-                handle._on_progress(handle.stats(), False)
     finally:
         await loop.run_in_executor(None, handle.close)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from actorq.declare.map_options import MapOptions
 from actorq.errors import CodecError
 from actorq.maps.ledger import Ledger
+from actorq.maps.progress import Bar
 from actorq.maps.pump import Pump
 from actorq.maps.segment import Segment
 from actorq.wire.lease import Counters
@@ -26,12 +27,11 @@ class MapHandle(Iterator[R], Generic[R]):
     does so at the end of the block.
     """
 
-    def __init__(self, pump: Pump, on_progress: Callable[[Counters, bool], None] | None = None) -> None:
+    def __init__(self, pump: Pump, bar: Bar | None = None) -> None:
         self._pump = pump
         self._ledger: Ledger = pump.ledger
-        self._on_progress = on_progress
         # These must not hold `self`: the loop `for x in task.map(xs)` drops the handle and keeps only its iterator.
-        self._batches = _Batches(pump, on_progress)
+        self._batches = _Batches(pump, bar)
         self._outputs = chain.from_iterable(self._batches)  # in C: a generator of outputs costs twice as much for each
 
     @property
@@ -65,6 +65,15 @@ class MapHandle(Iterator[R], Generic[R]):
         done = counters.succeeded + counters.failed
         return f"<map {self.map_id} of {self._ledger.options.head.task}: {done}/{total} done, {counters.failed} failed>"
 
+    def __len__(self) -> int:
+        """The number of inputs: `tqdm(task.map(xs))` shows it. Raises `TypeError` where nobody knows it yet."""
+        if self._ledger.counters.total is None:
+            raise TypeError(f"the inputs of map {self.map_id!r} have no known length")
+        return self._ledger.counters.total
+
+    def __bool__(self) -> bool:
+        return True
+
     def __iter__(self) -> Iterator[R]:  # noqa: PYI034 - the iterator is what a for loop must hold, alone
         return self._outputs
 
@@ -82,8 +91,8 @@ class MapHandle(Iterator[R], Generic[R]):
 class _Batches(Iterator[Iterator[Any]]):
     """The outputs of a map, a batch at a time. It ends the map when it is dropped, or an output raises."""
 
-    def __init__(self, pump: Pump, on_progress: Callable[[Counters, bool], None] | None) -> None:
-        self._lists = _lists(pump, pump.ledger, on_progress)
+    def __init__(self, pump: Pump, bar: Bar | None) -> None:
+        self._lists = _lists(pump, pump.ledger, bar)
         next(self._lists)  # runs to its first yield: from now on its `finally` runs however it is dropped
         self._current: Iterator[Any] = iter(())
         self._waiting = self._shared = False
@@ -111,9 +120,7 @@ class _Batches(Iterator[Iterator[Any]]):
 _SHARED = "Two threads wait for the next output of one map: let one iterate, and pass the outputs on by a queue."
 
 
-def _lists(
-    pump: Pump, ledger: Ledger, on_progress: Callable[[Counters, bool], None] | None
-) -> Generator[Iterable[Any], None, None]:
+def _lists(pump: Pump, ledger: Ledger, bar: Bar | None) -> Generator[Iterable[Any], None, None]:
     try:
         yield ()
         while (segment := pump.take()) is not None:
@@ -123,12 +130,10 @@ def _lists(
             else:
                 for value in values:
                     yield (value,)
-            if on_progress is not None:
-                on_progress(ledger.counters, False)
     finally:
         pump.close()
-        if on_progress is not None:
-            on_progress(ledger.counters, True)
+        if bar is not None:
+            bar.close()
 
 
 def values_of(segment: Segment, options: MapOptions) -> Iterable[Any]:

@@ -1,25 +1,36 @@
-"""One line on stderr while a map runs."""
+"""How far maps are, shown while they run: a bar on a terminal or in a notebook, a line now and then elsewhere.
+
+The one idea: one thread paints the bars of all maps of the program, ten times a second, from their counters. So maps
+that run at once do not write over each other, and a bar moves, or says why it does not, while the consumer works.
+"""
 
 from __future__ import annotations
 
+import html
 import os
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from actorq.wire.lease import Counters
+from actorq.maps.pace import Pace
 
 if TYPE_CHECKING:
-    from actorq.declare.task import Task
+    from actorq.maps.pump import Pump
 
-#: refreshes per second on a terminal, and seconds between lines elsewhere
-_TERMINAL_SECONDS, _PLAIN_SECONDS = 0.1, 10.0
+#: pause between two paintings, seconds, and between two lines where there is no terminal
+_PAINT_SECONDS, _LINE_SECONDS = 0.1, 10.0
+#: characters of a bar, and of the name of a task
+_WIDTH, _NAME = 20, 24
+#: eighths of a block
+_EIGHTHS = "▏▎▍▌▋▊▉█"
 
 
-def reporter(task: Task[Any, Any, Any], wanted: bool | None) -> Callable[[Counters, bool], None] | None:
-    """What to call with the counters of a map; None when nobody wants to see them."""
-    return _Line(task.function.__name__) if is_wanted(wanted) else None
+def bar_of(name: str, pump: Pump, wanted: bool | None) -> Bar | None:
+    """Shows a map, whose task is called so; None when nobody wants to see it."""
+    return Bar(name, pump) if is_wanted(wanted) else None
 
 
 def is_wanted(asked: bool | None) -> bool:
@@ -27,42 +38,201 @@ def is_wanted(asked: bool | None) -> bool:
     return bool(os.environ.get("ACTORQ_PROGRESS")) and sys.stderr.isatty() if asked is None else asked
 
 
-class _Line:
-    def __init__(self, name: str) -> None:
-        self._name = name
+class Bar:
+    """Of one map, until it is closed.
+
+    Args:
+        name: of the task.
+        pump: of the map.
+    """
+
+    def __init__(self, name: str, pump: Pump) -> None:
+        self.name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+        self._pump = pump
+        self._counters = pump.ledger.counters
+        self._pace = Pace()
         self._started = time.monotonic()
-        self._terminal = sys.stderr.isatty()
-        self._next = 0.0 if self._terminal else self._started + _PLAIN_SECONDS
+        self._painter = _painter()
+        self._painter.add(self)
 
-    def __call__(self, counters: Counters, last: bool) -> None:
-        now = time.monotonic()
-        if now < self._next and not last:
-            return
-        self._next = now + (_TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS)
-        end = "\n" if last or not self._terminal else ""
-        start = "\r\x1b[2K" if self._terminal else ""
-        sys.stderr.write(f"{start}{self._text(counters, now - self._started)}{end}")
-        sys.stderr.flush()
+    def close(self) -> None:
+        """The map is over: its last line stays."""
+        self._painter.remove(self)
 
-    def _text(self, counters: Counters, seconds: float) -> str:
-        done = counters.succeeded + counters.failed
-        rate = done / seconds if seconds > 0 else 0.0
-        parts = [f"{self._name}: {done:,}"]
-        if counters.total is not None:
-            percent = 100 * done / counters.total if counters.total else 100
-            parts[0] += f"/{counters.total:,} ({percent:.0f} %)"
-        if counters.failed:
-            parts.append(f"{counters.failed:,} failed")
-        parts.append(_shown(rate))
-        if counters.total is not None and rate > 0 and done < counters.total:
-            parts.append(f"{(counters.total - done) / rate:,.0f} s left")
-        else:
-            parts.append(f"{seconds:,.1f} s")
-        return ", ".join(parts)
+    def text(self, width: int, *, blocks: bool) -> str:
+        """What there is to say, as far as it fits: the bar shrinks, and goes, before anything else does.
+
+        Args:
+            width: characters there are.
+            blocks: False draws the bar of `#`, where a terminal has no better.
+        """
+        total, done = self._counters.total, self._done
+        if total is None:
+            return f"{self.name}  {', '.join([f'{done:,}', *self._more()])}"[:width]
+        share = done / total if total else 1.0
+        parts = (f"{self.name} {100 * share:3.0f} % ", f" {', '.join([f'{done:,}/{total:,}', *self._more()])}")
+        room = min(_WIDTH, width - sum(map(len, parts)) - 2)
+        drawn = f"|{drawn_bar(share, room, blocks=blocks)}|" if room >= 4 else ""
+        return f"{parts[0]}{drawn}{parts[1]}"[:width]
+
+    def last(self) -> str:
+        """What stays of it."""
+        total, seconds = self._counters.total, time.monotonic() - self._started
+        parts = [f"{self._done:,}" if total is None else f"{self._done:,}/{total:,}"]
+        if self._counters.failed:
+            parts.append(f"{self._counters.failed:,} failed")
+        parts += [f"{seconds:,.1f} s", shown_rate(self._done / seconds if seconds else 0.0)]
+        return f"{self.name}: {', '.join(parts)}"
+
+    def html(self) -> str:
+        """For a notebook."""
+        total = self._counters.total
+        bar = "<progress></progress>" if total is None else f'<progress max="{total}" value="{self._done}"></progress>'
+        of = f"{self._done:,}" if total is None else f"{self._done:,}/{total:,}"
+        return f"<div><code>{html.escape(self.name)}</code> {bar} {html.escape(', '.join([of, *self._more()]))}</div>"
+
+    @property
+    def _done(self) -> int:
+        return self._counters.succeeded + self._counters.failed
+
+    def _more(self) -> list[str]:
+        rate, total = self._pace.rate(self._done), self._counters.total
+        told = [f"{self._counters.failed:,} failed"] if self._counters.failed else []
+        told.append(shown_rate(rate))
+        if total is not None and rate > 0 and self._done < total:
+            told.append(f"{shown_time((total - self._done) / rate)} left")
+        told.append(f"{self._pump.busy} busy")
+        if self._pump.ledger.held_back:
+            told.append("held back: outputs wait to be taken")
+        return told
 
 
-def _shown(rate: float) -> str:
-    """A number of inputs per second, or, where that would be next to nothing, per minute."""
+def drawn_bar(share: float, width: int, *, blocks: bool) -> str:
+    """A bar of `width` characters, of which a share is full."""
+    if not blocks:
+        return ("#" * int(share * width)).ljust(width, ".")
+    eighths = int(share * width * 8)
+    part = _EIGHTHS[eighths % 8 - 1] if eighths % 8 else ""
+    return (_EIGHTHS[-1] * (eighths // 8) + part).ljust(width)
+
+
+def shown_rate(rate: float) -> str:
+    """Inputs a second, or, where that would be next to nothing, a minute."""
     if 0 < rate < 0.1:
         return f"{60 * rate:.1f}/min"
     return f"{rate:,.1f}/s" if 0 < rate < 10 else f"{rate:,.0f}/s"
+
+
+def shown_time(seconds: float) -> str:
+    """As a person says it."""
+    if seconds < 100:
+        return f"{seconds:,.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:,.0f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
+
+
+class _Painter:
+    """Paints all bars of this process below each other. Its thread lives while there are any."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._lock = threading.RLock()  # a map that is dropped may be closed by any thread, also by the one that paints
+        self._bars: list[Bar] = []
+        self._drawn = 0  # lines that stand on the terminal
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._cells: dict[Bar, Callable[[str], None]] = {}  # of a notebook
+        self._said: dict[Bar, float] = {}  # when a line was written of it, where there is no terminal
+
+    def add(self, bar: Bar) -> None:
+        with self._lock:
+            self._bars.append(bar)
+            self._said[bar] = time.monotonic()
+            if (display := _notebook()) is not None:
+                self._cells[bar] = display(bar.html())
+            if self._thread is None:
+                self._wake.clear()
+                self._thread = threading.Thread(target=self._paint, name="actorq-progress", daemon=True)
+                self._thread.start()
+
+    def remove(self, bar: Bar) -> None:
+        """Paints it for the last time."""
+        if os.getpid() != self.pid:  # a fork, in which nobody paints
+            return
+        with self._lock:
+            if bar not in self._bars:
+                return
+            self._bars.remove(bar)
+            del self._said[bar]
+            if cell := self._cells.pop(bar, None):
+                cell(bar.html())
+            else:
+                self._write(bar.last())
+            if self._bars:
+                return
+            thread, self._thread = self._thread, None
+        self._wake.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _paint(self) -> None:
+        while not self._wake.wait(_PAINT_SECONDS):
+            with self._lock:
+                if not self._bars or self._thread is not threading.current_thread():
+                    return
+                if self._cells:
+                    for bar, cell in list(self._cells.items()):
+                        cell(bar.html())
+                elif sys.stderr.isatty():
+                    self._write(None)
+                else:
+                    self._say()
+
+    def _write(self, line: str | None) -> None:
+        """Draws the bars anew, below a line that stays."""
+        if not sys.stderr.isatty():
+            if line is not None:
+                print(line, file=sys.stderr, flush=True)
+            return
+        width = shutil.get_terminal_size().columns - 1
+        blocks = "utf" in (sys.stderr.encoding or "").lower()
+        rows = [bar.text(width, blocks=blocks) for bar in self._bars]
+        # the cursor stays behind the last bar: what the program prints begins there, and is not painted over
+        above = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""
+        stays = "" if line is None else f"{line[:width]}\n"
+        self._drawn = len(rows)
+        sys.stderr.write(f"\r{above}\x1b[J{stays}" + "\n".join(rows))
+        sys.stderr.flush()
+
+    def _say(self) -> None:
+        """A line of each bar now and then."""
+        now = time.monotonic()
+        for bar, said in list(self._said.items()):
+            if now - said >= _LINE_SECONDS:
+                self._said[bar] = now
+                print(bar.text(200, blocks=False), file=sys.stderr, flush=True)
+
+
+_current: _Painter | None = None
+
+
+def _painter() -> _Painter:
+    """That of this process: a fork has another."""
+    global _current
+    if _current is None or _current.pid != os.getpid():
+        _current = _Painter()
+    return _current
+
+
+def _notebook() -> Callable[[str], Callable[[str], None]] | None:
+    """Shows HTML in a notebook, and returns what replaces it there; None elsewhere."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if type(shell).__name__ != "ZMQInteractiveShell":
+        return None
+    from IPython.display import HTML, display
+
+    def show(text: str) -> Callable[[str], None]:
+        cell = display(HTML(text), display_id=True)
+        return lambda newer: cell.update(HTML(newer))
+
+    return show

@@ -177,6 +177,11 @@ class Pump:
             )
 
     @property
+    def busy(self) -> int:
+        """How many replicas have something to run, as far as it is known here."""
+        return min(len(self.ledger.outstanding), self._transport.replicas)
+
+    @property
     def runs(self) -> bool:
         return not self._over
 

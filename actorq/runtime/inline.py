@@ -23,7 +23,7 @@ from actorq.errors import DeclarationError
 from actorq.maps.futures import Submitter, options_of_calls
 from actorq.maps.handle import MapHandle
 from actorq.maps.opening import open_map
-from actorq.maps.progress import reporter
+from actorq.maps.progress import bar_of
 from actorq.maps.pump import Pump
 from actorq.maps.share import Share
 from actorq.replica.executor.inputs import decoded
@@ -165,7 +165,7 @@ class InlineEngine:
     ) -> MapHandle[Any]:
         pump = open_map(map_id, iterables, options, lambda _: self._here(task, options))
         self._start(pump)
-        return MapHandle(pump, reporter(task, progress))
+        return MapHandle(pump, bar_of(task.function.__name__, pump, progress))
 
     def spawn_map(self, task: Any, iterables: Any, options: Any, map_id: str, kept: Any) -> Any:
         raise DeclarationError("spawn_map() needs a server, where a run lives: actorq.testing has none. Use map().")

@@ -67,7 +67,7 @@ class Runtime:
         map_id: str,
         progress: bool | None,
     ) -> MapHandle[Any]:
-        from actorq.maps.progress import reporter
+        from actorq.maps.progress import bar_of
 
         try:
             pump = open_map(map_id, iterables, options, partial(self._place, task.environment, options))
@@ -75,7 +75,7 @@ class Runtime:
         except RuntimeError as error:
             _refuse_late(error)
             raise
-        return MapHandle(pump, reporter(task, progress))
+        return MapHandle(pump, bar_of(task.function.__name__, pump, progress))
 
     def spawn_map(
         self,

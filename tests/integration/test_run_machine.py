@@ -44,6 +44,7 @@ class Machine(RuleBasedStateMachine):
         self.readers: list[tuple[Reader, list[Any]]] = []
         self.snapshot: dict[Any, tuple[bytes | None, int]] | None = None
         self.upload(stored)
+        self.the_server_is_saved()
 
     def upload(self, count: int) -> None:
         """By a script that is cut after so many inputs, or is not."""
@@ -69,7 +70,7 @@ class Machine(RuleBasedStateMachine):
             self.drivers.append(self.steps.driver())
 
     @precondition(lambda self: self.drivers)
-    @rule(data=st.data(), what=st.sampled_from(["offer", "hear", "beat", "beat", "end"]))
+    @rule(data=st.data(), what=st.sampled_from(["offer", "hear", "beat", "beat", "note", "end"]))
     def a_driver_goes_on(self, data: st.DataObject, what: str) -> None:
         """Who leads no more changes nothing, and who does not know what the server knows finds out at its next beat."""
         driver = data.draw(st.sampled_from(self.drivers))
@@ -270,4 +271,4 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.mark.timeout(240)  # thousands of steps, which a busy machine takes longer for
 def test_whatever_happens_a_run_has_one_right_result_for_every_input(shared: str) -> None:
     Machine.url = shared
-    run_state_machine_as_test(Machine, settings=settings(max_examples=40, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=80, stateful_step_count=50, deadline=None))

@@ -48,6 +48,9 @@ class Driver:
         ledger = self.lead.ledger
         self.pump._book(self.lead.transport.beat(list(ledger.outstanding.values()), ledger.counters, ledger.share))
 
+    def note(self) -> None:
+        self.lead.transport._note(())
+
     def say_end(self, state: str, link: Link) -> int:
         return running.end(link, self.lead.transport.leader, state, b"", 1000, self.lead.ledger.counters)
 

@@ -1,4 +1,4 @@
-"""Small parts: failures as data, sizing, settings, names, frames, progress."""
+"""Small parts: failures as data, sizing, settings, names, frames."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from actorq import CodecError, DeclarationError, PoolError, TaskError
 from actorq.base.log import local_log
 from actorq.base.settings import settings
 from actorq.isolation.fork.forkable import held
-from actorq.maps.progress import _Line
 from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer
 from actorq.replica.start import hugepages
 from actorq.wire import failure
-from actorq.wire.lease import Counters
 from actorq.wire.messages import PROTOCOL, Frame, Head, join, parse_frame, parse_head, split
 
 
@@ -211,19 +209,6 @@ def test_a_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     settings.cache_clear()
     assert settings().redis_url == "redis://from-file"
     settings.cache_clear()
-
-
-def test_progress_says_what_is_done_and_left() -> None:
-    line = _Line("task")
-    text = line._text(Counters(total=200, succeeded=45, failed=5), 2.0)
-    assert text == "task: 50/200 (25 %), 5 failed, 25/s, 6 s left"
-    assert _Line("task")._text(Counters(succeeded=50), 2.0) == "task: 50, 25/s, 2.0 s"
-
-
-def test_progress_shows_a_rate_below_one() -> None:
-    assert _Line("task")._text(Counters(succeeded=3), 10.0) == "task: 3, 0.3/s, 10.0 s"
-    assert _Line("task")._text(Counters(succeeded=1), 100.0) == "task: 1, 0.6/min, 100.0 s"
-    assert _Line("task")._text(Counters(), 10.0) == "task: 0, 0/s, 10.0 s"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,16 @@ def unregister(link: Link, environment: str, worker: str) -> None:
         link.command("SREM", names, keys.worker(worker))
 
 
+def suspend(link: Link) -> None:
+    """As `rq suspend` does: no replica takes anything more, until `resume`."""
+    link.command("SET", keys.SUSPENDED, 1)
+
+
+def resume(link: Link) -> None:
+    """As `rq resume` does."""
+    link.command("DEL", keys.SUSPENDED)
+
+
 def suspended_for(link: Link) -> int | None:
     """Seconds for which all queues are suspended, -1 for until `rq resume`; None where they are not."""
     left = int(link.command("TTL", keys.SUSPENDED))  # -2: there is no such key, -1: it stays
@@ -220,22 +230,12 @@ def run_progress(link: Link, run_id: str) -> RunProgress:
     return RunProgress(int(done or 0), int(failed or 0), (driver or b"").decode(errors="replace"))
 
 
-def ended_runs(link: Link, environment: str) -> list[str]:
-    """The runs of an environment that have ended and are kept, the last one first."""
-    return [name.decode(errors="replace") for name in link.command("ZREVRANGE", keys.ended(environment), 0, -1)]
-
-
 def has_lead(link: Link, run_id: str) -> bool:
     """Whether anybody drives a run."""
     return bool(link.command("EXISTS", keys.lead(run_id)))
 
 
-def run_bytes(link: Link, run_id: str) -> int:
-    """What the server holds of a run, but for its large results."""
-    return sum(int(link.command("MEMORY", "USAGE", name) or 0) for name in _kept_of(run_id))
-
-
-def _kept_of(run_id: str) -> list[str]:
+def kept_of_run(run_id: str) -> list[str]:
     """The keys that stay when a run has ended."""
     named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
     return [*named, keys.run_failed(run_id)]
@@ -349,4 +349,4 @@ def journal_after(link: Link, run_id: str, last: bytes, count: int, wait: float)
 
 def delete_run(link: Link, run_id: str) -> None:
     """Nothing stays of a run that has ended, but its large results, which go by themselves."""
-    link.command("UNLINK", *_kept_of(run_id), keys.lead(run_id), keys.map_(run_id))
+    link.command("UNLINK", *kept_of_run(run_id), keys.lead(run_id), keys.map_(run_id))

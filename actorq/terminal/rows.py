@@ -1,0 +1,313 @@
+"""The rows of the four tables: environments, maps and runs, replicas, failures.
+
+The one idea: a row has a key that stays while what it shows changes, and a line that says in full what its cells cut.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actorq.monitor.failures import FailureView
+from actorq.monitor.metrics import REGISTERED_STATES
+from actorq.monitor.model import EnvironmentView, MapView, ReplicaView
+from actorq.monitor.runs import RunView
+from actorq.terminal.history import Births, Rates
+from actorq.terminal.layout import Column
+from actorq.terminal.picture import Picture
+from actorq.terminal.words import Bar, Cell, Curve, Text, age, last_name, rate, size, whole_age
+
+_TONES = {
+    "busy": "good",
+    "suspended": "warn",
+    "starting": "warn",
+    "failing": "bad",
+    "quarantined": "bad",
+    "stale": "bad",
+}
+_RUN_TONES = {"done": "good", "failed": "bad", "cancelled": "warn"}
+#: seconds of a single input, and of a queue, from which they are worth a look
+_LONG_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of a table."""
+
+    #: stays while the row is there
+    key: tuple[str, ...]
+    cells: Sequence[Cell]
+    #: in one line, in full
+    detail: str
+    #: what it shows
+    of: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A map or a run."""
+
+    id: str
+    environment: str
+    #: None where only its run is known: nobody drives it, or it has ended
+    map: MapView | None
+    #: None for a map that ends with its program
+    run: RunView | None
+
+    @property
+    def state(self) -> str:
+        """That of its run; "map" for one that ends with its program."""
+        return "map" if self.run is None else self.run.state
+
+    @property
+    def age_seconds(self) -> float:
+        """Since it began."""
+        return self.run.age_seconds if self.run is not None else self.map.seconds if self.map is not None else 0.0
+
+
+ENVIRONMENTS = (
+    Column(title="ENVIRONMENTS", least=12, most=30),
+    Column(title="QUEUED", least=6, most=10, right=True),
+    Column(title="OLDEST", least=6, most=8, rank=3, right=True),
+    Column(title="RUNS", least=4, most=8, rank=4, right=True),
+    Column(title="FAILED", least=6, most=8, right=True),
+    Column(title="REPLICAS", least=16, most=44, rank=1),
+    Column(title="RATE", least=6, most=10, rank=1, right=True),
+    Column(title="LAST MINUTES", least=8, most=24, rank=2, fills=True),
+)
+WORK = (
+    Column(title="MAPS AND RUNS", least=12, most=34),
+    Column(title="TASK", least=6, most=20, rank=4),
+    Column(title="", least=8, most=16, rank=1),
+    Column(title="DONE", least=7, most=21, right=True),
+    Column(title="", least=4, most=5, rank=1, right=True),
+    Column(title="RATE", least=6, most=10, rank=1, right=True),
+    Column(title="LEFT", least=6, most=8, rank=2, right=True),
+    Column(title="FAILED", least=6, most=8, right=True),
+    Column(title="STATE", least=9, most=200, rank=3, fills=True),
+)
+REPLICAS = (
+    Column(title="REPLICAS", least=12, most=34),
+    Column(title="STATE", least=6, most=11),
+    Column(title="TASK", least=6, most=20, rank=3),
+    Column(title="MAP", least=8, most=26, rank=1),
+    Column(title="INDEX", least=5, most=10, rank=1, right=True),
+    Column(title="FOR", least=6, most=8, rank=1, right=True),
+    Column(title="DONE", least=5, most=10, rank=4, right=True),
+    Column(title="CACHED", least=6, most=16, rank=2, right=True),
+    Column(title="HITS", least=4, most=10, rank=5, right=True),
+    Column(title="HEARD", least=5, most=8, rank=3, right=True),
+    Column(title="RESTARTS", least=8, most=8, rank=4, right=True),
+    Column(title="", least=0, most=200, rank=6, fills=True),
+)
+FAILURES = (
+    Column(title="FAILURES", least=8, most=8),
+    Column(title="MAP", least=8, most=26, rank=2),
+    Column(title="INDEX", least=5, most=10, rank=1, right=True),
+    Column(title="TASK", least=6, most=20, rank=3),
+    Column(title="CAUSE", least=20, most=300, fills=True),
+)
+
+
+def environment_rows(picture: Picture, rates: Rates, now: float) -> list[Row]:
+    """All of them, also while only one is wanted.
+
+    Args:
+        picture: the last look.
+        rates: what was seen before.
+        now: monotonic seconds.
+    """
+    return [_environment(view, rates.of(view.name, now)) for view in picture.environments]
+
+
+def total_rate(view: EnvironmentView) -> float:
+    """Inputs a second of all maps of an environment."""
+    return sum(each.rate for each in view.maps)
+
+
+def _environment(view: EnvironmentView, seen: Sequence[float | None]) -> Row:
+    told = "; ".join(filter(None, (view.trouble and f"no pool: {view.trouble}", *view.problems)))
+    later = f"{view.scheduled_jobs} jobs wait for their time" if view.scheduled_jobs else ""
+    return Row(
+        (view.name,),
+        (
+            Text(view.name, "strong"),
+            Text(f"{view.queued_inputs:,}", "" if view.queued_inputs else "dim"),
+            Text(whole_age(view.oldest_seconds), "warn" if view.oldest_seconds > _LONG_SECONDS else "dim"),
+            Text(f"{view.running_leases:,}", "" if view.running_leases else "dim"),
+            Text(f"{view.failed_inputs:,}", "bad" if view.failed_inputs else "dim"),
+            _served(view),
+            Text(rate(total_rate(view)), "" if total_rate(view) else "dim"),
+            Curve(seen),
+        ),
+        " · ".join(filter(None, (view.name, str(_served(view)), later, told))),
+        view,
+    )
+
+
+def _served(view: EnvironmentView) -> Text:
+    if view.unserved:
+        return Text("NOBODY SERVES IT", "bad")
+    counts = Counter(replica.state for replica in view.replicas)
+    told = [f"{counts[state]} {state}" for state in REGISTERED_STATES if counts[state]]
+    worst = next((tone for state in reversed(REGISTERED_STATES) if counts[state] and (tone := _TONES.get(state))), "")
+    if view.trouble or view.problem:
+        return Text(", ".join([*told, "trouble"]), "bad")
+    return Text(", ".join(told) or "none", worst if told else "dim")
+
+
+def work_of(picture: Picture) -> list[Work]:
+    """Maps and runs that go on, and runs that have ended."""
+    runs = {(run.environment, run.id): run for run in picture.runs}
+    found = [
+        Work(id=each.id, environment=view.name, map=each, run=runs.pop((view.name, each.id), None))
+        for view in picture.chosen()
+        for each in view.maps
+    ]
+    return found + [Work(id=run.id, environment=run.environment, map=None, run=run) for run in runs.values()]
+
+
+def work_rows(picture: Picture, births: Births) -> list[Row]:
+    """A row for each map and run: what goes on, the newest first, and then what has ended."""
+
+    def place(work: Work) -> tuple[bool, float, str]:
+        began = births.of((work.environment, work.id), work.age_seconds, picture.taken)
+        return work.state not in ("map", "running"), -began, work.id
+
+    works = sorted(work_of(picture), key=place)
+    births.keep({(work.environment, work.id) for work in works})
+    return [_work(work) for work in works]
+
+
+def _work(work: Work) -> Row:
+    source = work.map or work.run
+    assert source is not None
+    live = work.state in ("map", "running")
+    part = f"{100 * source.done // source.total}%" if source.total else ""
+    fast = work.map.rate if work.map else (work.run.rate if work.run and not live else 0.0)
+    left = "" if work.map is None or work.map.eta is None or not live else f"{age(work.map.eta)}"
+    told = _told(work)
+    begun = f"began {age(work.age_seconds)} ago"
+    return Row(
+        (work.environment, work.id),
+        (
+            Text(work.id, "strong" if live else ""),
+            Text(last_name(source.task), "dim"),
+            Bar(source.done, source.failed, source.total),
+            Text(f"{source.done:,}/{'?' if source.total is None else f'{source.total:,}'}"),
+            Text(part, "dim"),
+            Text(rate(fast), "" if live and fast else "dim"),
+            Text(left),
+            Text(f"{source.failed:,}", "bad" if source.failed else "dim"),
+            told,
+        ),
+        " · ".join(filter(None, (work.id, source.task, begun, told.text, source.problem))),
+        work,
+    )
+
+
+def _told(work: Work) -> Text:
+    """What it does, or what keeps it."""
+    run, live = work.run, work.map
+    if live is not None and live.held:
+        return Text(f"held up: {live.held}", "warn")
+    for view in (live, run):
+        if view is not None and view.problem:
+            return Text(f"cannot be read in full: {view.problem}", "bad")
+    if run is not None and run.state != "running":
+        return Text(run.state, _RUN_TONES.get(run.state, ""))
+    if run is not None and not run.driver:
+        return Text("nobody drives it: start a worker", "warn")
+    kind = "run" if run is not None else "map"
+    if live is None:
+        return Text(f"{kind}, begins")
+    unit = "pod" if live.pods else "lease"
+    return Text(f"{kind}, {live.running} {unit}{'' if live.running == 1 else 's'}", "" if live.running else "dim")
+
+
+def replica_rows(picture: Picture) -> list[Row]:
+    """Those of what is wanted."""
+    return [_replica(view.name, replica) for view in picture.chosen() for replica in view.replicas]
+
+
+def _replica(environment: str, replica: ReplicaView) -> Row:
+    hits = sum(function.hits for function in replica.caches.functions)
+    slow = replica.running_seconds > _LONG_SECONDS
+    busy = replica.running_seconds > 0 or replica.task != ""
+    cached = f"{replica.cached} {size(replica.cached_bytes)}" if replica.cached_bytes else f"{replica.cached}"
+    held = ", ".join(f"{f.function} {f.entries} ({f.hits:,} hits)" for f in replica.caches.functions)
+    return Row(
+        (environment, replica.name),
+        (
+            Text(replica.name),
+            Text(replica.state, _TONES.get(replica.state, "dim")),
+            Text(last_name(replica.task), "dim"),
+            Text(replica.map),
+            Text("" if replica.index is None else f"{replica.index:,}"),
+            Text(age(replica.running_seconds) if busy else "", "warn" if slow else ""),
+            Text(f"{replica.inputs:,}"),
+            Text(cached, "" if replica.cached else "dim"),
+            Text(f"{hits:,}", "" if hits else "dim"),
+            Text(whole_age(replica.heartbeat_seconds), "bad" if replica.state == "stale" else "dim"),
+            Text(f"{replica.restarts:,}", "warn" if replica.restarts else "dim"),
+            Text(replica.problem, "bad"),
+        ),
+        " · ".join(
+            filter(None, (replica.name, replica.state, replica.task, held and f"cache: {held}", replica.problem))
+        ),
+        replica,
+    )
+
+
+def failure_rows(picture: Picture) -> list[Row]:
+    """The last ones, newest first."""
+    now = time.time()
+    return [_failure(failure, now) for failure in picture.failures]
+
+
+def _failure(failure: FailureView, now: float) -> Row:
+    since = "?" if failure.at is None else whole_age(now - failure.at)
+    return Row(
+        (failure.environment, failure.id),
+        (
+            Text(since, "dim"),
+            Text(failure.map or "a job or call"),
+            Text("" if failure.index is None else f"{failure.index:,}"),
+            Text(last_name(failure.task), "dim"),
+            Text(failure.cause, "bad"),
+        ),
+        " · ".join(filter(None, (failure.task, failure.cause, f"input {failure.input}"))),
+        failure,
+    )
+
+
+def failure_text(failure: FailureView) -> Iterator[str]:
+    """What is known of one, in lines."""
+    where = f"index {failure.index:,} of {failure.map}" if failure.index is not None else failure.map or "a job or call"
+    yield failure.cause
+    yield ""
+    yield f"  task     {failure.task}"
+    yield f"  input    {failure.input}"
+    yield f"  of       {where}"
+    yield f"  replica  {failure.replica or '?'}"
+    yield f"  job      {failure.id}"
+    yield ""
+    yield failure.traceback or "No traceback: nobody raised it, or the server has it no more."
+
+
+def replica_text(replica: ReplicaView) -> str:
+    """What is known of one: what it runs, and what it holds."""
+    lines = [
+        f"state     {replica.state}, heard {whole_age(replica.heartbeat_seconds)} ago",
+        f"runs      {replica.task or 'nothing'}" + (f" of {replica.map}" if replica.map else ""),
+        f"done      {replica.inputs:,} inputs, {replica.restarts:,} restarts",
+        f"holds     {replica.cached:,} values, {size(replica.cached_bytes)}",
+        *(f"          {f.function}: {f.entries:,} values, {f.hits:,} hits" for f in replica.caches.functions),
+    ]
+    if replica.caches.values:
+        lines += ["", "used most"]
+    lines += [f"  {each.hits:>9,} hits  {each.function}({each.label})" for each in replica.caches.values]
+    return "\n".join([*lines, *([replica.problem] if replica.problem else [])])

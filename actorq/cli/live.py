@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 
 from actorq.cli.options import redis_url, server_url
-from actorq.errors import BrokerError, DeclarationError
+from actorq.errors import BrokerError, DeclarationError, PoolError
 
 #: clears the screen, and puts the cursor to its beginning
 _CLEAR = "\x1b[2J\x1b[H"
@@ -36,7 +36,8 @@ def watch(environment: str | None, redis_url: str | None) -> None:
 
 
 def again(show: Callable[[], None], seconds: float, tell: Callable[[str], None]) -> None:
-    """Shows something every so many seconds, until Ctrl-C. A server that is away for a while is told of, and borne.
+    """Shows something every so many seconds, until Ctrl-C. A server that is away, and an environment that nobody has
+    used yet, are told of and waited for.
 
     Args:
         show: prints it.
@@ -50,7 +51,7 @@ def again(show: Callable[[], None], seconds: float, tell: Callable[[str], None])
                 click.echo(_CLEAR, nl=False)
             try:
                 show()
-            except BrokerError as error:
+            except (BrokerError, PoolError) as error:
                 tell(f"{time.strftime('%H:%M:%S')}  {error}")
             sys.stdout.flush()
             time.sleep(seconds)

@@ -69,7 +69,6 @@ class Watch(App[None]):
         Binding("q,ctrl+c", "quit", "quit", key_display="q"),
     ]
     CSS = """
-    Screen { layout: vertical; background: $surface; }
     #server, #detail { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     #server { background: $surface; }
     #trouble { height: auto; max-height: 2; padding: 0 1; background: $panel; display: none; }
@@ -104,7 +103,7 @@ class Watch(App[None]):
         self.scope = Scope(environment)
         self.picture: Picture | None = None
         self.away = ""
-        self._rates, self._births = Rates(), Births()
+        self.rates, self._births = Rates(), Births()
         self._most_lines = [0] * 4
         found, away = (lambda p: self.post_message(self.Found(p))), (lambda r: self.post_message(self.Away(r)))
         self._reading = Reading(url, self.scope, found, away, pause)
@@ -123,6 +122,10 @@ class Watch(App[None]):
         self.panel("work").focus()
         self._draw()
         self.set_interval(_CLOCK_SECONDS, self._tell_trouble)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins to look."""
         self._reading.start()
 
     def on_unmount(self) -> None:
@@ -137,7 +140,7 @@ class Watch(App[None]):
     def on_watch_found(self, message: Found) -> None:
         self.picture, self.away = message.picture, ""
         rates = {view.name: tables.total_rate(view) for view in message.picture.environments}
-        self._rates.add(message.picture.taken, rates)
+        self.rates.add(message.picture.taken, rates)
         self._draw()
 
     def on_watch_away(self, message: Away) -> None:
@@ -171,16 +174,15 @@ class Watch(App[None]):
     def _draw_tables(self, picture: Picture, environments: Panel, work: Panel, replicas: Panel, failed: Panel) -> None:
         # what was read before a person chose something else is not what they want to see
         wanted = picture if picture.scope == self.scope else None
-        environments.show(tables.environment_rows(picture, self._rates, time.monotonic()))
+        environments.show(tables.environment_rows(picture, self.rates, time.monotonic()))
         if wanted is None:
             return
         maps, serving = tables.work_rows(wanted, self._births), tables.replica_rows(wanted)
-        work.show(maps, empty=("no map runs, and no run is kept",), note=_count(len(maps)))
+        work.show(maps, empty=("no map runs, and no run is kept",))
         nobody = ("no replica: actorq worker MODULE starts some",)
-        replicas.show(serving, empty=nobody, note=_count(len(serving)))
-        told = [f"of {self.scope.map}: f shows all"] if self.scope.map else []
-        lost = tables.failure_rows(wanted)
-        failed.show(lost, empty=("none is kept",), note=" ".join([*told, "" if told else _count(len(lost))]))
+        replicas.show(serving, empty=nobody)
+        only = f"only of {self.scope.map}, f shows all" if self.scope.map else ""
+        failed.show(tables.failure_rows(wanted), empty=("none is kept",), note=only)
 
     def _share_lines(self) -> None:
         panels = [self.panel(name) for name in ("environments", "work", "replicas", "failures")]
@@ -204,7 +206,7 @@ class Watch(App[None]):
         panel = self.focused if isinstance(self.focused, Panel) else None
         if panel is not None:
             row = panel.selected
-            self.screen_stack[0].query_one("#detail", Static).update(Content(row.detail if row else ""))
+            self.screen_stack[0].query_one("#detail", Static).update(Content(printable(row.detail) if row else ""))
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
@@ -300,10 +302,6 @@ class Watch(App[None]):
             self.post_message(self.Done(told, failed=failed))
 
         threading.Thread(target=run, name="actorq-watch-key", daemon=True).start()
-
-
-def _count(count: int) -> str:
-    return f"{count:,}" if count else ""
 
 
 def _content(spans: list[Span]) -> Content:

@@ -23,7 +23,7 @@ class Column:
     most: int
     #: 0 stays in any terminal
     rank: int = 0
-    #: numbers
+    #: numbers: they are never cut
     right: bool = False
     #: it takes what the others leave
     fills: bool = False
@@ -46,7 +46,7 @@ def fit(columns: Sequence[Column], wanted: Sequence[int], width: int) -> list[tu
         kept.remove(last)
     widths = {i: limits[i][0] for i in kept}
     left = width - _sum(list(widths.values()))
-    for i in sorted(kept, key=lambda i: (columns[i].rank, i)):
+    for i in sorted(kept, key=lambda i: (columns[i].fills, columns[i].rank, i)):
         more = min(max(left, 0), limits[i][1] - widths[i])
         widths[i] += more
         left -= more
@@ -61,6 +61,8 @@ def _limits(column: Column, wanted: int) -> tuple[int, int]:
     if not wanted:  # of any width: as narrow as it may be where there is no room
         return max(column.least, len(column.title)), max(column.most, len(column.title))
     wish = max(wanted, len(column.title))
+    if column.right:  # half a number is another number
+        return wish, wish
     return min(max(column.least, len(column.title)), wish), min(wish, max(column.most, len(column.title)))
 
 

@@ -23,7 +23,7 @@ from actorq.terminal.rows import Row
 from actorq.terminal.words import Cell, Span
 
 #: stands before the row that is selected, so that it can be told without colours
-_CURSOR = "▸"
+_CURSOR, _MARGIN = "▸", 2
 
 
 class Panel(ScrollView):
@@ -60,8 +60,8 @@ class Panel(ScrollView):
         scrollbar-background: $surface;
         background: $surface;
         & > .panel--head { background: $panel; color: $text-muted; }
-        & > .panel--cursor { background: $panel; }
-        & > .panel--dim { color: $text-muted; }
+        & > .panel--cursor { background: $surface-lighten-1; }
+        & > .panel--dim { color: #8b949e; }
         & > .panel--good { color: $text-success; }
         & > .panel--warn { color: $text-warning; text-style: bold; }
         & > .panel--bad { color: $text-error; }
@@ -107,7 +107,7 @@ class Panel(ScrollView):
         Args:
             rows: all of them.
             empty: lines in place of none.
-            note: behind its title.
+            note: behind the title of the last column.
         """
         key = self.rows[self._at].key if self.rows else None
         self.rows, self._empty, self._note = rows, empty, note
@@ -126,7 +126,8 @@ class Panel(ScrollView):
         for i in range(len(self._columns)):
             widest = max((row.cells[i].wanted for row in self.rows), default=1)
             self._wanted[i] = 0 if widest == 0 and self.rows else max(self._wanted[i], widest)
-        self._fit = fit(self._columns, self._wanted, self.size.width - GAP)
+        self._wanted[0] = max(self._wanted[0], len(self._title))
+        self._fit = fit(self._columns, self._wanted, self.size.width - _MARGIN - 1)
         self.virtual_size = Size(self.size.width, self.wanted_lines)
         self.refresh()
 
@@ -174,27 +175,29 @@ class Panel(ScrollView):
         if self.rows:
             return self._line(at, width) if at < len(self.rows) else self._blank(width)
         if at < len(self._empty):
-            return self._drawn([Span("  "), Span(self._empty[at], "dim")], width, self.rich_style)
+            return self._drawn([Span(" " * _MARGIN), Span(self._empty[at], "dim")], width, self.rich_style)
         return self._blank(width)
 
     def _head(self, width: int) -> Strip:
-        spans = [Span(" ")]
-        for place, (i, wide) in enumerate(self._fit):
-            column = self._columns[i]
-            title = f"{column.title} {self._note}".strip() if place == 0 else column.title
-            spans += [Span(title.rjust(wide) if column.right else title.ljust(wide)), Span(" " * GAP)]
-        if self._note and self._fit and len(self._columns[0].title) + 1 + len(self._note) > self._fit[0][1]:
-            spans = self._long_head(width)
+        titles = [column.title for column in self._columns]
+        titles[0] = self._title
+        spans = [Span(" " * _MARGIN)]
+        for i, wide in self._fit:
+            spans.append(Span(titles[i].rjust(wide) if self._columns[i].right else titles[i].ljust(wide)))
+            spans.append(Span(" " * GAP))
+        if self._note:
+            spans[-2:] = [Span(f"{titles[self._fit[-1][0]]}  {self._note}".strip(), "strong")]
         return self._drawn(spans, width, self.get_component_rich_style("panel--head"))
 
-    def _long_head(self, width: int) -> list[Span]:
-        """Its note does not fit into the first column: it takes the place of the others."""
-        return [Span(f" {self._columns[0].title} {self._note}")]
+    @property
+    def _title(self) -> str:
+        """Of the table: the first column's, and how many rows there are."""
+        return f"{self._columns[0].title} {len(self.rows):,}" if self.rows else self._columns[0].title
 
     def _line(self, at: int, width: int) -> Strip:
         row = self.rows[at]
         base = self.get_component_rich_style("panel--cursor") if at == self._at else self.rich_style
-        spans = [Span(_CURSOR if at == self._at and self.has_focus else " ")]
+        spans = [Span((_CURSOR if at == self._at and self.has_focus else "").ljust(_MARGIN))]
         for i, wide in self._fit:
             spans += [*_cut(row.cells[i], wide, right=self._columns[i].right), Span(" " * GAP)]
         return self._drawn(spans, width, base)

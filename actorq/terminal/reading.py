@@ -65,7 +65,8 @@ class Reading:
         self._ended.set()
         self._wanted.set()
         self._link.hurry(_END_SECONDS)
-        self._thread.join(_END_SECONDS)
+        if self._thread.ident is not None:
+            self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
         looks = Looks(self._link)

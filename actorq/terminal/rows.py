@@ -72,18 +72,18 @@ ENVIRONMENTS = (
     Column(title="ENVIRONMENTS", least=12, most=30),
     Column(title="QUEUED", least=6, most=10, right=True),
     Column(title="OLDEST", least=6, most=8, rank=3, right=True),
-    Column(title="RUNS", least=4, most=8, rank=4, right=True),
+    Column(title="RUNNING", least=7, most=8, rank=4, right=True),
     Column(title="FAILED", least=6, most=8, right=True),
-    Column(title="REPLICAS", least=16, most=44, rank=1),
+    Column(title="REPLICAS", least=20, most=44, rank=1),
     Column(title="RATE", least=6, most=10, rank=1, right=True),
     Column(title="LAST MINUTES", least=8, most=24, rank=2, fills=True),
 )
 WORK = (
     Column(title="MAPS AND RUNS", least=12, most=34),
-    Column(title="TASK", least=6, most=20, rank=4),
+    Column(title="TASK", least=6, most=20, rank=5),
     Column(title="", least=8, most=16, rank=1),
     Column(title="DONE", least=7, most=21, right=True),
-    Column(title="", least=4, most=5, rank=1, right=True),
+    Column(title="", least=4, most=5, rank=4, right=True),
     Column(title="RATE", least=6, most=10, rank=1, right=True),
     Column(title="LEFT", least=6, most=8, rank=2, right=True),
     Column(title="FAILED", least=6, most=8, right=True),
@@ -93,7 +93,7 @@ REPLICAS = (
     Column(title="REPLICAS", least=12, most=34),
     Column(title="STATE", least=6, most=11),
     Column(title="TASK", least=6, most=20, rank=3),
-    Column(title="MAP", least=8, most=26, rank=1),
+    Column(title="MAP", least=12, most=26, rank=1),
     Column(title="INDEX", least=5, most=10, rank=1, right=True),
     Column(title="FOR", least=6, most=8, rank=1, right=True),
     Column(title="DONE", least=5, most=10, rank=4, right=True),
@@ -105,7 +105,7 @@ REPLICAS = (
 )
 FAILURES = (
     Column(title="FAILURES", least=8, most=8),
-    Column(title="MAP", least=8, most=26, rank=2),
+    Column(title="MAP", least=12, most=26, rank=2),
     Column(title="INDEX", least=5, most=10, rank=1, right=True),
     Column(title="TASK", least=6, most=20, rank=3),
     Column(title="CAUSE", least=20, most=300, fills=True),
@@ -152,7 +152,9 @@ def _served(view: EnvironmentView) -> Text:
     if view.unserved:
         return Text("NOBODY SERVES IT", "bad")
     counts = Counter(replica.state for replica in view.replicas)
-    told = [f"{counts[state]} {state}" for state in REGISTERED_STATES if counts[state]]
+    told = [f"{counts[state]:,} {state}" for state in REGISTERED_STATES if counts[state]]
+    if pods := sum(each.running for each in view.maps if each.pods):
+        told.append(_counted(pods, "pod"))
     worst = next((tone for state in reversed(REGISTERED_STATES) if counts[state] and (tone := _TONES.get(state))), "")
     if view.trouble or view.problem:
         return Text(", ".join([*told, "trouble"]), "bad")
@@ -221,11 +223,14 @@ def _told(work: Work) -> Text:
         return Text(run.state, _RUN_TONES.get(run.state, ""))
     if run is not None and not run.driver:
         return Text("nobody drives it: start a worker", "warn")
-    kind = "run" if run is not None else "map"
+    kind = "run, " if run is not None else ""
     if live is None:
-        return Text(f"{kind}, begins")
-    unit = "pod" if live.pods else "lease"
-    return Text(f"{kind}, {live.running} {unit}{'' if live.running == 1 else 's'}", "" if live.running else "dim")
+        return Text(f"{kind}begins")
+    return Text(f"{kind}{_counted(live.running, 'pod' if live.pods else 'lease')}", "" if live.running else "dim")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def replica_rows(picture: Picture) -> list[Row]:
@@ -237,7 +242,7 @@ def _replica(environment: str, replica: ReplicaView) -> Row:
     hits = sum(function.hits for function in replica.caches.functions)
     slow = replica.running_seconds > _LONG_SECONDS
     busy = replica.running_seconds > 0 or replica.task != ""
-    cached = f"{replica.cached} {size(replica.cached_bytes)}" if replica.cached_bytes else f"{replica.cached}"
+    cached = f"{replica.cached}, {size(replica.cached_bytes)}" if replica.cached_bytes else f"{replica.cached}"
     held = ", ".join(f"{f.function} {f.entries} ({f.hits:,} hits)" for f in replica.caches.functions)
     return Row(
         (environment, replica.name),
@@ -304,8 +309,8 @@ def replica_text(replica: ReplicaView) -> str:
         f"state     {replica.state}, heard {whole_age(replica.heartbeat_seconds)} ago",
         f"runs      {replica.task or 'nothing'}" + (f" of {replica.map}" if replica.map else ""),
         f"done      {replica.inputs:,} inputs, {replica.restarts:,} restarts",
-        f"holds     {replica.cached:,} values, {size(replica.cached_bytes)}",
-        *(f"          {f.function}: {f.entries:,} values, {f.hits:,} hits" for f in replica.caches.functions),
+        f"holds     {_counted(replica.cached, 'value')}, {size(replica.cached_bytes)}",
+        *(f"          {f.function}: {_counted(f.entries, 'value')}, {f.hits:,} hits" for f in replica.caches.functions),
     ]
     if replica.caches.values:
         lines += ["", "used most"]

@@ -11,8 +11,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
+
+from actorq.base.masking import printable
 
 _CSS = """
     align: center middle;
@@ -35,7 +38,7 @@ class Ask(ModalScreen[bool]):
 
     def __init__(self, question: str) -> None:
         super().__init__()
-        self._question = question
+        self._question = printable(question, lines=True)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
@@ -60,11 +63,11 @@ class Told(ModalScreen[None]):
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__()
-        self._title, self._text = title, text
+        self._title, self._text = title, printable(text, lines=True)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="box") as box:
-            box.border_title = self._title.replace("[", "\\[")
+            box.border_title = Content(printable(self._title))  # type: ignore[assignment]
             yield Static(self._text, markup=False, classes="told")
             yield Static("Esc closes", markup=False, classes="foot")
 

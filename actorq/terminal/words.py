@@ -84,7 +84,7 @@ class Bar(NamedTuple):
         return (
             Span("━" * (full - bad), "good"),
             Span("━" * bad, "bad"),
-            Span("╸" * half, "good"),
+            Span("╸" * half, "bad" if bad else "good"),
             Span("─" * rest, "dim"),
         )
 

@@ -38,6 +38,7 @@ from actorq.terminal.words import Span
 _CLOCK_SECONDS = 0.5
 #: lines beside the tables: the server, the selected row, the keys
 _OTHER_LINES = 3
+_PANELS = ("environments", "work", "replicas", "failures")
 _STYLES = {
     "": "",
     "dim": "$text-muted",
@@ -104,22 +105,24 @@ class Watch(App[None]):
         self.picture: Picture | None = None
         self.away = ""
         self.rates, self._births = Rates(), Births()
-        self._most_lines = [0] * 4
+        self._most_lines = [0] * len(_PANELS)
+        columns = (tables.ENVIRONMENTS, tables.WORK, tables.REPLICAS, tables.FAILURES)
+        self.panels = {name: Panel(these, name) for name, these in zip(_PANELS, columns, strict=True)}
+        self._server, self._trouble, self._detail = (
+            Static(id=name, markup=False) for name in ("server", "trouble", "detail")
+        )
         found, away = (lambda p: self.post_message(self.Found(p))), (lambda r: self.post_message(self.Away(r)))
         self._reading = Reading(url, self.scope, found, away, pause)
 
     def compose(self) -> ComposeResult:
-        yield Static(id="server", markup=False)
-        yield Static(id="trouble", markup=False)
-        yield Panel(tables.ENVIRONMENTS, "environments")
-        yield Panel(tables.WORK, "work")
-        yield Panel(tables.REPLICAS, "replicas")
-        yield Panel(tables.FAILURES, "failures")
-        yield Static(id="detail", markup=False)
+        yield self._server
+        yield self._trouble
+        yield from self.panels.values()
+        yield self._detail
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.panel("work").focus()
+        self.panels["work"].focus()
         self._draw()
         self.set_interval(_CLOCK_SECONDS, self._tell_trouble)
         self.begin()
@@ -131,13 +134,16 @@ class Watch(App[None]):
     def on_unmount(self) -> None:
         self._reading.end()
 
-    def panel(self, name: str) -> Panel:
-        """One of the tables: "environments", "work", "replicas" or "failures"."""
-        return self.screen_stack[0].query_one(f"#{name}", Panel)
-
     # -- what was seen -------------------------------------------------------------------------------------------------
 
+    @property
+    def _gone(self) -> bool:
+        """Whether the view ends: what was on its way finds no screen any more."""
+        return not self.screen_stack
+
     def on_watch_found(self, message: Found) -> None:
+        if self._gone:
+            return
         self.picture, self.away = message.picture, ""
         rates = {view.name: tables.total_rate(view) for view in message.picture.environments}
         self.rates.add(message.picture.taken, rates)
@@ -145,20 +151,23 @@ class Watch(App[None]):
 
     def on_watch_away(self, message: Away) -> None:
         self.away = message.reason
-        self._tell_trouble()
+        if not self._gone:
+            self._tell_trouble()
 
     def on_watch_done(self, message: Done) -> None:
+        if self._gone:
+            return
         told = printable(masked(message.told), lines=True)
         self.notify(told, severity="error" if message.failed else "information", markup=False)
         self._reading.look_now()
 
     def on_resize(self) -> None:
-        self._most_lines = [0] * 4
+        self._most_lines = [0] * len(_PANELS)
         self.call_after_refresh(self._share_lines)
 
     def _draw(self) -> None:
         picture = self.picture
-        panels = [self.panel(name) for name in ("environments", "work", "replicas", "failures")]
+        panels = list(self.panels.values())
         if picture is None or not picture.environments:
             panels[0].show([], empty=nothing_yet(picture, self._address))
             for panel in panels[1:]:
@@ -167,7 +176,7 @@ class Watch(App[None]):
             self._draw_tables(picture, *panels)
         if picture is not None:
             line = server_line(picture.server, self.scope)
-            self.screen_stack[0].query_one("#server", Static).update(_content(line))
+            self._server.update(_content(line))
         self._tell_trouble()
         self._share_lines()
 
@@ -185,9 +194,10 @@ class Watch(App[None]):
         failed.show(tables.failure_rows(wanted), empty=("none is kept",), note=only)
 
     def _share_lines(self) -> None:
-        panels = [self.panel(name) for name in ("environments", "work", "replicas", "failures")]
-        trouble = self.screen_stack[0].query_one("#trouble", Static)
-        room = self.size.height - _OTHER_LINES - (1 if trouble.display else 0)
+        if self._gone:
+            return
+        panels = list(self.panels.values())
+        room = self.size.height - _OTHER_LINES - (1 if self._trouble.display else 0)
         self._most_lines = [max(a, p.wanted_lines) for a, p in zip(self._most_lines, panels, strict=True)]
         for panel, lines in zip(panels, heights(self._most_lines, room), strict=True):
             if panel.styles.height is None or panel.styles.height.value != lines:
@@ -195,7 +205,7 @@ class Watch(App[None]):
 
     def _tell_trouble(self) -> None:
         told = trouble_line(self.picture, self.away, self._address, time.monotonic())
-        line = self.screen_stack[0].query_one("#trouble", Static)
+        line = self._trouble
         if line.display != (told is not None):
             line.display = told is not None
             self._share_lines()
@@ -203,10 +213,12 @@ class Watch(App[None]):
             line.update(_content([told]))
 
     def on_panel_moved(self) -> None:
+        if self._gone:
+            return
         panel = self.focused if isinstance(self.focused, Panel) else None
         if panel is not None:
             row = panel.selected
-            self.screen_stack[0].query_one("#detail", Static).update(Content(printable(row.detail) if row else ""))
+            self._detail.update(Content(printable(row.detail) if row else ""))
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
@@ -225,7 +237,7 @@ class Watch(App[None]):
             self.push_screen(Told(row.key[-1], tables.replica_text(row.of)))
 
     def action_traceback(self) -> None:
-        row = self.panel("failures").selected
+        row = self.panels["failures"].selected
         if row is None:
             self.notify("There is no failure to show.", markup=False)
         elif isinstance(row.of, FailureView):
@@ -276,13 +288,13 @@ class Watch(App[None]):
         self.push_screen(Told("keys", HELP))
 
     def _work(self) -> Work | None:
-        row = self.panel("work").selected
+        row = self.panels["work"].selected
         return row.of if row is not None and isinstance(row.of, Work) else None
 
     def _want(self, scope: Scope) -> None:
         if scope.environment != self.scope.environment:
             for name in ("work", "replicas", "failures"):
-                self.panel(name).forget_widths()
+                self.panels[name].forget_widths()
         self.scope = scope
         self._reading.want(scope)
 

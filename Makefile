@@ -92,7 +92,7 @@ dist: $(VENV)/.test $(VENV)-checks/.checks  ## the source distribution and the w
 	$(CHECKS)/python -P -m twine check --strict dist/actorq-*.tar.gz dist/actorq-*.whl
 
 pictures: $(VENV)-watch/.watch  ## the pictures of the documentation
-	$(WATCH)/python -m tests.pictures.watch docs/images/watch.svg
+	$(WATCH)/python -m tests.pictures.watch docs/images/watch.svg --keys down,down,down
 
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 	$(BIN)/python -m benchmarks.run

@@ -70,11 +70,13 @@ class Watch(App[None]):
         Binding("q,ctrl+c", "quit", "quit", key_display="q"),
     ]
     CSS = """
-    #server, #detail { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    Screen { overflow: hidden; }
+    #server, #trouble, #detail { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     #server { background: $surface; }
-    #trouble { height: auto; max-height: 2; padding: 0 1; background: $panel; display: none; }
+    #trouble { background: $panel; display: none; }
     #detail { color: $text-muted; background: $surface; }
     Footer { background: $panel; }
+    Watch:nocolor .panel--bad, Watch:nocolor .panel--warn { color: $text; text-style: bold; }
     """
 
     class Found(Message):
@@ -171,12 +173,11 @@ class Watch(App[None]):
         if picture is None or not picture.environments:
             panels[0].show([], empty=nothing_yet(picture, self._address))
             for panel in panels[1:]:
-                panel.show([], empty=("-",))
+                panel.show([])
         else:
             self._draw_tables(picture, *panels)
-        if picture is not None:
-            line = server_line(picture.server, self.scope)
-            self._server.update(_content(line))
+        known = [Span(self._address, "strong")]
+        self._server.update(_content(known if picture is None else server_line(picture.server, self.scope)))
         self._tell_trouble()
         self._share_lines()
 
@@ -265,7 +266,7 @@ class Watch(App[None]):
             self.notify("Select a map or a run that goes on: c cancels it.", markup=False)
             return
         ends = "Its program gets an error." if work.state == "map" else "Its outputs so far stay readable."
-        question = f"Cancel {work.id}? What has not begun never runs, and what runs is stopped.\n{ends}"
+        question = f"Cancel {work.id}?\n\nWhat has not begun never runs, and what runs is stopped.\n{ends}"
         self._ask(question, partial(steering.cancel, self._url, work.id))
 
     def action_retry(self) -> None:
@@ -279,9 +280,9 @@ class Watch(App[None]):
         if self.picture is None:
             self.notify("The server has not answered yet.", markup=False)
         elif self.picture.server.suspended:
-            self._ask("Resume? All replicas of this server take work again.", partial(steering.resume, self._url))
+            self._ask("Go on?\n\nAll replicas of this server take work again.", partial(steering.resume, self._url))
         else:
-            question = "Pause ALL environments of this server? What runs ends, and nothing more is taken until p."
+            question = "Pause ALL environments of this server?\n\nWhat runs ends, and nothing more is taken until p."
             self._ask(question, partial(steering.pause, self._url))
 
     def action_help(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from actorq.monitor.server import ServerView
 from actorq.terminal.picture import Picture, Scope
-from actorq.terminal.words import Span, age, first_sentence, size, whole_age
+from actorq.terminal.words import Span, age, size, whole_age
 
 #: looks are made every second: from this age on, seconds, something is slow
 STALE_SECONDS = 4.0
@@ -45,14 +45,13 @@ def trouble_line(picture: Picture | None, away: str, address: str, now: float) -
         address: of the server, as it may be shown.
         now: monotonic seconds.
     """
+    away = away.removeprefix(address).strip()  # which stands above
     if picture is None:
-        told = f"Server away: {first_sentence(away)} It is tried every second." if away else f"Asking {address} …"
+        told = f"Server away, tried every second. {away}" if away else f"Asking {address} …"
         return Span(told, "bad" if away else "warn")
     old = now - picture.taken
     if away:
-        return Span(
-            f"Server away, this is {whole_age(old)} old: {first_sentence(away)} It is tried every second.", "bad"
-        )
+        return Span(f"Server away, tried every second; this is {whole_age(old)} old. {away}", "bad")
     if old >= STALE_SECONDS:
         return Span(f"Data {age(old)} old: the server, or the way to it, is slow.", "warn")
     if picture.server.suspended:
@@ -74,17 +73,17 @@ def nothing_yet(picture: Picture | None, address: str) -> Sequence[str]:
 HELP = """\
 Tab, Shift+Tab   the next table, the one before
 arrows, PgUp/Dn  select a row
-Enter            of a failure: its traceback and input    of a map: only its failures
-                 of an environment: only that one         of a replica: what it holds
+Enter            of a failure: its traceback and input
+                 of a map: only its failures
+                 of an environment: only that one
+                 of a replica: what it holds
 t                traceback and input of the selected failure
-f                only the failures of the selected map or run; again: all
-c                cancel the selected map or run (asks first)
-r                run again what failed of the selected run, when it has ended
-p                pause all replicas of the server, or have them go on (asks first)
+f                only failures of the selected map; again: all
+c                cancel the selected map or run; asks first
+r                run again what failed of the selected run
+p                pause all replicas, or go on; asks first
 e, /             choose an environment
-?                this
 q                quit
 
-The rate is that of the last ten seconds. Of a bar, what has failed is red.
-A replica whose last word is older than its lease is stale.
-"""
+The rate is that of the last ten seconds. Red in a bar has failed.
+A replica whose last word is older than its lease is stale."""

@@ -91,9 +91,9 @@ WORK = (
 )
 REPLICAS = (
     Column(title="REPLICAS", least=12, most=34),
-    Column(title="STATE", least=6, most=11),
+    Column(title="STATE", least=11, most=11),
     Column(title="TASK", least=6, most=20, rank=3),
-    Column(title="MAP", least=12, most=26, rank=1),
+    Column(title="MAP", least=16, most=26, rank=1),
     Column(title="INDEX", least=5, most=10, rank=1, right=True),
     Column(title="FOR", least=6, most=8, rank=1, right=True),
     Column(title="DONE", least=5, most=10, rank=4, right=True),

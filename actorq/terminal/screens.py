@@ -34,7 +34,7 @@ class Ask(ModalScreen[bool]):
         Binding("y", "answer(True)", "yes"),
         Binding("n,escape,q", "answer(False)", "no"),
     ]
-    DEFAULT_CSS = f"Ask {{ {_CSS} }}"
+    DEFAULT_CSS = f"Ask {{ {_CSS} & > .box {{ width: 72; }} }}"
 
     def __init__(self, question: str) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Choose(ModalScreen[str | None]):
     Choose {{ {_CSS}
         & > .box {{ width: 60; max-width: 92%; }}
         & OptionList {{ height: auto; max-height: 14; background: $panel; border: none; }}
-        & Input {{ border: none; height: 1; background: $surface; margin-bottom: 1; }}
+        & Input {{ background: $surface; margin-bottom: 1; }}
     }}
     """
     _ALL = "all environments"
@@ -101,9 +101,9 @@ class Choose(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Input(placeholder="a part of the name")
+            yield Input(placeholder="a part of the name", compact=True)
             yield OptionList(markup=False)
-            yield Static("Enter takes the first, or the one chosen with the arrows", markup=False, classes="foot")
+            yield Static("Enter takes the first; arrows choose another", markup=False, classes="foot")
 
     def on_mount(self) -> None:
         self._find("")

@@ -140,9 +140,3 @@ def rate(value: float) -> str:
 def last_name(task: str) -> str:
     """A task without its module, which is the same for most rows."""
     return task.rpartition(".")[2] or task
-
-
-def first_sentence(text: str) -> str:
-    """Of a message that says what happened, and then what to do."""
-    head, stop, _ = text.partition(". ")
-    return head + stop.strip()

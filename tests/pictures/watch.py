@@ -1,6 +1,6 @@
 """The picture of `actorq watch` in the documentation: a scene that has a bit of everything, drawn by the view itself.
 
-python -m tests.pictures.watch docs/images/watch.svg --columns 120 --lines 34
+python -m tests.pictures.watch docs/images/watch.svg --keys down,down,down
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--columns", type=int, default=120)
-    parser.add_argument("--lines", type=int, default=34)
+    parser.add_argument("--lines", type=int, default=30)
     parser.add_argument("--keys", default="", help="Pressed before, between commas.")
     given = parser.parse_args()
     keys = [key for key in given.keys.split(",") if key]

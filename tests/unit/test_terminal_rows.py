@@ -153,11 +153,10 @@ def test_a_server_that_is_away_slow_or_paused_is_told_of(picture: Picture) -> No
 
     assert trouble(1) == ""
     assert trouble(12) == "Data 12 s old: the server, or the way to it, is slow."
-    assert trouble(12, "It refuses. Start it.") == (
-        "Server away, this is 12 s old: It refuses. It is tried every second."
-    )
+    away = "Server away, tried every second; this is 12 s old. It refuses. Start it."
+    assert trouble(12, "It refuses. Start it.") == away
     assert trouble(0, seen=None) == "Asking redis://x …"
-    assert trouble(0, "It refuses.", None) == "Server away: It refuses. It is tried every second."
+    assert trouble(0, "It refuses.", None) == "Server away, tried every second. It refuses."
     paused = replace(picture, server=replace(picture.server, suspended=True))
     assert trouble(1, seen=paused).startswith("Paused")
 

@@ -6,7 +6,7 @@ import pytest
 
 from actorq.terminal.history import STEP_SECONDS, Births, Rates
 from actorq.terminal.layout import Column, fit, heights
-from actorq.terminal.words import Bar, Cell, Curve, Text, age, first_sentence, last_name, rate, size, whole_age
+from actorq.terminal.words import Bar, Cell, Curve, Text, age, last_name, rate, size, whole_age
 
 
 def drawn(cell: Cell, width: int) -> str:
@@ -65,10 +65,8 @@ def test_times_sizes_and_rates_are_short() -> None:
     assert [rate(value) for value in (0, 12.34, 1234.5)] == ["0.0/s", "12.3/s", "1,234/s"]
 
 
-def test_a_task_is_shown_without_its_module_and_a_message_without_its_advice() -> None:
+def test_a_task_is_shown_without_its_module() -> None:
     assert (last_name("pkg.texts.embed"), last_name("embed"), last_name("")) == ("embed", "embed", "")
-    assert first_sentence("It is away. Start it.") == "It is away."
-    assert first_sentence("away") == "away"
 
 
 NAME = Column(title="NAME", least=6, most=20)

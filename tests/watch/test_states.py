@@ -90,7 +90,7 @@ def test_the_last_picture_stays_when_the_server_goes(worker: Worker) -> None:
         async with shown(worker.url) as screen:
             await screen.until(lambda: len(screen.app.panels["replicas"].rows) == 2)
             worker.stop_server()
-            await screen.until(lambda: screen.line("trouble").startswith("Server away, this is "))
+            await screen.until(lambda: screen.line("trouble").startswith("Server away, tried every second; this is "))
             assert len(screen.app.panels["replicas"].rows) == 2
             await screen.press("p", "y")
             await screen.press("q")

@@ -262,7 +262,7 @@ class Watch(App[None]):
 
     def action_cancel(self) -> None:
         work = self._work()
-        if work is None or work.state not in ("map", "running"):
+        if work is None or not work.live:
             self.notify("Select a map or a run that goes on: c cancels it.", markup=False)
             return
         ends = "Its program gets an error." if work.state == "map" else "Its outputs so far stay readable."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actorq.monitor.failures import FailureView
@@ -18,7 +18,7 @@ from actorq.monitor.runs import RunView
 from actorq.terminal.history import Births, Rates
 from actorq.terminal.layout import Column
 from actorq.terminal.picture import Picture
-from actorq.terminal.words import Bar, Cell, Curve, Text, age, last_name, rate, size, whole_age
+from actorq.terminal.words import Bar, Cell, Curve, Name, Text, age, last_name, rate, size, whole_age
 
 _TONES = {
     "busy": "good",
@@ -66,6 +66,22 @@ class Work:
     def age_seconds(self) -> float:
         """Since it began."""
         return self.run.age_seconds if self.run is not None else self.map.seconds if self.map is not None else 0.0
+
+    @property
+    def total(self) -> int | None:
+        """All its inputs; None where nobody knows. A run knows when they are stored, its driver when it has read all."""
+        totals = (view.total for view in (self.map, self.run) if view is not None)
+        return next((total for total in totals if total is not None), None)
+
+    @property
+    def left_seconds(self) -> float | None:
+        """At its present rate; None where nobody can tell."""
+        return None if self.map is None else replace(self.map, total=self.total).eta
+
+    @property
+    def live(self) -> bool:
+        """Whether it goes on."""
+        return self.state in ("map", "running")
 
 
 ENVIRONMENTS = (
@@ -134,7 +150,7 @@ def _environment(view: EnvironmentView, seen: Sequence[float | None]) -> Row:
     return Row(
         (view.name,),
         (
-            Text(view.name, "strong"),
+            Name(view.name, "strong"),
             Text(f"{view.queued_inputs:,}", "" if view.queued_inputs else "dim"),
             Text(whole_age(view.oldest_seconds), "warn" if view.oldest_seconds > _LONG_SECONDS else "dim"),
             Text(f"{view.running_leases:,}", "" if view.running_leases else "dim"),
@@ -177,7 +193,7 @@ def work_rows(picture: Picture, births: Births) -> list[Row]:
 
     def place(work: Work) -> tuple[bool, float, str]:
         began = births.of((work.environment, work.id), work.age_seconds, picture.taken)
-        return work.state not in ("map", "running"), -began, work.id
+        return not work.live, -began, work.id
 
     works = sorted(work_of(picture), key=place)
     births.keep({(work.environment, work.id) for work in works})
@@ -185,24 +201,22 @@ def work_rows(picture: Picture, births: Births) -> list[Row]:
 
 
 def _work(work: Work) -> Row:
-    source = work.map or work.run
+    source, total = work.map or work.run, work.total
     assert source is not None
-    live = work.state in ("map", "running")
-    part = f"{100 * source.done // source.total}%" if source.total else ""
-    fast = work.map.rate if work.map else (work.run.rate if work.run and not live else 0.0)
-    left = "" if work.map is None or work.map.eta is None or not live else f"{age(work.map.eta)}"
+    fast = source.rate if work.map or not work.live else 0.0  # what nobody drives has no rate of now
+    left = work.left_seconds if work.live else None
     told = _told(work)
     begun = f"began {age(work.age_seconds)} ago"
     return Row(
         (work.environment, work.id),
         (
-            Text(work.id, "strong" if live else ""),
+            Name(work.id, "strong" if work.live else ""),
             Text(last_name(source.task), "dim"),
-            Bar(source.done, source.failed, source.total),
-            Text(f"{source.done:,}/{'?' if source.total is None else f'{source.total:,}'}"),
-            Text(part, "dim"),
-            Text(rate(fast), "" if live and fast else "dim"),
-            Text(left),
+            Bar(source.done, source.failed, total),
+            Text(f"{source.done:,}/{'?' if total is None else f'{total:,}'}"),
+            Text(f"{100 * source.done // total}%" if total else "", "dim"),
+            Text(rate(fast), "" if work.live and fast else "dim"),
+            Text("" if left is None else age(left)),
             Text(f"{source.failed:,}", "bad" if source.failed else "dim"),
             told,
         ),
@@ -247,10 +261,10 @@ def _replica(environment: str, replica: ReplicaView) -> Row:
     return Row(
         (environment, replica.name),
         (
-            Text(replica.name),
+            Name(replica.name),
             Text(replica.state, _TONES.get(replica.state, "dim")),
             Text(last_name(replica.task), "dim"),
-            Text(replica.map),
+            Name(replica.map),
             Text("" if replica.index is None else f"{replica.index:,}"),
             Text(age(replica.running_seconds) if busy else "", "warn" if slow else ""),
             Text(f"{replica.inputs:,}"),
@@ -279,7 +293,7 @@ def _failure(failure: FailureView, now: float) -> Row:
         (failure.environment, failure.id),
         (
             Text(since, "dim"),
-            Text(failure.map or "a job or call"),
+            Name(failure.map or "a job or call"),
             Text("" if failure.index is None else f"{failure.index:,}"),
             Text(last_name(failure.task), "dim"),
             Text(failure.cause, "bad"),

@@ -60,6 +60,18 @@ class Text:
         return self.text
 
 
+class Name(Text):
+    """A text whose beginning and end tell it from others, so it is cut in its middle."""
+
+    __slots__ = ()
+
+    def spans(self, width: int) -> Sequence[Span]:
+        if len(self.text) <= width or width < 3:
+            return super().spans(width)
+        tail = (width - 1) // 2
+        return (Span(f"{self.text[: width - 1 - tail]}…{self.text[-tail:]}", self.tone),)
+
+
 class Bar(NamedTuple):
     """How far a map is: what is done, what of it has failed, what is left."""
 

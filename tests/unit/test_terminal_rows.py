@@ -112,6 +112,12 @@ def test_a_map_that_is_a_run_is_one_row(picture: Picture) -> None:
     assert rows["wiki-2026-11"][-1] == "run, 5 leases"
 
 
+def test_a_run_whose_driver_has_not_read_all_inputs_has_the_total_that_is_stored(picture: Picture) -> None:
+    run = replace(picture.runs[0], id="from-a-stream", state="running", driver="host:1", total=10_050)
+    row = told(work_rows(replace(picture, runs=[run]), Births()))["from-a-stream"]
+    assert row[2:6] == ["9,120/10,050", "90%", "31.0/s", "30 s"]
+
+
 def test_replicas_tell_what_they_run_and_what_they_hold(picture: Picture) -> None:
     rows = told(replica_rows(picture))
     assert rows["gpu-2.2"] == [

@@ -6,7 +6,7 @@ import pytest
 
 from actorq.terminal.history import STEP_SECONDS, Births, Rates
 from actorq.terminal.layout import Column, fit, heights
-from actorq.terminal.words import Bar, Cell, Curve, Text, age, last_name, rate, size, whole_age
+from actorq.terminal.words import Bar, Cell, Curve, Name, Text, age, last_name, rate, size, whole_age
 
 
 def drawn(cell: Cell, width: int) -> str:
@@ -48,6 +48,13 @@ def test_a_curve_is_as_high_as_its_values_and_blank_where_nobody_looked() -> Non
 
 def test_a_text_moves_no_cursor_and_keeps_its_brackets() -> None:
     assert drawn(Text("[bold]\x1b[2J\r\n"), 30) == "[bold]\\x1b[2J\\r\\n"
+
+
+def test_a_name_is_cut_in_its_middle() -> None:
+    name = Name("plain-vm-17586-72ef-3")
+    assert [drawn(name, width) for width in (30, 21, 12, 3)] == [
+        "plain-vm-17586-72ef-3", "plain-vm-17586-72ef-3", "plain-…2ef-3", "p…3",
+    ]  # fmt: skip
 
 
 def test_times_sizes_and_rates_are_short() -> None:

@@ -69,7 +69,7 @@ class Work:
 
     @property
     def total(self) -> int | None:
-        """All its inputs; None where nobody knows. A run knows when they are stored, its driver when it has read all."""
+        """None where nobody knows. A run knows it once all are stored, its driver once all are read."""
         totals = (view.total for view in (self.map, self.run) if view is not None)
         return next((total for total in totals if total is not None), None)
 

@@ -140,7 +140,7 @@ def test_a_failure_is_shown_with_its_traceback_and_input(served: str, key: str) 
     async def look() -> None:
         async with shown(served) as screen:
             await screen.until(lambda: len(screen.app.panels["failures"].rows) == 1)
-            assert screen.lines("failures")[1].endswith("told 3 fails_at ValueError: no 3")
+            await screen.until(lambda: screen.lines("failures")[1].endswith("told 3 fails_at ValueError: no 3"))
             await screen.press_in("failures", key)
             await screen.until(lambda: 'raise ValueError(f"no {x}")' in screen.over)
             assert "index 3 of told" in screen.over
@@ -163,8 +163,8 @@ def test_f_shows_only_the_failures_of_the_selected_map_and_again_all(served: str
             await screen.until(lambda: len(failures.rows) == 2)
             await screen.press_in("work", "f")
             await screen.until(lambda: len(failures.rows) == 1)
-            assert " mine 3 " in screen.lines("failures")[1]
-            assert "only of mine" in screen.lines("failures")[0]
+            await screen.until(lambda: " mine 3 " in screen.lines("failures")[1])
+            await screen.until(lambda: "only of mine" in screen.lines("failures")[0])
             await screen.press("f")
             await screen.until(lambda: len(failures.rows) == 2)
 

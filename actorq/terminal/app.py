@@ -30,9 +30,9 @@ from actorq.terminal.layout import heights
 from actorq.terminal.panel import Panel
 from actorq.terminal.picture import Picture, Scope
 from actorq.terminal.reading import LOOK_SECONDS, Reading
-from actorq.terminal.rows import Work
 from actorq.terminal.screens import Ask, Choose, Told
 from actorq.terminal.words import Span
+from actorq.terminal.work import WORK, Work, work_rows
 
 #: how often the age of what is shown is looked at, seconds
 _CLOCK_SECONDS = 0.5
@@ -108,7 +108,7 @@ class Watch(App[None]):
         self.away = ""
         self.rates, self._births = Rates(), Births()
         self._most_lines = [0] * len(_PANELS)
-        columns = (tables.ENVIRONMENTS, tables.WORK, tables.REPLICAS, tables.FAILURES)
+        columns = (tables.ENVIRONMENTS, WORK, tables.REPLICAS, tables.FAILURES)
         self.panels = {name: Panel(these, name) for name, these in zip(_PANELS, columns, strict=True)}
         self._server, self._trouble, self._detail = (
             Static(id=name, markup=False) for name in ("server", "trouble", "detail")
@@ -187,7 +187,7 @@ class Watch(App[None]):
         environments.show(tables.environment_rows(picture, self.rates, time.monotonic()))
         if wanted is None:
             return
-        maps, serving = tables.work_rows(wanted, self._births), tables.replica_rows(wanted)
+        maps, serving = work_rows(wanted, self._births), tables.replica_rows(wanted)
         work.show(maps, empty=("no map runs, and no run is kept",))
         nobody = ("no replica: actorq worker MODULE starts some",)
         replicas.show(serving, empty=nobody)

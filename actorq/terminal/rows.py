@@ -1,4 +1,4 @@
-"""The rows of the four tables: environments, maps and runs, replicas, failures.
+"""The rows of three tables, environments, replicas and failures, and what a row of any is.
 
 The one idea: a row has a key that stays while what it shows changes, and a line that says in full what its cells cut.
 """
@@ -8,17 +8,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from actorq.monitor.failures import FailureView
 from actorq.monitor.metrics import REGISTERED_STATES
-from actorq.monitor.model import EnvironmentView, MapView, ReplicaView
-from actorq.monitor.runs import RunView
-from actorq.terminal.history import Births, Rates
+from actorq.monitor.model import EnvironmentView, ReplicaView
+from actorq.terminal.history import Rates
 from actorq.terminal.layout import Column
 from actorq.terminal.picture import Picture
-from actorq.terminal.words import Bar, Cell, Curve, Name, Text, age, last_name, rate, size, whole_age
+from actorq.terminal.words import Cell, Curve, Name, Text, age, last_name, rate, size, whole_age
 
 _TONES = {
     "busy": "good",
@@ -28,7 +27,6 @@ _TONES = {
     "quarantined": "bad",
     "stale": "bad",
 }
-_RUN_TONES = {"done": "good", "failed": "bad", "cancelled": "warn"}
 #: seconds of a single input, and of a queue, from which they are worth a look
 _LONG_SECONDS = 60.0
 
@@ -46,44 +44,6 @@ class Row:
     of: Any = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """A map or a run."""
-
-    id: str
-    environment: str
-    #: None where only its run is known: nobody drives it, or it has ended
-    map: MapView | None
-    #: None for a map that ends with its program
-    run: RunView | None
-
-    @property
-    def state(self) -> str:
-        """That of its run; "map" for one that ends with its program."""
-        return "map" if self.run is None else self.run.state
-
-    @property
-    def age_seconds(self) -> float:
-        """Since it began."""
-        return self.run.age_seconds if self.run is not None else self.map.seconds if self.map is not None else 0.0
-
-    @property
-    def total(self) -> int | None:
-        """None where nobody knows. A run knows it once all are stored, its driver once all are read."""
-        totals = (view.total for view in (self.map, self.run) if view is not None)
-        return next((total for total in totals if total is not None), None)
-
-    @property
-    def left_seconds(self) -> float | None:
-        """At its present rate; None where nobody can tell."""
-        return None if self.map is None else replace(self.map, total=self.total).eta
-
-    @property
-    def live(self) -> bool:
-        """Whether it goes on."""
-        return self.state in ("map", "running")
-
-
 ENVIRONMENTS = (
     Column(title="ENVIRONMENTS", least=12, most=30),
     Column(title="QUEUED", least=6, most=10, right=True),
@@ -93,17 +53,6 @@ ENVIRONMENTS = (
     Column(title="REPLICAS", least=20, most=44, rank=1),
     Column(title="RATE", least=6, most=10, rank=1, right=True),
     Column(title="LAST MINUTES", least=8, most=24, rank=2, fills=True),
-)
-WORK = (
-    Column(title="MAPS AND RUNS", least=12, most=34),
-    Column(title="TASK", least=6, most=20, rank=5),
-    Column(title="", least=8, most=16, rank=1),
-    Column(title="DONE", least=7, most=21, right=True),
-    Column(title="", least=4, most=5, rank=4, right=True),
-    Column(title="RATE", least=6, most=10, rank=1, right=True),
-    Column(title="LEFT", least=6, most=8, rank=2, right=True),
-    Column(title="FAILED", least=6, most=8, right=True),
-    Column(title="STATE", least=9, most=200, rank=3, fills=True),
 )
 REPLICAS = (
     Column(title="REPLICAS", least=12, most=34),
@@ -170,80 +119,15 @@ def _served(view: EnvironmentView) -> Text:
     counts = Counter(replica.state for replica in view.replicas)
     told = [f"{counts[state]:,} {state}" for state in REGISTERED_STATES if counts[state]]
     if pods := sum(each.running for each in view.maps if each.pods):
-        told.append(_counted(pods, "pod"))
+        told.append(counted(pods, "pod"))
     worst = next((tone for state in reversed(REGISTERED_STATES) if counts[state] and (tone := _TONES.get(state))), "")
     if view.trouble or view.problem:
         return Text(", ".join([*told, "trouble"]), "bad")
     return Text(", ".join(told) or "none", worst if told else "dim")
 
 
-def work_of(picture: Picture) -> list[Work]:
-    """Maps and runs that go on, and runs that have ended."""
-    runs = {(run.environment, run.id): run for run in picture.runs}
-    found = [
-        Work(id=each.id, environment=view.name, map=each, run=runs.pop((view.name, each.id), None))
-        for view in picture.chosen()
-        for each in view.maps
-    ]
-    return found + [Work(id=run.id, environment=run.environment, map=None, run=run) for run in runs.values()]
-
-
-def work_rows(picture: Picture, births: Births) -> list[Row]:
-    """A row for each map and run: what goes on, the newest first, and then what has ended."""
-
-    def place(work: Work) -> tuple[bool, float, str]:
-        began = births.of((work.environment, work.id), work.age_seconds, picture.taken)
-        return not work.live, -began, work.id
-
-    works = sorted(work_of(picture), key=place)
-    births.keep({(work.environment, work.id) for work in works})
-    return [_work(work) for work in works]
-
-
-def _work(work: Work) -> Row:
-    source, total = work.map or work.run, work.total
-    assert source is not None
-    fast = source.rate if work.map or not work.live else 0.0  # what nobody drives has no rate of now
-    left = work.left_seconds if work.live else None
-    told = _told(work)
-    begun = f"began {age(work.age_seconds)} ago"
-    return Row(
-        (work.environment, work.id),
-        (
-            Name(work.id, "strong" if work.live else ""),
-            Text(last_name(source.task), "dim"),
-            Bar(source.done, source.failed, total),
-            Text(f"{source.done:,}/{'?' if total is None else f'{total:,}'}"),
-            Text(f"{100 * source.done // total}%" if total else "", "dim"),
-            Text(rate(fast), "" if work.live and fast else "dim"),
-            Text("" if left is None else age(left)),
-            Text(f"{source.failed:,}", "bad" if source.failed else "dim"),
-            told,
-        ),
-        " · ".join(filter(None, (work.id, source.task, begun, told.text, source.problem))),
-        work,
-    )
-
-
-def _told(work: Work) -> Text:
-    """What it does, or what keeps it."""
-    run, live = work.run, work.map
-    if live is not None and live.held:
-        return Text(f"held up: {live.held}", "warn")
-    for view in (live, run):
-        if view is not None and view.problem:
-            return Text(f"cannot be read in full: {view.problem}", "bad")
-    if run is not None and run.state != "running":
-        return Text(run.state, _RUN_TONES.get(run.state, ""))
-    if run is not None and not run.driver:
-        return Text("nobody drives it: start a worker", "warn")
-    kind = "run, " if run is not None else ""
-    if live is None:
-        return Text(f"{kind}begins")
-    return Text(f"{kind}{_counted(live.running, 'pod' if live.pods else 'lease')}", "" if live.running else "dim")
-
-
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """`1 lease`, `5 leases`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
@@ -323,8 +207,8 @@ def replica_text(replica: ReplicaView) -> str:
         f"state     {replica.state}, heard {whole_age(replica.heartbeat_seconds)} ago",
         f"runs      {replica.task or 'nothing'}" + (f" of {replica.map}" if replica.map else ""),
         f"done      {replica.inputs:,} inputs, {replica.restarts:,} restarts",
-        f"holds     {_counted(replica.cached, 'value')}, {size(replica.cached_bytes)}",
-        *(f"          {f.function}: {_counted(f.entries, 'value')}, {f.hits:,} hits" for f in replica.caches.functions),
+        f"holds     {counted(replica.cached, 'value')}, {size(replica.cached_bytes)}",
+        *(f"          {f.function}: {counted(f.entries, 'value')}, {f.hits:,} hits" for f in replica.caches.functions),
     ]
     if replica.caches.values:
         lines += ["", "used most"]

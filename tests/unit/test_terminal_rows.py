@@ -15,16 +15,15 @@ from actorq.terminal.rows import (
     ENVIRONMENTS,
     FAILURES,
     REPLICAS,
-    WORK,
     Row,
     environment_rows,
     failure_rows,
     failure_text,
     replica_rows,
     replica_text,
-    work_rows,
 )
 from actorq.terminal.words import Text
+from actorq.terminal.work import WORK, work_rows
 from tests.pictures.scene import scene
 
 

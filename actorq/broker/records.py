@@ -41,6 +41,16 @@ def unregister(link: Link, environment: str, worker: str) -> None:
         link.command("SREM", names, keys.worker(worker))
 
 
+def suspend(link: Link) -> None:
+    """As `rq suspend` does: no replica takes anything more, until `resume`."""
+    link.command("SET", keys.SUSPENDED, 1)
+
+
+def resume(link: Link) -> None:
+    """As `rq resume` does."""
+    link.command("DEL", keys.SUSPENDED)
+
+
 def suspended_for(link: Link) -> int | None:
     """Seconds for which all queues are suspended, -1 for until `rq resume`; None where they are not."""
     left = int(link.command("TTL", keys.SUSPENDED))  # -2: there is no such key, -1: it stays

@@ -101,22 +101,12 @@ def run_progress(link: Link, run_id: str) -> RunProgress:
     return RunProgress(int(done or 0), int(failed or 0), float(rate or 0), (driver or b"").decode(errors="replace"))
 
 
-def ended_runs(link: Link, environment: str) -> list[str]:
-    """The runs of an environment that have ended and are kept, the last one first."""
-    return [name.decode(errors="replace") for name in link.command("ZREVRANGE", keys.ended(environment), 0, -1)]
-
-
 def has_lead(link: Link, run_id: str) -> bool:
     """Whether anybody drives a run."""
     return bool(link.command("EXISTS", keys.lead(run_id)))
 
 
-def run_bytes(link: Link, run_id: str) -> int:
-    """What the server holds of a run, but for its large results."""
-    return sum(int(link.command("MEMORY", "USAGE", name) or 0) for name in _kept_of(run_id))
-
-
-def _kept_of(run_id: str) -> list[str]:
+def kept_of_run(run_id: str) -> list[str]:
     """The keys that stay when a run has ended."""
     named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
     return [*named, keys.run_failed(run_id)]
@@ -245,7 +235,7 @@ def delete_run(link: Link, run_id: str) -> None:
     """Nothing stays of a run that has ended."""
     for large in _large(link, run_id):
         link.command("UNLINK", *large)
-    link.command("UNLINK", *_kept_of(run_id), keys.lead(run_id), keys.map_(run_id))
+    link.command("UNLINK", *kept_of_run(run_id), keys.lead(run_id), keys.map_(run_id))
 
 
 def _gap(run_id: str) -> JournalGapError:

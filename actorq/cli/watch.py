@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from actorq.base.settings import masked
+from actorq.cli.live import again
 from actorq.cli.options import monitor_address, output, redis_url, say, server_url
 from actorq.cli.tables import print_table
 from actorq.errors import BrokerError, PoolError
@@ -28,20 +29,42 @@ T = TypeVar("T")
 _SCRAPE_SECONDS = 5.0
 #: pause between two looks for a replica, seconds
 _LOOK_SECONDS = 0.5
+#: pause between two prints of the tables, where nobody says another, seconds
+_AGAIN_SECONDS = 2.0
 
 
 @click.command(short_help="Maps, queue and replicas of every environment.")
 @click.argument("environment", required=False)
 @redis_url
 @output
-def status(environment: str | None, redis_url: str | None, output: str) -> None:
+@click.option(
+    "--watch",
+    "seconds",
+    is_flag=False,
+    flag_value=_AGAIN_SECONDS,
+    type=click.FloatRange(min=0.1),
+    metavar="[SECONDS]",
+    help=f"Print it again after so many seconds, {_AGAIN_SECONDS:.0f} where none are given, until Ctrl-C.",
+)
+def status(environment: str | None, redis_url: str | None, output: str, seconds: float | None) -> None:
     """Show what runs: each environment with its live maps."""
+
+    def show() -> None:
+        views = _views(redis_url, environment)
+        if output == "json":
+            _print_json(views)
+        else:
+            _print_status(views)
+
+    if seconds is None:
+        show()
+    else:
+        again(show, seconds, say)
+
+
+def _print_status(views: Sequence[EnvironmentView]) -> None:
     from actorq.monitor.metrics import REGISTERED_STATES
 
-    views = _views(redis_url, environment)
-    if output == "json":
-        _print_json(views)
-        return
     for view in views:
         states = [replica.state for replica in view.replicas]
         told = ", ".join(f"{states.count(s)} {s}" for s in REGISTERED_STATES if s in states) or "none"

@@ -61,6 +61,11 @@ class FencedError(PoolError):
     """Another driver leads, or the run has ended, or the server has forgotten what this driver has read."""
 
 
+def fenced(run_id: str) -> str:
+    """What it says."""
+    return f"Another driver leads run {run_id!r}, or it has ended, or the server has returned in an older state."
+
+
 class Upload:
     """Stores the inputs of one run.
 
@@ -206,7 +211,7 @@ class StoredInputs:
             some = inputs[at : at + _KEPT_AT_ONCE]
             sealed = {index: seal_part(*named, f"input {index}", part) for index, part in some}
             if not running.keep(self._link, leader, sealed):
-                raise FencedError(f"Another driver leads run {self._run_id!r}.")
+                raise FencedError(fenced(self._run_id))
 
     def keep(self, leader: Leader, indexes: Sequence[int]) -> None:
         """The same for those of `indexes` that were not kept yet."""

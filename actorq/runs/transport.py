@@ -23,7 +23,7 @@ from actorq.maps.presence import told_progress, told_share
 from actorq.maps.redis_transport import describe_lease
 from actorq.maps.share import Share
 from actorq.maps.stream import ReportStream
-from actorq.runs.inputs import FencedError, StoredInputs
+from actorq.runs.inputs import FencedError, StoredInputs, fenced
 from actorq.runs.plan import Plan
 from actorq.wire.lease import Counters, GivenUp, Lease, Report
 from actorq.wire.messages import Heads
@@ -146,9 +146,7 @@ class RunTransport:
         return Leader(self._environment, self._run_id, self.owner, self._stream.position.last)
 
     def _fenced(self) -> FencedError:
-        return FencedError(
-            f"Another driver leads run {self._run_id!r}, or it has ended, or the server has returned in an older state."
-        )
+        return FencedError(fenced(self._run_id))
 
     def _drop(self, vanished: set[str]) -> None:
         """Leases of which nothing is left: written down, so that whoever takes over knows."""

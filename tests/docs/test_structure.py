@@ -30,6 +30,7 @@ NOT_RUN = {
     ],
     "docs/operations-and-monitoring.md": [
         "$ actorq scale hello 20     # replicas made on demand; for a chart release it says the helm command",
+        "$ pip install '.[watch]'",
     ],
     "docs/recipes/from-celery.md": ['app = Celery("reports", broker="redis://", backend="redis://")'],
     "docs/recipes/from-joblib.md": [

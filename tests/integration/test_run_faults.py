@@ -21,6 +21,7 @@ from actorq.cli.checkpoint import Checkpoint, CheckpointError
 from actorq.runs import driver as driver_module
 from actorq.runs import inputs, reader
 from actorq.runs.driver import Driver as DriverThread
+from actorq.runs.driver import take_over
 from actorq.runs.inputs import StoredInputs
 from actorq.runs.journal import Journal
 from actorq.runs.process import DriverProcess
@@ -168,7 +169,7 @@ def test_a_driver_that_has_read_what_the_server_has_forgotten_writes_nothing(ste
         run.server.restore(name, 100_000, data)
     run.work("you")  # others go on: what they send hides the gap
     before = everything(run)
-    for step in (old.offer, old.hear, old.beat):
+    for step in (old.offer, old.hear, old.beat, old.note, lambda: old.keep(run.link)):
         with pytest.raises(PoolError, match="or the server has returned in an older state"):
             step()
     assert old.say_end("done", run.link) == running.OTHERS
@@ -314,6 +315,17 @@ def test_a_job_that_another_has_disturbed_runs_again_by_itself(steps: Steps_) ->
 
 
 # -- drivers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_somebody_leads_is_not_taken_over(steps: Steps_) -> None:
+    run = steps()
+    run.start(range(3))
+    driver = run.driver()
+    record = run.record()
+    assert record is not None
+    assert take_over([run.link] * 3, RUN, record) is None
+    driver.beat()
+    run.drive(driver)
 
 
 def test_a_driver_keeps_its_lead_while_it_reads_a_long_journal(steps: Steps_, monkeypatch: pytest.MonkeyPatch) -> None:

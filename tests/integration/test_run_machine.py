@@ -186,12 +186,16 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_reader_goes_on(self, data: st.DataObject) -> None:
         """What it gets is in order, and right."""
-        found, seen = data.draw(st.sampled_from(self.readers))
+        self.read(*data.draw(st.sampled_from(self.readers)))
+
+    def read(self, found: Reader, seen: list[Any]) -> None:
         try:
             found.catch_up()
             some = list(found.some(wait=False) or ())
         except ValueError:
             assert not self.tolerant
+            self.readers = [each for each in self.readers if each[0] is not found]
+            found.close()
             return
         for value in some:
             index = seen[0]
@@ -228,6 +232,11 @@ class Machine(RuleBasedStateMachine):
             assert self.steps.state() == "done"
             outputs = list(self.steps.reader(ordered=True).outputs())
             assert outputs == [2 * index for index in range(INPUTS)]
+            for found, seen in self.readers:
+                while not found.over:
+                    self.read(found, seen)
+                assert seen == [INPUTS]
+                found.close()
             assert not self.server.exists(keys.wip("e"), keys.queue("e"), keys.turns("e"))
         finally:
             self.steps.close()

@@ -51,6 +51,9 @@ class Driver:
     def note(self) -> None:
         self.lead.transport._note(())
 
+    def keep(self, link: Link) -> None:
+        StoredInputs(link, "e", RUN).put(self.lead.transport.leader, [(0, b"\x01")])
+
     def say_end(self, state: str, link: Link) -> int:
         return running.end(link, self.lead.transport.leader, state, b"", 1000, self.lead.ledger.counters)
 

@@ -1,0 +1,65 @@
+"""What the keys do to the server: cancel, retry, pause and resume.
+
+The one idea: each takes a connection of its own for the time it needs, so a server that hangs keeps nobody but the
+thread that asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from actorq.broker import records, run_records
+from actorq.broker.client import Client
+from actorq.broker.scripts import submitting
+from actorq.errors import PoolError
+from actorq.runs import reader
+
+#: seconds to try a server that cannot be reached
+_PATIENCE = 5.0
+
+
+@contextmanager
+def _client(url: str) -> Iterator[Client]:
+    client = Client(url, _PATIENCE)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def cancel(url: str, name: str) -> str:
+    """Ends a run, or a live map, whose program gets an error; what was done. Raises `ActorqError`."""
+    with _client(url) as client:
+        with client.lent() as link:
+            is_run = run_records.run_record(link, name) is not None
+            found = is_run or submitting.cancel_map(link, name)
+        if is_run:
+            reader.cancel(client, name)
+    if not found:
+        raise PoolError(f"{name!r} is not there any more.")
+    return f"{name} is cancelled."
+
+
+def retry(url: str, name: str) -> str:
+    """Runs again what has failed of a run that has ended. Raises `ActorqError`."""
+    with _client(url) as client:
+        with client.lent() as link:
+            if run_records.run_record(link, name) is None:
+                raise PoolError(f"{name!r} is a map, not a run: its program decides what runs again.")
+        reader.retry(client, name)
+    return f"What failed of {name} runs again."
+
+
+def pause(url: str) -> str:
+    """As `rq suspend` does, on all queues."""
+    with _client(url) as client, client.lent() as link:
+        records.suspend(link)
+    return "Paused: what runs ends, and nothing more is taken."
+
+
+def resume(url: str) -> str:
+    """As `rq resume` does."""
+    with _client(url) as client, client.lent() as link:
+        records.resume(link)
+    return "The replicas go on."

@@ -104,6 +104,7 @@ def queue_families(environments: Sequence[EnvironmentView] | None) -> Iterator[A
             lambda e: e.remaining_inputs,
         ),
         ("runs", "Runs that have not ended.", lambda e: len(e.runs)),
+        ("undriven_runs", "Open runs that nobody drives.", lambda e: e.undriven_runs),
         ("scheduled_jobs", "Jobs that wait for their time.", lambda e: e.scheduled_jobs),
     )
     for name, text, value in told:

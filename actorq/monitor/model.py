@@ -80,6 +80,8 @@ class EnvironmentView:
     maps: Sequence[MapView]
     #: runs that have not ended: what each has left
     runs: Mapping[str, int] = field(default_factory=dict)
+    #: how many of them nobody drives
+    undriven_runs: int = 0
     #: single jobs that wait for their time
     scheduled_jobs: int = 0
     #: why a pool that was asked for is not there, "" for nothing

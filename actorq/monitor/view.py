@@ -169,6 +169,7 @@ def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentV
                     if (view := _map(name, fields, busy[name], now)) is not None
                 ],
                 runs=_open_runs(each),
+                undriven_runs=_undriven(each),
                 scheduled_jobs=each.scheduled - each.due,
                 trouble=each.trouble,
                 problem=str(each.asking.problems),
@@ -221,6 +222,11 @@ def _open_runs(found: _Found) -> dict[str, int]:
     done = found.asking.ask_each([["HGET", keys.map_(name), "done"] for name in found.runs])
     counted = zip(found.runs, stored, done, strict=True)
     return {_shown(name): max(_number(all_) - _number(some), 0) for name, all_, some in counted}
+
+
+def _undriven(found: _Found) -> int:
+    """Runs that nobody leads."""
+    return found.asking.ask_each([["EXISTS", keys.lead(name)] for name in found.runs]).count(0)
 
 
 def _number(found: bytes | None) -> int:

@@ -41,10 +41,11 @@ def tool(name: str) -> Path:
     return known.path
 
 
-def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs a tool, away from any cluster this machine knows. It ends before its garbage would count."""
+def run(name: str, *arguments: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a tool, which reads `text`, away from any cluster this machine knows. Garbage does not count: it ends."""
     environment = os.environ | {"KUBECONFIG": os.devnull, "GOGC": "off"}
-    return subprocess.run([tool(name), *arguments], capture_output=True, text=True, env=environment, check=False)
+    command = [tool(name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, input=text)
 
 
 class _Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C where there is that

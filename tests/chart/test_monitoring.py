@@ -32,6 +32,7 @@ METRICS = {
     # the exporter
     "actorq_queue_leases": {"environment"},
     "actorq_runs": {"environment"},
+    "actorq_undriven_runs": {"environment"},
     "actorq_scheduled_jobs": {"environment"},
     "actorq_queue_inputs": {"environment"},
     "actorq_queue_oldest_age_seconds": {"environment"},

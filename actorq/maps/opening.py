@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
+from actorq.base.tracing import MapSpan
 from actorq.declare.map_options import MapOptions
 from actorq.maps.ledger import Ledger
 from actorq.maps.pump import Pump
@@ -25,7 +27,10 @@ class Route(Protocol):
 
 
 def open_map(
-    map_id: str, iterables: tuple[Iterable[object], ...], options: MapOptions, route: Callable[[int | None], Route]
+    map_id: str,
+    iterables: tuple[Iterable[object], ...],
+    options: MapOptions,
+    route: Callable[[MapOptions, int | None], Route],
 ) -> Pump:
     """A map that has not started.
 
@@ -33,7 +38,7 @@ def open_map(
         map_id: its name.
         iterables: its inputs, which advance together.
         options: of the map.
-        route: tells where a map of so many inputs runs; None: nobody knows how many.
+        route: tells where a map of such options, and of so many inputs, runs; None: nobody knows how many.
     """
     pump: Pump | None = None
 
@@ -41,8 +46,16 @@ def open_map(
         if pump is not None:
             pump.nudge()
 
-    source = source_for(options.head.mode, iterables, on_input)
-    found = route(source.total)
-    ledger = Ledger(map_id, source, found.options)
-    pump = Pump(ledger, found.transport(ledger.map_id, ledger.owner))
+    span = MapSpan(options.head.task, map_id)
+    try:
+        if span.traceparent:
+            options = replace(options, head=replace(options.head, trace=span.traceparent))
+        source = source_for(options.head.mode, iterables, on_input)
+        found = route(options, source.total)
+        ledger = Ledger(map_id, source, found.options)
+        pump = Pump(ledger, found.transport(ledger.map_id, ledger.owner))
+    except BaseException as error:
+        span.end(error, 0, 0)
+        raise
+    pump.span = span
     return pump

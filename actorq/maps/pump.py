@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from actorq.base.tracing import MapSpan
 from actorq.code.difference import tell
 from actorq.declare.environment import function_of
 from actorq.errors import ActorqError, MapTimeoutError, PoolError
@@ -54,6 +55,8 @@ class Pump:
         elapsed: float = 0.0,
     ) -> None:
         self.ledger = ledger
+        #: what OpenTelemetry is told of it, where the program uses that
+        self.span: MapSpan | None = None
         self._transport = transport
         self._deliver = deliver
         self._on_end = on_end
@@ -210,6 +213,9 @@ class Pump:
         except ActorqError as caught:
             error = error or caught  # the server is gone: its keys expire by themselves
         finally:
+            if self.span is not None:
+                counters = self.ledger.counters
+                self.span.end(error or self.ledger.fatal, counters.succeeded + counters.failed, counters.failed)
             with self._condition:
                 self._over = True
                 self._tell()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from actorq.base import tracing
 from actorq.broker import blobs, job_records, records, run_records
 from actorq.broker.client import Client
 from actorq.broker.job_records import JobRecord
@@ -216,5 +217,5 @@ class Spawner:
         if heads is None:
             head = replace(self._task.head(CALL, {}), keep=options.result_ttl)
             heads = self._heads[options.result_ttl] = Heads(head.with_code(self._code) if self._code else head)
-        head_bytes = heads.of(final=True, alone=alone)
+        head_bytes = heads.of(final=True, alone=alone, trace=tracing.context())
         return blobs.send(seal(self._environment.name, named[0], head_bytes, inputs, lives), *named, lives=lives)

@@ -163,7 +163,7 @@ class InlineEngine:
         map_id: str,
         progress: bool | None,
     ) -> MapHandle[Any]:
-        pump = open_map(map_id, iterables, options, lambda _: self._here(task, options))
+        pump = open_map(map_id, iterables, options, lambda options, _: self._here(task, options))
         self._start(pump)
         return MapHandle(pump, bar_of(task.function.__name__, pump, progress))
 

@@ -70,7 +70,7 @@ class Runtime:
         from actorq.maps.progress import bar_of
 
         try:
-            pump = open_map(map_id, iterables, options, partial(self._place, task.environment, options))
+            pump = open_map(map_id, iterables, options, partial(self._place, task.environment))
             self.start(pump)
         except RuntimeError as error:
             _refuse_late(error)

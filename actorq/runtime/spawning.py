@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from actorq.base import tracing
 from actorq.base.warned import warn
 from actorq.broker import records, run_records
 from actorq.broker.client import Client
@@ -48,7 +49,7 @@ def spawn(
     retry: Callable[[Client, str], None],
 ) -> Run[Any]:
     """Starts a run, or finds it there."""
-    head = replace(options.head, keep=kept.expires + kept.result_ttl)
+    head = replace(options.head, keep=kept.expires + kept.result_ttl, trace=tracing.context())
     plan = Plan(
         options=replace(options, head=head),
         lease_seconds=environment.lease_seconds,

@@ -28,7 +28,7 @@ from actorq.wire.codec import list_header
 Parts = tuple[bytes | bytearray | memoryview, ...]
 
 #: both sides must speak the same version; raise it with every change of the layout below, or of what `broker/lua` keeps
-PROTOCOL = 9
+PROTOCOL = 10
 
 LENGTH = struct.Struct(">I")
 #: length of the head, _PLAIN, PROTOCOL, start, count, busy; behind it the name of the replica
@@ -89,10 +89,12 @@ class Head:
     strict: bool = False
     #: seconds that large results of a run live beside its journal; 0: those of a map, which are read soon
     keep: int = 0
+    #: the span to which its inputs belong, as a W3C `traceparent`; "" for none
+    trace: str = ""
 
     def packed(self) -> bytes:
         fields = [PROTOCOL, self.task, self.mode, self.kwargs, self.timeout, self.final, self.code, self.alone]
-        return bytes(msgpack.packb([*fields, self.fingerprint, self.strict, self.keep]))
+        return bytes(msgpack.packb([*fields, self.fingerprint, self.strict, self.keep, self.trace]))
 
     def with_code(self, code: str) -> Head:
         """The head of a map that brings its code."""
@@ -108,8 +110,10 @@ class Heads:
         self._head = head
         self._packed: dict[tuple[bool, bool], bytes] = {}
 
-    def of(self, *, final: bool, alone: bool = False) -> bytes:
-        """The head, packed."""
+    def of(self, *, final: bool, alone: bool = False, trace: str = "") -> bytes:
+        """The head, packed. `trace`: the span of this lease alone."""
+        if trace:
+            return replace(self._head, final=final, alone=alone, trace=trace).packed()
         packed = self._packed.get((final, alone))
         if packed is None:
             packed = self._packed[final, alone] = replace(self._head, final=final, alone=alone).packed()
@@ -172,10 +176,10 @@ def parse_head(head: bytes) -> Head:
     try:
         version, *rest = msgpack.unpackb(head)
         if version == PROTOCOL:
-            task, mode, kwargs, timeout, final, code, alone, fingerprint, strict, keep = rest
+            task, mode, kwargs, timeout, final, code, alone, fingerprint, strict, keep, trace = rest
             plain = isinstance(task, str) and isinstance(kwargs, bytes) and isinstance(fingerprint, str)
             plain = plain and type(keep) is int and 0 <= keep <= _LONGEST_KEPT
-            plain = plain and isinstance(timeout, (float, int, type(None)))
+            plain = plain and isinstance(trace, str) and isinstance(timeout, (float, int, type(None)))
             plain = plain and isinstance(code, str) and (not code or _CODE.fullmatch(code) is not None)
             if not plain or mode not in (ONE, STAR, CALL) or not 0 <= (timeout or 0) <= _LONGEST_TIMEOUT:
                 raise ValueError("a field of another kind")
@@ -190,6 +194,7 @@ def parse_head(head: bytes) -> Head:
                 fingerprint=fingerprint,
                 strict=bool(strict),
                 keep=keep,
+                trace=trace,
             )
     except Exception as error:
         raise CodecError(f"The lease has no readable head: {error}") from error

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 from actorq.base.settings import settings
+from actorq.base.tracing import traced
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.replica.executor.inputs import Inputs, Packed
 from actorq.replica.executor.loops import Holder, holder
@@ -67,6 +68,8 @@ class Prepared:
         self.packed = packed
         #: what the leases of the map begin with, unless they are signed
         self.prefix = LENGTH.pack(len(packed)) + packed
+        if head.trace:
+            function = traced(function, head.trace, head.task)
         self.task = function
         #: what the executor got the task from; not used here
         self.version: object = None

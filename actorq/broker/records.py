@@ -31,6 +31,16 @@ def is_suspended(link: Link) -> bool:
     return bool(link.command("EXISTS", keys.SUSPENDED))
 
 
+def suspend(link: Link) -> None:
+    """As `rq suspend`: no replica takes anything, until somebody resumes."""
+    link.command("SET", keys.SUSPENDED, 1)
+
+
+def resume(link: Link) -> None:
+    """As `rq resume`."""
+    link.command("DEL", keys.SUSPENDED)
+
+
 def idle_replicas(link: Link, environment: str) -> list[str]:
     """Those that wait for a lease: some are not registered yet."""
     return [name.decode() for name in link.command("ZRANGE", keys.idle(environment), 0, -1)]

@@ -11,6 +11,7 @@ from actorq.base.streams import open_missing
 from actorq.cli.cluster import keep, run_input, scale
 from actorq.cli.doctor import doctor
 from actorq.cli.map import map_
+from actorq.cli.monitor import monitor
 from actorq.cli.options import say
 from actorq.cli.runs import failures, results, runs
 from actorq.cli.server import server
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 for command in (
-    *(worker, status, queues, workers, ping, scale, exporter, keep, run_input),
+    *(worker, status, queues, workers, ping, scale, exporter, monitor, keep, run_input),
     *(server, doctor, map_, runs, results, failures, cancel, retry, delete),
 ):
     command.epilog = _EXIT_CODES

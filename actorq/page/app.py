@@ -161,7 +161,7 @@ class Pages:
         return HTMLResponse(self._login_text(error, back), status)
 
     def _login_text(self, error: str, back: str) -> str:
-        return self._renderer.plain("login.html", title="Log in", error=error, back=back)
+        return self._renderer.plain("login.html", title="Log in", error=error, back=_own(back))
 
     # -- what changes --------------------------------------------------------------------------------------------------
 
@@ -188,8 +188,7 @@ class Pages:
     # -- answers -------------------------------------------------------------------------------------------------------
 
     def _to(self, path: str) -> Response:
-        own = path if _PATH.fullmatch(path) else "/"
-        return RedirectResponse(self._site.prefix + own, 303)
+        return RedirectResponse(self._site.prefix + _own(path), 303)
 
     def _told(self, status: int, text: str, session: Session | None) -> Response:
         return HTMLResponse(self._renderer.plain("told.html", session, title=f"{status}", text=text), status)
@@ -198,6 +197,11 @@ class Pages:
         assert isinstance(error, HTTPException)
         text = "There is no such page." if error.status_code == 404 else error.detail
         return self._told(error.status_code, text, None)
+
+
+def _own(path: str) -> str:
+    """What may be gone to: another address than one of this page is its beginning."""
+    return path if _PATH.fullmatch(path) else "/"
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -15,6 +15,8 @@ from actorq.page.series import Stretch
 
 #: the height of a picture in its own units, and the room above the highest point
 _HEIGHT, _HEADROOM = 100.0, 6.0
+#: what the upper end of a picture stands for at least, and the largest number that is drawn
+_LEAST_TOP, _MOST = 0.01, 1e15
 #: points of a picture that are shown however few are known
 _LEAST_POINTS = 30
 #: a stretch of one look is as wide as this at least, seconds: else nobody would see it
@@ -54,6 +56,8 @@ def chart(points: Sequence[float], step: float) -> Chart:
     """
     begin = next((at for at, value in enumerate(points) if not math.isnan(value)), len(points))
     points = points[max(min(begin, len(points) - _LEAST_POINTS), 0) :]
+    # anybody may have written a rate into a record: what cannot be drawn is drawn at the border
+    points = [value if math.isnan(value) else min(max(value, 0.0), _MOST) for value in points]
     known = [value for value in points if not math.isnan(value)]
     most = max(known, default=math.nan)
     top = _rounded(most if known else 0.0)
@@ -82,6 +86,7 @@ def _rounded(most: float) -> float:
     """The next of 1, 2, 5, 10, 20, 50 … from `most` up."""
     if most <= 0:
         return 1.0
+    most = max(most, _LEAST_TOP)
     size = 10 ** math.floor(math.log10(most))
     return next(float(size * step) for step in (1, 2, 5, 10) if size * step >= most or step == 10)
 

@@ -5,10 +5,13 @@ The one idea: what a reader has chosen stands in the address, so it can be sent 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
+
+from actorq.base.masking import printable
 
 T = TypeVar("T")
 
@@ -16,6 +19,7 @@ T = TypeVar("T")
 ROWS = 100
 #: characters of a filter
 _LONGEST = 200
+_PAGE = re.compile(r"\d{1,6}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Query:
     def of(cls, params: Mapping[str, str]) -> Query:
         """Whatever stands there: a page that is no number is the first."""
         page = params.get("page", "1")
-        texts = {name: params.get(name, "")[:_LONGEST] for name in ("q", "env", "state", "id")}
-        return cls(**texts, page=int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 7 else 1)
+        texts = {name: printable(params.get(name, "")[:_LONGEST]) for name in ("q", "env", "state", "id")}
+        return cls(**texts, page=max(int(page), 1) if _PAGE.fullmatch(page) else 1)
 
     def __str__(self) -> str:
         told = {name: getattr(self, name) for name in ("q", "env", "state", "id")}

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-versions test-cluster fuzz chaos lint types dist bench bench-leaks bench-cluster clean
+.PHONY: help demo test test-versions test-cluster test-page pictures fuzz chaos lint types dist bench bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
@@ -31,6 +31,13 @@ $(VENV)-checks/.checks: pyproject.toml
 	$(CHECKS)/python -m pip install --quiet --group checks
 	@touch $@
 
+PAGE := $(VENV)-page/bin
+$(VENV)-page/.page: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-page
+	$(PAGE)/python -m pip install --quiet 'pip>=25.1'
+	$(PAGE)/python -m pip install --quiet -e '.[embedded,monitor]' --group page
+	@touch $@
+
 demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once per replica
 	$(BIN)/python -m actorq.demo
 
@@ -54,6 +61,13 @@ test-cluster: $(VENV)/.test cluster-tools  ## chart, pools and regular tasks on 
 		{ echo "SKIPPED: no cluster answers; set KUBECONFIG to one whose user may create and delete namespaces, and" \
 		"all in them. tests/cluster/conftest.py says what else counts." >&2; exit 0; }; \
 	ACTORQ_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -p no:randomly -n 0
+
+test-page: $(VENV)-page/.page  ## the page of `actorq monitor` in a real browser, which needs chromium and chromium-driver
+	$(PAGE)/python tests/page/tools.py
+	$(PAGE)/python -m pytest tests/page -p no:randomly -n 0
+
+pictures: $(VENV)-page/.page  ## the pictures of the page in docs/images, made anew
+	$(PAGE)/python -m tests.page.pictures
 
 fuzz: $(VENV)/.test  ## bytes of anybody's for everything that reads from Redis, a minute; SECONDS=600 for longer
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)

@@ -122,7 +122,7 @@ def _work(site: Site, look: Look, query: Query) -> dict[str, Any]:
     stretches = history.lanes(one.environment, now)
     lanes = [(name, drawing.lane(some, now, history.colour, one.id)) for name, some in stretches.items()]
     told = [(name, blocks, drawing.shares(blocks, one.id)) for name, blocks in lanes]
-    told.sort(key=lambda lane: (-lane[2]["mine"] > 0, lane[2]["mine"] == 0, lane[0]))
+    told.sort(key=lambda lane: (lane[2]["mine"] == 0, lane[0]))
     return {
         "one": one,
         "chart": drawing.chart(history.rate_of_map(one.id, now), MAP[0]),

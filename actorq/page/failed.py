@@ -32,6 +32,8 @@ _KEPT_SECONDS, _KEPT = 5.0, 50
 _PATIENCE = 2.0
 #: characters of an input of a run
 _INPUT_CHARACTERS = 200
+#: folders and file of a path that are shown
+_PATH_PARTS = 3
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]*)", line (?P<line>\d+), in (?P<name>.*)$', re.MULTILINE)
 #: in the path of code that is nobody's own: installed packages, Python, and this one
 _FOREIGN = re.compile(r"/(site|dist)-packages/|/lib/python3|^<frozen|/actorq/(replica|isolation|wire|cache|oneshot)/")
@@ -100,7 +102,13 @@ def last_own_line(traceback: str) -> tuple[str, str]:
     frame = (own or frames)[-1]
     code = traceback[frame.end() + 1 :].partition("\n")[0].strip()
     shown = "" if code.startswith("File ") or not traceback[frame.end() + 1 :].startswith("    ") else code
-    return f"{frame['file']}:{frame['line']} in {frame['name']}", shown
+    return f"{_short(frame['file'])}:{frame['line']} in {frame['name']}", shown
+
+
+def _short(path: str) -> str:
+    """The end of a long path: the traceback has all of it."""
+    parts = path.split("/")
+    return path if len(parts) <= _PATH_PARTS + 1 else "/".join(("…", *parts[-_PATH_PARTS:]))
 
 
 class Failed:

@@ -16,16 +16,16 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 #: seconds that a page may take to become what is waited for
 PATIENCE = 30
 #: the tallest picture, pixels
-_TALLEST = 2400
+_TALLEST = 1500
 
 
-def missing() -> str:
-    """What is not there, "" where all is."""
+def missing(*, axe: bool = True) -> str:
+    """What is not there, "" where all is that a browser needs, and with `axe` all that tests need."""
     if importlib.util.find_spec("selenium") is None:
         return "no selenium here: `make test-page` has an environment of its own"
     if not (_chromium() and shutil.which("chromedriver")):
         return "no Chromium here: install chromium and chromium-driver"
-    return "" if AXE.exists() else "no axe-core here: `make test-page` brings it"
+    return "" if AXE.exists() or not axe else "no axe-core here: `make test-page` brings it"
 
 
 def _chromium() -> str | None:
@@ -75,8 +75,8 @@ class Browser:
         return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"] or [{"html": ""}]]
 
     def picture(self, file: Path) -> None:
-        """All of the page, as high as it is."""
-        height = min(int(self.run("return document.documentElement.scrollHeight")), _TALLEST)
+        """All of the page above its footer."""
+        height = min(int(self.run("return document.querySelector('footer').getBoundingClientRect().top")), _TALLEST)
         self._size(height)
         self.driver.save_screenshot(str(file))
 

@@ -122,7 +122,7 @@ ValueError: no 1"""
 def test_the_last_own_line_is_that_of_the_last_frame_which_is_no_packages() -> None:
     assert last_own_line(TRACEBACK) == ("/app/tasks.py:30 in parse", "raise ValueError(text)")
     foreign = TRACEBACK.replace("/app/", "/usr/lib/python3.11/")
-    assert last_own_line(foreign)[0].startswith("/opt/venv/lib/python3.11/site-packages/numpy")
+    assert last_own_line(foreign)[0] == "…/site-packages/numpy/core.py:9 in dot"
     assert last_own_line("It died of SIGKILL.") == ("", "")
     assert last_own_line('  File "<string>", line 1, in <module>') == ("<string>:1 in <module>", "")
 

@@ -31,6 +31,8 @@ _RUNS_EVERY, _FACTS_EVERY = 5.0, 15.0
 _RUNS_SHARE = 20
 #: the server is given so long for an answer, seconds
 _REPLY_SECONDS = 5.0
+#: the end waits so long for a look, which a silent server may hold; the thread goes with the process, seconds
+_END_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ class Collector:
         if (link := self._link) is not None:
             link.hurry(0.1)
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_END_SECONDS)
 
     def hurry(self) -> None:
         """Something was changed just now: look at once, at the runs too."""

@@ -317,6 +317,25 @@ def test_sigterm_ends_it_at_once_though_somebody_reads(asked: Asked) -> None:
         process.stderr.close()
 
 
+def test_sigterm_ends_it_though_the_server_is_silent(asked: Asked) -> None:
+    pid = int(asked.client.info("server")["process_id"])
+    command = [sys.executable, "-m", "actorq.cli", "monitor", "-u", asked.link.url, "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stderr is not None
+    try:
+        url = re.search(r"http://127.0.0.1:\d+", process.stderr.readline())
+        assert url is not None
+        assert eventually(lambda: _answers(f"{url[0]}"))
+        os.kill(pid, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
 def _answers(url: str) -> bool:
     try:
         return httpx.get(f"{url}/livez").status_code == 200

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from actorq.page.history import LANE_SECONDS
+from actorq.page.history import TIMELINE_SECONDS
 from actorq.page.series import Stretch
 
 #: the height of a picture in its own units, and the room above the highest point
@@ -93,11 +93,11 @@ def _rounded(most: float) -> float:
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of a lane, in seconds from its left end."""
+    """A stretch of a timeline, in seconds from its left end."""
 
     x: float
     width: float
-    #: from the top, of a lane that is 10 high: work is a block, idling a low line, and an absence a thin one
+    #: from the top, of a timeline that is 10 high: work is a block, idling a low line, and an absence a thin one
     y: float
     height: float
     kind: str
@@ -106,31 +106,31 @@ class Block:
     colour: str
 
 
-def lane(stretches: Iterable[Stretch], now: float, colour: Callable[[str], int], mine: str = "") -> list[Block]:
-    """A lane that ends now.
+def timeline(stretches: Iterable[Stretch], now: float, colour: Callable[[str], str], mine: str = "") -> list[Block]:
+    """A timeline that ends now.
 
     Args:
         stretches: from the oldest on.
         now: the right end, of the clock of the stretches.
-        colour: of a map, its number.
+        colour: of a map, its class.
         mine: the map that the page is about: others are told apart from it, and not from each other.
     """
-    begin = now - LANE_SECONDS
+    begin = now - TIMELINE_SECONDS
     blocks = []
     for each in stretches:
         x = max(each.begin - begin, 0.0)
-        width = min(max(each.end - each.begin, _LEAST_STRETCH), LANE_SECONDS - x)
+        width = min(max(each.end - each.begin, _LEAST_STRETCH), TIMELINE_SECONDS - x)
         place = round(x, 1), round(max(width, 0.0), 1), *_SHAPES[each.kind]
         blocks.append(Block(*place, each.kind, each.map, _class(each, colour, mine)))
     return blocks
 
 
-def _class(stretch: Stretch, colour: Callable[[str], int], mine: str) -> str:
+def _class(stretch: Stretch, colour: Callable[[str], str], mine: str) -> str:
     if stretch.kind != "busy":
         return stretch.kind
     if mine and stretch.map != mine:
         return "other"
-    return f"c{colour(stretch.map)}"
+    return colour(stretch.map)
 
 
 def shares(blocks: Sequence[Block], mine: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The last hour of one server, made of looks: totals, environments, maps, and the lanes of replicas.
+"""The last hour of one server, made of looks: totals, environments, maps, and the timelines of replicas.
 
 The one idea: everything here has a limit, of time and of number. A server with more maps than that loses the pictures
 of those that were seen least lately, and nothing else.
@@ -7,7 +7,6 @@ of those that were seen least lately, and nothing else.
 from __future__ import annotations
 
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from actorq.monitor.model import EnvironmentView, MapView, ReplicaView
-from actorq.page.series import Lane, Series, Stretch
+from actorq.page.series import Series, Stretch, Timeline
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -24,8 +23,8 @@ T = TypeVar("T")
 HOUR, MAP = (10.0, 360), (5.0, 240)
 #: colours that maps are told apart by: the next map gets the next one, so few that run together have the same
 _COLOURS = 8
-#: how far back lanes reach, seconds
-LANE_SECONDS = 300.0
+#: how far back timelines reach, seconds
+TIMELINE_SECONDS = 300.0
 #: environments, maps and replicas that have a history
 _ENVIRONMENTS, _MAPS, _REPLICAS = 200, 2000, 2000
 #: states in which a replica takes no work
@@ -65,7 +64,7 @@ class History:
         self._total = Course()
         self._environments: OrderedDict[str, Course] = OrderedDict()
         self._maps: OrderedDict[str, MapCourse] = OrderedDict()
-        self._lanes: OrderedDict[tuple[str, str], Lane] = OrderedDict()
+        self._timelines: OrderedDict[tuple[str, str], Timeline] = OrderedDict()
         self._met = 0
 
     def add(self, now: float, views: Sequence[EnvironmentView]) -> None:
@@ -96,8 +95,10 @@ class History:
 
     def _add_replicas(self, now: float, view: EnvironmentView) -> None:
         for replica in view.replicas:
-            lane = _touched(self._lanes, (view.name, replica.name), lambda: Lane(LANE_SECONDS), _REPLICAS)
-            lane.add(now, kind_of(replica), replica.map)
+            timeline = _touched(
+                self._timelines, (view.name, replica.name), lambda: Timeline(TIMELINE_SECONDS), _REPLICAS
+            )
+            timeline.add(now, kind_of(replica), replica.map)
 
     def total(self, now: float) -> tuple[list[float], list[float]]:
         """Inputs a second, and inputs that waited, of all environments."""
@@ -120,24 +121,24 @@ class History:
         with self._lock:
             return self._maps.get(map_id)
 
-    def colour(self, map_id: str) -> int:
-        """The number of the colour of a map, the same on every page."""
+    def colour(self, map_id: str) -> str:
+        """The class of the colour of a map, the same on every page; grey is what was never seen to run."""
         with self._lock:
             course = self._maps.get(map_id)
-        return zlib.crc32(map_id.encode(errors="replace")) % _COLOURS if course is None else course.colour
+        return "other" if course is None else f"c{course.colour}"
 
-    def lanes(self, environment: str, now: float) -> dict[str, list[Stretch]]:
-        """Replica -> what it was seen doing, of those that were seen within the time of a lane."""
+    def timelines(self, environment: str, now: float) -> dict[str, list[Stretch]]:
+        """Replica -> what it was seen doing, of those that were seen within the time of a timeline."""
         with self._lock:
             found = {}
-            for (env, name), lane in self._lanes.items():
-                if env == environment and now - lane.seen < LANE_SECONDS:
-                    found[name] = list(lane.stretches(now))
+            for (env, name), timeline in self._timelines.items():
+                if env == environment and now - timeline.seen < TIMELINE_SECONDS:
+                    found[name] = list(timeline.stretches(now))
             return found
 
 
 def kind_of(replica: ReplicaView) -> str:
-    """What a lane shows of it."""
+    """What a timeline shows of it."""
     return "away" if replica.state in _AWAY else "busy" if replica.state == "busy" else "idle"
 
 

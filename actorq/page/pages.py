@@ -26,8 +26,8 @@ from actorq.page.rows import Query, part
 
 #: seconds after which what is shown is called old: a look is made each second, and takes one at most
 _OLD_SECONDS = 5.0
-#: lanes of a page: those of replicas that worked for the map come first
-_LANES = 60
+#: timelines of a page: those of replicas that worked for the map come first
+_TIMELINES = 60
 
 
 class NothingError(LookupError):
@@ -119,15 +119,17 @@ def _work(site: Site, look: Look, query: Query) -> dict[str, Any]:
     one = work.find(look, query.id, gone)
     if one is None:
         raise NothingError(f"There is no live map and no run {query.id!r} on this server.")
-    stretches = history.lanes(one.environment, now)
-    lanes = [(name, drawing.lane(some, now, history.colour, one.id)) for name, some in stretches.items()]
-    told = [(name, blocks, drawing.shares(blocks, one.id)) for name, blocks in lanes]
-    told.sort(key=lambda lane: (lane[2]["mine"] == 0, lane[0]))
+    stretches = history.timelines(one.environment, now)
+    timelines = [(name, drawing.timeline(some, now, history.colour, one.id)) for name, some in stretches.items()]
+    told = [(name, blocks, drawing.shares(blocks, one.id)) for name, blocks in timelines]
+    if not one.live and not any(share["mine"] for _, _, share in told):
+        told = []  # what others did since it has ended says nothing of it
+    told.sort(key=lambda timeline: (timeline[2]["mine"] == 0, timeline[0]))
     return {
         "one": one,
         "chart": drawing.chart(history.rate_of_map(one.id, now), MAP[0]),
-        "lanes": told[:_LANES],
-        "lanes_left": max(len(told) - _LANES, 0),
+        "timelines": told[:_TIMELINES],
+        "timelines_left": max(len(told) - _TIMELINES, 0),
         "found": _failures_of(site, one),
     }
 
@@ -151,12 +153,12 @@ def _replicas(site: Site, look: Look, query: Query) -> dict[str, Any]:
     ]
     found = part(shown, query)
     history = site.collector.history
-    lanes = {env: history.lanes(env, now) for env in {env for env, _ in found.rows}}
+    timelines = {env: history.timelines(env, now) for env in {env for env, _ in found.rows}}
     return {
         "replicas": found,
         "all_replicas": len(rows),
-        "lane_of": {
-            (env, replica.name): drawing.lane(lanes[env].get(replica.name, ()), now, history.colour)
+        "timeline_of": {
+            (env, replica.name): drawing.timeline(timelines[env].get(replica.name, ()), now, history.colour)
             for env, replica in found.rows
         },
         "environment_names": sorted({view.name for view in look.environments}),
@@ -202,7 +204,7 @@ PAGES: dict[str, Page] = {
     "overview": Page(
         title="Overview", parts=("notices", "totals", "charts", "environments", "work", "health"), context=_overview
     ),
-    "work": Page(title="", parts=("progress", "lanes", "groups"), context=_work),
+    "work": Page(title="", parts=("progress", "timelines", "groups"), context=_work),
     "replicas": Page(title="Replicas", parts=("replicas", "loads"), context=_replicas),
     "failures": Page(title="Failures", parts=("groups",), context=_failures),
     "failure": Page(title="Failure", parts=("failure",), context=_failure),

@@ -1,7 +1,7 @@
 """What the page remembers: numbers over time, and what each replica was seen doing, both of bounded size.
 
-The one idea: a number is kept as its mean over a step, and a lane as stretches of the same, so an hour of looks takes
-no more room than the picture that is drawn of it. What was not seen is a gap, never a zero.
+The one idea: a number is kept as its mean over a step, and a timeline as stretches of the same, so an hour of looks
+takes no more room than the picture that is drawn of it. What was not seen is a gap, never a zero.
 """
 
 from __future__ import annotations
@@ -36,8 +36,14 @@ class Series:
             self._steps.append((at, value, 1))
 
     def points(self, now: float) -> list[float]:
-        """The means of the last `count` steps, the newest last; NaN for one in which nobody looked."""
-        first = int(now // self.step) - self.count + 1
+        """The means of the last `count` steps, the newest last; NaN for one in which nobody looked.
+
+        The step that has just begun, and in which nobody has looked yet, is left to the next time.
+        """
+        last = int(now // self.step)
+        if self._steps and self._steps[-1][0] == last - 1:
+            last -= 1
+        first = last - self.count + 1
         found = [math.nan] * self.count
         for at, total, looks in self._steps:
             if 0 <= at - first < self.count:
@@ -57,7 +63,7 @@ class Stretch:
     map: str = ""
 
 
-class Lane:
+class Timeline:
     """What one replica did lately.
 
     Args:
@@ -85,7 +91,7 @@ class Lane:
         return self._stretches[-1].end if self._stretches else -math.inf
 
     def stretches(self, now: float) -> Iterator[Stretch]:
-        """From the oldest on; what lies further back than the lane reaches is cut off."""
+        """From the oldest on; what lies further back than the timeline reaches is cut off."""
         oldest = now - self._seconds
         for each in self._stretches:
             if each.end > oldest:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorq.page import drawing
-from actorq.page.history import LANE_SECONDS
-from actorq.page.series import Lane, Series, Stretch
+from actorq.page.history import TIMELINE_SECONDS
+from actorq.page.series import Series, Stretch, Timeline
 
 
 def test_a_series_keeps_the_means_of_its_steps_and_leaves_gaps_where_nobody_looked() -> None:
@@ -21,6 +21,14 @@ def test_a_series_keeps_the_means_of_its_steps_and_leaves_gaps_where_nobody_look
     assert all(math.isnan(value) for value in series.points(1000))
 
 
+def test_a_step_in_which_nobody_has_looked_yet_is_no_gap_at_the_end() -> None:
+    series = Series(10, 3)
+    series.add(95, 1)
+    series.add(105, 2)
+    assert series.points(111) == pytest.approx([math.nan, 1, 2], nan_ok=True)
+    assert series.points(121) == pytest.approx([2, math.nan, math.nan], nan_ok=True)
+
+
 def test_a_series_never_holds_more_points_than_it_shows() -> None:
     series = Series(1, 10)
     for now in range(1000):
@@ -29,25 +37,25 @@ def test_a_series_never_holds_more_points_than_it_shows() -> None:
     assert len(series._steps) == 10
 
 
-def test_a_lane_joins_looks_at_the_same_and_shows_an_absence_as_a_gap() -> None:
-    lane = Lane(100)
+def test_a_timeline_joins_looks_at_the_same_and_shows_an_absence_as_a_gap() -> None:
+    timeline = Timeline(100)
     for now in (0, 1, 2):
-        lane.add(now, "busy", "m")
-    lane.add(3, "idle")
-    lane.add(50, "busy", "n")
-    assert [*lane.stretches(50)] == [
+        timeline.add(now, "busy", "m")
+    timeline.add(3, "idle")
+    timeline.add(50, "busy", "n")
+    assert [*timeline.stretches(50)] == [
         Stretch(0, 2, "busy", "m"),
         Stretch(2, 3, "idle"),
         Stretch(50, 50, "busy", "n"),
     ]
 
 
-def test_a_lane_forgets_what_lies_too_far_back() -> None:
-    lane = Lane(10)
+def test_a_timeline_forgets_what_lies_too_far_back() -> None:
+    timeline = Timeline(10)
     for now in range(1000):
-        lane.add(now, "busy", f"m{now % 2}")
-    assert min(each.begin for each in lane.stretches(999)) == 989
-    assert len(lane._stretches) <= 11
+        timeline.add(now, "busy", f"m{now % 2}")
+    assert min(each.begin for each in timeline.stretches(999)) == 989
+    assert len(timeline._stretches) <= 11
 
 
 @given(st.lists(st.one_of(st.just(math.nan), st.floats()), max_size=60))
@@ -69,19 +77,19 @@ def test_a_chart_that_has_just_begun_shows_some_minutes_and_not_an_hour() -> Non
 
 
 @given(st.lists(st.tuples(st.floats(0, 400), st.sampled_from(["busy", "idle", "away"])), max_size=50))
-def test_every_block_of_a_lane_lies_inside_it(looks: list[tuple[float, str]]) -> None:
-    lane = Lane(LANE_SECONDS)
+def test_every_block_of_a_timeline_lies_inside_it(looks: list[tuple[float, str]]) -> None:
+    timeline = Timeline(TIMELINE_SECONDS)
     for now, kind in sorted(looks):
-        lane.add(now, kind, "m" if kind == "busy" else "")
-    for block in drawing.lane(lane.stretches(400), 400, lambda _: 3, "m"):
+        timeline.add(now, kind, "m" if kind == "busy" else "")
+    for block in drawing.timeline(timeline.stretches(400), 400, lambda _: "c3", "m"):
         assert block.x >= 0
-        assert block.x + block.width <= LANE_SECONDS + 0.1
+        assert block.x + block.width <= TIMELINE_SECONDS + 0.1
         assert block.colour == ("c3" if block.kind == "busy" else block.kind)
 
 
-def test_the_shares_of_a_lane_say_for_whom_a_replica_worked() -> None:
+def test_the_shares_of_a_timeline_say_for_whom_a_replica_worked() -> None:
     stretches = [Stretch(0, 50, "busy", "m"), Stretch(50, 75, "busy", "n"), Stretch(75, 100, "idle")]
-    blocks = drawing.lane(stretches, 100, lambda _: 0, "m")
+    blocks = drawing.timeline(stretches, 100, lambda _: "c0", "m")
     assert drawing.shares(blocks, "m") == pytest.approx({"mine": 50, "other": 25, "idle": 25, "away": 0})
     assert [block.colour for block in blocks] == ["c0", "other", "idle"]
     assert drawing.shares([], "m")["mine"] == 0

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from actorq.base.log import logger
 from actorq.base.masking import masked, printable
 from actorq.broker import records
 from actorq.broker.link import Link
@@ -116,6 +117,14 @@ class Collector:
         except ActorqError as error:
             self._drop()
             look = replace(self._look, serial=self._look.serial + 1, error=printable(masked(str(error))))
+        except Exception as error:  # of ours, at a record that nobody has thought of: the next look may be better
+            self._runs_due = 0.0
+            told = printable(masked(f"{type(error).__name__}: {error}"))
+            if told not in self._look.problem:  # once, not every second
+                logger().exception("look_failed")
+            look = replace(
+                self._look, serial=self._look.serial + 1, problem=f"A look failed, and so these data are old. {told}"
+            )
         else:
             self.history.add(now, look.environments)
         self._look = look

@@ -203,6 +203,22 @@ def test_data_that_nobody_renews_are_called_old(page: Served, monkeypatch: pytes
     assert eventually(lambda: page.shows("/", "These data are old."))
 
 
+def test_a_look_that_fails_is_told_and_the_next_one_is_shown(
+    asked: Asked, page: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise RuntimeError("odd <b>")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("actorq.page.collector.environments", fails)
+        assert eventually(
+            lambda: page.shows("/", "A look failed, and so these data are old. RuntimeError: odd &lt;b&gt;")
+        )
+    known(asked, "later")
+    assert eventually(lambda: page.shows("/", "later"))
+    assert not page.shows("/", "A look failed")
+
+
 def test_a_page_of_a_server_that_never_answered_says_so() -> None:
     with served("redis://127.0.0.1:1/0") as page:
         assert eventually(lambda: page.shows("/", "Nothing was seen of it yet."))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actorq.cli.main import main
-from tests.chart.rendering import Manifest, of_kind, refusal, render, selected, the
+from tests.chart.rendering import Manifest, of_kind, refusal, render, selected, the, variables
 
 ON = "monitor.enabled=true"
 
@@ -91,6 +91,12 @@ def test_behind_an_ingress_it_knows_its_name_its_path_and_its_token() -> None:
 @pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
 def test_a_server_that_is_away_takes_the_page_from_nobody(probe: str) -> None:
     assert container(render(ON))[probe]["httpGet"] == {"path": "/livez", "port": "page"}
+
+
+def test_it_has_the_signing_key_only_where_it_may_retry() -> None:
+    signed = "signingKey.existingSecret=signing"
+    assert "ACTORQ_SIGNING_KEY_FILE" not in variables(container(render(ON, signed)))
+    assert "ACTORQ_SIGNING_KEY_FILE" in variables(container(render(ON, signed, "monitor.allowActions=true")))
 
 
 def test_an_ingress_without_a_name_is_refused() -> None:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from actorq.broker import keys
 from actorq.page import live
 from actorq.page.collector import Collector
 from tests import tasks
-from tests.conftest import ROOT, Worker, eventually
+from tests.conftest import Worker, eventually
 from tests.support.served_page import Served, served
 from tests.support.server_steps import Asked
 
@@ -309,51 +304,3 @@ def test_replicas_show_what_they_run_and_what_they_hold(worker: Worker, tmp_path
         finally:
             flag.touch()
             thread.join()
-
-
-def test_sigterm_ends_it_at_once_though_somebody_reads(asked: Asked) -> None:
-    command = [sys.executable, "-m", "actorq.cli", "monitor", "-u", asked.link.url, "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ))
-    assert process.stderr is not None
-    try:
-        line = process.stderr.readline()
-        url = re.search(r"http://127.0.0.1:\d+", line)
-        assert url is not None, line
-        assert eventually(lambda: _answers(url[0]))
-        with httpx.Client(base_url=url[0]) as client, client.stream("GET", "/live/overview") as reply:
-            lines = reply.iter_lines()
-            next(lines)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
-            list(lines)
-        assert process.stderr.read() == ""
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
-
-def test_sigterm_ends_it_though_the_server_is_silent(asked: Asked) -> None:
-    pid = int(asked.client.info("server")["process_id"])
-    command = [sys.executable, "-m", "actorq.cli", "monitor", "-u", asked.link.url, "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stderr is not None
-    try:
-        url = re.search(r"http://127.0.0.1:\d+", process.stderr.readline())
-        assert url is not None
-        assert eventually(lambda: _answers(f"{url[0]}"))
-        os.kill(pid, signal.SIGSTOP)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-    finally:
-        os.kill(pid, signal.SIGCONT)
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/livez").status_code == 200
-    except httpx.TransportError:
-        return False

@@ -4,8 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-watch test-versions test-cluster fuzz chaos lint types dist pictures bench bench-leaks \
-	bench-cluster clean
+.PHONY: help demo test test-watch test-page test-versions test-cluster fuzz chaos lint types dist pictures bench \
+	bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
@@ -38,6 +38,13 @@ $(VENV)-checks/.checks: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-checks
 	$(CHECKS)/python -m pip install --quiet 'pip>=25.1'
 	$(CHECKS)/python -m pip install --quiet --group checks
+	@touch $@
+
+PAGE := $(VENV)-page/bin
+$(VENV)-page/.page: pyproject.toml $(VENV)/.test
+	$(call BESIDE,$(VENV)-page)
+	$(PAGE)/python -m pip install --quiet 'pip>=25.1'
+	$(PAGE)/python -m pip install --quiet --group page
 	@touch $@
 
 demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once per replica
@@ -75,6 +82,10 @@ test-cluster: $(VENV)/.test cluster-tools  ## chart, pools and regular tasks on 
 		"all in them. tests/cluster/conftest.py says what else counts." >&2; exit 0; }; \
 	ACTORQ_TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -p no:randomly -n 0
 
+test-page: $(VENV)-page/.page  ## the page of `actorq monitor` in a real browser, which needs chromium and chromium-driver
+	$(PAGE)/python tests/page/tools.py
+	$(PAGE)/python -m pytest tests/page -p no:randomly -n 0
+
 fuzz: $(VENV)/.test  ## bytes of anybody's for everything that reads from Redis, a minute; SECONDS=600 for longer
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
@@ -98,8 +109,9 @@ dist: $(VENV)/.test $(VENV)-checks/.checks  ## the source distribution and the w
 	$(BIN)/python -P -m build --no-isolation --outdir dist >dist/build.log 2>&1 || { cat dist/build.log; exit 1; }
 	$(CHECKS)/python -P -m twine check --strict dist/actorq-*.tar.gz dist/actorq-*.whl
 
-pictures: $(VENV)-watch/.watch  ## the pictures of the documentation
+pictures: $(VENV)-watch/.watch $(VENV)-page/.page  ## the pictures of the documentation; some need chromium
 	$(WATCH)/python -m tests.pictures.watch docs/images/watch.svg --keys down,down,down
+	$(PAGE)/python -m tests.page.pictures
 
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 	$(BIN)/python -m benchmarks.run

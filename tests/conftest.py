@@ -53,7 +53,7 @@ _LONGEST = """
     integration/test_memory integration/test_lifecycle integration/test_recycling integration/test_runs
     integration/test_jobs chart/test_rendering integration/test_signing integration/test_scripts integration/test_races
     docs/test_commands integration/test_streams integration/test_affinity chart/test_policy
-    integration/test_protocol_faults integration/test_run_machine
+    integration/test_protocol_faults integration/test_run_machine integration/test_page_access integration/test_page
 """
 
 

@@ -23,8 +23,8 @@ _OTHERS = frozenset(
 )
 #: what every option of a command begins with, as `ACTORQ_WORKER_REPLICAS`
 COMMANDS = (
-    *("CANCEL", "DELETE", "DOCTOR", "EXPORTER", "FAILURES", "KEEP", "MAP", "PING", "QUEUES", "RESULTS", "RETRY"),
-    *("RUN_INPUT", "RUNS", "SCALE", "SERVER", "STATUS", "WATCH", "WORKER", "WORKERS"),
+    *("CANCEL", "DELETE", "DOCTOR", "EXPORTER", "FAILURES", "KEEP", "MAP", "MONITOR", "PING", "QUEUES", "RESULTS"),
+    *("RETRY", "RUN_INPUT", "RUNS", "SCALE", "SERVER", "STATUS", "WATCH", "WORKER", "WORKERS"),
 )
 #: what Kubernetes tells of a Service, and variables of tests
 _FOREIGN = re.compile(

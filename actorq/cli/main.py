@@ -12,6 +12,7 @@ from actorq.cli.cluster import keep, run_input, scale
 from actorq.cli.doctor import doctor
 from actorq.cli.live import watch
 from actorq.cli.map import map_
+from actorq.cli.monitor import monitor
 from actorq.cli.options import say
 from actorq.cli.runs import failures, results, runs
 from actorq.cli.server import server
@@ -32,7 +33,7 @@ def main() -> None:
 
 
 for command in (
-    *(worker, status, watch, queues, workers, ping, scale, exporter, keep, run_input),
+    *(worker, status, watch, queues, workers, ping, scale, exporter, monitor, keep, run_input),
     *(server, doctor, map_, runs, results, failures, cancel, retry, delete),
 ):
     command.epilog = _EXIT_CODES

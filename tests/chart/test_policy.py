@@ -27,7 +27,9 @@ ACCEPTED_OF_TEST = {
 
 @pytest.mark.timeout(180)
 def test_checkov_finds_only_what_is_accepted(tmp_path: Path) -> None:
-    (tmp_path / "release.yaml").write_text(yaml.safe_dump_all(render("metrics.exporter.enabled=true")))
+    (tmp_path / "release.yaml").write_text(
+        yaml.safe_dump_all(render("metrics.exporter.enabled=true", "monitor.enabled=true"))
+    )
     shutil.copy(ROOT / "images" / "Dockerfile", tmp_path)
     frameworks = ("--framework", "kubernetes", "--framework", "dockerfile")
     done = run("checkov", "--skip-download", "--quiet", "--output", "json", *frameworks, "--directory", tmp_path)

@@ -100,7 +100,7 @@ def test_objects_carry_the_standard_labels_and_differ_in_name(scenario: str) -> 
         labels = each["metadata"]["labels"]
         assert labels["app.kubernetes.io/name"] == "actorq"
         assert labels["app.kubernetes.io/instance"] == "demo"
-        assert labels["app.kubernetes.io/component"] in {"replica", "redis", "exporter", "test"}
+        assert labels["app.kubernetes.io/component"] in {"replica", "redis", "exporter", "monitor", "test"}
         assert each["metadata"]["namespace"] == "work"
     names = [(each["kind"], each["metadata"]["name"]) for each in objects]
     assert len(set(names)) == len(names)

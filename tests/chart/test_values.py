@@ -95,7 +95,7 @@ def _missing(schema: Manifest, values: Any, path: str = "") -> set[str]:
 
 
 def test_values_yaml_shows_everything_the_schema_allows() -> None:
-    resources = {f"{part}resources.claims" for part in ("defaults.", "redis.", "metrics.exporter.")}
+    resources = {f"{part}resources.claims" for part in ("defaults.", "redis.", "monitor.", "metrics.exporter.")}
     assert _missing(SCHEMA, VALUES) == {"global", "defaults.target", *resources}
 
 

@@ -27,6 +27,11 @@ NOT_RUN = {
     "docs/kubernetes.md": [
         "$ helm install rel charts/actorq --set environments.hello.target=actorq.hello",
         "env.up()  # before a map needs it",
+        "$ kubectl port-forward svc/rel-actorq-monitor 8080 &     # then open http://localhost:8080/",
+    ],
+    "docs/monitor.md": [
+        "$ pip install '.[monitor]'",
+        '$ curl -u ":$(cat token)" -d name=my-map http://127.0.0.1:8080/do/cancel',
     ],
     "docs/operations-and-monitoring.md": [
         "$ actorq scale hello 20     # replicas made on demand; for a chart release it says the helm command",

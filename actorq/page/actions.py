@@ -1,0 +1,57 @@
+"""What the page changes, where it was told that it may: the same that `actorq cancel`, `retry` and `rq suspend` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actorq.base.settings import settings
+from actorq.broker import records, run_records
+from actorq.broker.client import Client
+from actorq.broker.scripts import submitting
+from actorq.errors import PoolError
+from actorq.runs.handle import Run
+from actorq.wire.seal import MARK
+
+
+def cancel(client: Client, name: str) -> str:
+    """Ends a run, or a live map. Raises `PoolError` where there is neither."""
+    with client.lent() as link:
+        run = run_records.run_record(link, name) is not None
+    if run:
+        Run[object](client, name).cancel()
+        return f"Run {name} was cancelled."
+    with client.lent() as link:
+        if not submitting.cancel_map(link, name):
+            raise PoolError(f"There is no live map {name!r} any more: it has ended.")
+    return f"Map {name} was cancelled: its program is told within a second."
+
+
+def retry(client: Client, name: str) -> str:
+    """Runs what has failed of a run once more. Raises `PoolError`."""
+    with client.lent() as link:
+        record = run_records.run_record(link, name)
+    if record is not None and record.plan.startswith(MARK) and not settings().signs:
+        raise PoolError(f"Run {name!r} is signed: give the monitor ACTORQ_SIGNING_KEY, else workers would refuse it.")
+    Run[object](client, name).retry_failed()
+    return f"What has failed of run {name} runs once more."
+
+
+def suspend(client: Client, _: str) -> str:
+    """No replica of this server takes anything more, until somebody resumes."""
+    with client.lent() as link:
+        records.suspend(link)
+    return "All queues of this server are suspended: what runs ends, and nothing else begins."
+
+
+def resume(client: Client, _: str) -> str:
+    with client.lent() as link:
+        records.resume(link)
+    return "All queues of this server go on."
+
+
+ACTIONS: dict[str, Callable[[Client, str], str]] = {
+    "cancel": cancel,
+    "retry": retry,
+    "suspend": suspend,
+    "resume": resume,
+}

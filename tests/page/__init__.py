@@ -1,0 +1,1 @@
+"""The page as a browser shows it: `make test-page`."""

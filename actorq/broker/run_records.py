@@ -6,6 +6,7 @@ the driver of a run writes is a script, which refuses who leads no more: see `sc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ _WISH_SECONDS = 60
 _SUMS_AT_ONCE = 100
 #: entries of a journal that are looked at in one go for large results
 _ENTRIES = 256
+
+#: what follows the name of a map in the id of an input that failed: owner, serial and first of its lease, position
+_INPUT = re.compile(rb"[^-]{6}-\d+(x\d+)?(_[0-9a-f]{8})?-\d+")
 
 #: an entry of a stream: its id, and its fields
 Entry = tuple[bytes, list[bytes]]
@@ -229,6 +233,16 @@ def _large(link: Link, run_id: str) -> Iterator[list[bytes]]:
         large = [fields[3][len(blobs.REFERENCE) :] for _, fields in entries if fields[3].startswith(blobs.REFERENCE)]
         if large:
             yield large
+
+
+def forget_failures(link: Link, environment: str, run_id: str) -> None:
+    """Inputs of a run leave RQ's registry of failed jobs."""
+    registry, prefix = keys.failed(environment), f"{run_id}-".encode(errors="surrogateescape")
+    names = [name for name in link.command("ZRANGE", registry, 0, -1) if name.startswith(prefix)]
+    if mine := [name for name in names if _INPUT.fullmatch(name[len(prefix) :])]:
+        told = [name.decode(errors="surrogateescape") for name in mine]
+        jobs = [key for name in told for key in (keys.job(name), keys.job_results(name))]
+        link.pipeline([("ZREM", registry, *mine), ("UNLINK", *(key.encode(errors="surrogateescape") for key in jobs))])
 
 
 def delete_run(link: Link, run_id: str) -> None:

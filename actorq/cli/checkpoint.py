@@ -10,6 +10,7 @@ there, cuts a line that was not finished, and goes on behind it.
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import struct
 import threading
@@ -65,11 +66,13 @@ class Checkpoint:
         self._entries, self._lines = bytearray(), bytearray()  # not in the files yet
         #: lines that are there
         self.done = 0
-        known = self._known()
-        size = self._verified(known, batch)
+        try:
+            known = self._known()
+            size = self._verified(known, batch)
+            self._file, self._side = self._opened()
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from None
         self._before = (known or b"")[: _ENTRY.size * self.done]  # entries of rows that are compared when they come
-        # without buffers of their own, which would write once more what a full disk took a part of
-        self._file, self._side = path.open("ab", buffering=0), self._side_path.open("ab", buffering=0)
         self._refused: OSError | None = None
         try:
             fcntl.flock(self._side, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,6 +147,10 @@ class Checkpoint:
         while not self._over.wait(_FLUSH_SECONDS):
             with self._lock, suppress(CheckpointError):  # who writes the next line is told
                 self._flush()
+
+    def _opened(self) -> tuple[io.FileIO, io.FileIO]:
+        """Without buffers of their own, which would write once more what a full disk took a part of."""
+        return io.FileIO(self._path, "ab"), io.FileIO(self._side_path, "ab")
 
     def _known(self) -> bytes | None:
         """The entries that are there; None where there is no such file."""

@@ -60,6 +60,10 @@ def map_(
             _run(task, rows, output, star=bool(names), batch=batch, keep_going=keep_going)
             if target_file != "-":
                 say(f"{output.done - before:,} rows done, {before:,} were done before: {target_file}", err=True)
+    except KeyboardInterrupt:
+        if target_file != "-":
+            say(f"\n{output.done:,} rows are done: the same command goes on behind them.", err=True)
+        raise
     except ActorqError:
         raise
     except Exception as error:  # of the task

@@ -13,7 +13,7 @@ import click
 
 from actorq.cli.options import output, redis_url, say, server_url
 from actorq.cli.tables import print_table
-from actorq.errors import ActorqError, CodecError, TaskError
+from actorq.errors import ActorqError, CodecError, PoolError, TaskError
 
 if TYPE_CHECKING:
     from actorq.broker.client import Client
@@ -38,15 +38,17 @@ def client_of(url: str | None) -> Iterator[Client]:
 
 
 @click.command(short_help="Runs: maps that outlive the script that started them.")
-@click.argument("environment", required=False)
+@click.argument("environment", required=False, metavar="[ENVIRONMENT_OR_RUN]")
 @redis_url
 @output
 def runs(environment: str | None, redis_url: str | None, output: str) -> None:
-    """Show the maps that were started with `spawn_map`: those that go on, and those that ended and are kept."""
+    """Show the maps that were started with `spawn_map`: those that go on, then those that ended, the last one first."""
     from actorq.monitor.runs import runs as all_runs
 
     with client_of(redis_url) as client, client.lent() as link:
-        found = all_runs(link, environment)
+        found = [run for run in all_runs(link) if environment in (None, run.environment, run.id)]
+    if environment is not None and not found:
+        raise PoolError(f"There is no run {environment!r} on this server, and none of an environment of this name.")
     if output == "json":
         say(json.dumps([asdict(run) for run in found], indent=2))
         return
@@ -93,6 +95,9 @@ def results(run: str, redis_url: str | None, start: int, follow: bool, output: s
     from actorq.wire import codec
 
     with client_of(redis_url) as client:
+        if (of_job := _result_of_job(client, run, follow=follow)) is not None:
+            sys.stdout.buffer.write(codec.pack(*of_job) if output == "msgpack" else line_of(0, *of_job))
+            return
         reader = Reader(client, run, ordered=True, start=start)
         index, write = start, sys.stdout.buffer.write
         try:
@@ -116,6 +121,26 @@ def results(run: str, redis_url: str | None, start: int, follow: bool, output: s
             say(f"{there}, and the run goes on: --follow waits for the others.", err=True)
 
 
+def _result_of_job(client: Client, name: str, *, follow: bool) -> tuple[Any] | None:
+    """The output of a single job, waited for with `follow`; None where that is no job."""
+    from actorq.broker.job_records import job_record
+    from actorq.runs.job import Job
+
+    with client.lent() as link:
+        if job_record(link, name) is None:
+            return None
+    job = Job[Any](client, name)
+    if not follow and job.status() not in ("finished", "failed", "canceled"):
+        raise PoolError(f"Job {name!r} is {job.status()}: --follow waits for it.")
+    try:
+        return (job.result(),)
+    except ActorqError:
+        raise
+    except Exception as error:  # what the task raised
+        told = f"job {name} failed with {type(error).__name__}: {error}"
+        raise TaskError(told, remote_traceback=remote_traceback(error)) from error
+
+
 def line_of(index: int, value: Any) -> bytes:
     """An output as a line of JSON. Raises `CodecError` for what JSON cannot hold."""
     if isinstance(value, Exception):  # with return_exceptions=True
@@ -130,17 +155,19 @@ def line_of(index: int, value: Any) -> bytes:
 
 
 @click.command(short_help="The inputs that failed, and why.")
-@click.argument("run", metavar="RUN_OR_MAP")
+@click.argument("run", metavar="RUN_OR_MAP_OR_JOB")
 @redis_url
 @click.option("--traceback", is_flag=True, help="Show where each was raised.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def failures(run: str, redis_url: str | None, traceback: bool, output: str) -> None:
     """Show the inputs of a run that have failed for good: index, exception and input; at most 10,000.
 
-    Of a plain map, while it runs and for a day: those that RQ's registry of failed jobs has.
+    Of a plain map, while it runs and for a day: those that RQ's registry of failed jobs has. A job that failed is one.
     """
     with client_of(redis_url) as client:
-        rows = _failures_of_map(client, run)
+        rows = _failure_of_job(client, run)
+        if rows is None:
+            rows = _failures_of_map(client, run)
         if rows is None:
             rows = _failures_of_run(client, run)
     if output == "json":
@@ -150,6 +177,25 @@ def failures(run: str, redis_url: str | None, traceback: bool, output: str) -> N
         say(f"{row['index']}  {row['type']}: {row['message']}\n    input: {row['input']}")
         if traceback and row["traceback"]:
             say("    " + row["traceback"].rstrip().replace("\n", "\n    "))
+
+
+def _failure_of_job(client: Client, name: str) -> list[dict[str, Any]] | None:
+    """Of a single job; None where that is none."""
+    from actorq.broker.job_records import job_record
+    from actorq.runs.job import Job
+
+    with client.lent() as link:
+        record = job_record(link, name)
+    if record is None:
+        return None
+    if record.status != "failed":
+        return []
+    try:
+        Job[Any](client, name).result()
+    except Exception as error:  # what has ended it
+        told = {"type": type(error).__name__, "message": str(error), "traceback": remote_traceback(error)}
+        return [{"index": 0, **told, "input": "(that of the job)"}]
+    return []
 
 
 def _failures_of_map(client: Client, map_id: str) -> list[dict[str, Any]] | None:

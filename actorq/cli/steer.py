@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actorq.cli.options import redis_url
+from actorq.cli.options import redis_url, say
 from actorq.cli.runs import client_of
 from actorq.errors import PoolError
 
@@ -32,11 +32,12 @@ def cancel(name: str, redis_url: str | None) -> None:
     with client_of(redis_url) as client:
         found = _run_or_job(client, name)
         if found is not None:
-            found.cancel()
+            say(_cancelled(found))
             return
         with client.lent() as link:
             if not submitting.cancel_map(link, name):
-                raise _nothing(name, "run, job or live map")
+                raise _nothing(client, name, "run, job or live map")
+        say(f"Map {name} is cancelled: its program is told within a second.")
 
 
 @click.command(short_help="Run again what has failed.")
@@ -50,8 +51,14 @@ def retry(name: str, redis_url: str | None) -> None:
         found = _there(client, name)
         if isinstance(found, Job):
             found.retry()
-        else:
-            found.retry_failed()
+            say(f"Job {name} runs again.")
+            return
+        counters, state = found.stats(), found.state
+        if state == "done" and not counters.failed:
+            say(f"Run {name} is done, and no input of it has failed: nothing runs again.")
+            return
+        found.retry_failed()
+        say(f"{counters.failed:,} inputs of run {name} that failed run again, and what never ran.")
 
 
 @click.command(short_help="End a run or a job, and remove what is kept of it.")
@@ -60,15 +67,15 @@ def retry(name: str, redis_url: str | None) -> None:
 def delete(name: str, redis_url: str | None) -> None:
     """End the run or the job NAME, and remove all that the server keeps of it."""
     with client_of(redis_url) as client:
-        found = _there(client, name)
-        found.delete()
+        _there(client, name).delete()
+        say(f"{name} is deleted.")
 
 
 def _there(client: Client, name: str) -> Run[object] | Job[object]:
     """The run or the job of a name. Raises `PoolError` where there is neither."""
     found = _run_or_job(client, name)
     if found is None:
-        raise _nothing(name, "run or job")
+        raise _nothing(client, name, "run or job")
     return found
 
 
@@ -85,5 +92,22 @@ def _run_or_job(client: Client, name: str) -> Run[object] | Job[object] | None:
     return None
 
 
-def _nothing(name: str, what: str) -> PoolError:
+def _cancelled(found: Run[object] | Job[object]) -> str:
+    """Ends it; what was done."""
+    from actorq.runs.job import Job
+
+    if isinstance(found, Job):
+        ended = found.cancel()
+        return f"Job {found.job_id} is {found.status() if not ended else 'cancelled'}."
+    state = found.state
+    found.cancel()
+    return f"Run {found.map_id} is {'cancelled' if state == 'running' else f'{state} already'}."
+
+
+def _nothing(client: Client, name: str, what: str) -> PoolError:
+    from actorq.broker.records import map_lives
+
+    with client.lent() as link:
+        if map_lives(link, name):
+            return PoolError(f"{name!r} is a live map, whose program has its outputs: it can be cancelled, no more.")
     return PoolError(f"There is no {what} {name!r} on this server: it was deleted, has expired, or never was.")

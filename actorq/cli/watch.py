@@ -65,6 +65,8 @@ def status(environment: str | None, redis_url: str | None, output: str, seconds:
 def _print_status(views: Sequence[EnvironmentView]) -> None:
     from actorq.monitor.metrics import REGISTERED_STATES
 
+    if not views:
+        say("No environment has been used here within a day, and no replica is there: actorq worker MODULE", err=True)
     for view in views:
         states = [replica.state for replica in view.replicas]
         told = ", ".join(f"{states.count(s)} {s}" for s in REGISTERED_STATES if s in states) or "none"

@@ -15,6 +15,32 @@ from actorq.declare.environment import Environment
 _LONELY_SECONDS = 10
 
 
+class Lonely:
+    """Warns once, where somebody has waited a while and no replica serves an environment. Told once a second.
+
+    Args:
+        environment: its name.
+        url: the server.
+        waits: who waits, as "the map waits".
+    """
+
+    def __init__(self, environment: str, url: str, waits: str) -> None:
+        self._environment = environment
+        self._url = url
+        self._waits = waits
+        self._seconds = 0
+
+    def check(self, live: int) -> None:
+        """So many replicas serve it."""
+        self._seconds = 0 if live > 0 else self._seconds + 1
+        if self._seconds == _LONELY_SECONDS:
+            warn(
+                f"No replica serves environment {self._environment!r} on {masked(self._url)}: {self._waits}. "
+                f"Start one with: actorq worker {_to_serve(self._environment)}. If a chart release is to serve it, "
+                f"look why it does not: kubectl get pods -l actorq.dev/environment={self._environment}"
+            )
+
+
 class RemotePool:
     """Replicas that somebody else has started, or will."""
 
@@ -22,8 +48,7 @@ class RemotePool:
 
     def __init__(self, environment: str, url: str) -> None:
         self._environment = environment
-        self._url = url
-        self._lonely = 0
+        self._lonely = Lonely(environment, url, "the map waits")
 
     @property
     def is_own(self) -> bool:
@@ -31,13 +56,7 @@ class RemotePool:
 
     def check(self, live: int) -> None:
         """Warns once when a map has waited a while and no replica serves its environment."""
-        self._lonely = 0 if live > 0 else self._lonely + 1
-        if self._lonely == _LONELY_SECONDS:
-            warn(
-                f"No replica serves environment {self._environment!r} on {masked(self._url)}: the map waits. "
-                f"Start one with: actorq worker {_to_serve(self._environment)}. If a chart release is to serve it, "
-                f"look why it does not: kubectl get pods -l actorq.dev/environment={self._environment}"
-            )
+        self._lonely.check(live)
 
 
 def _to_serve(environment: str) -> str:

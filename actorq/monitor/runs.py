@@ -112,7 +112,7 @@ def _view(environment: str, run_id: str, run: Fields, said: Fields, led: bool, s
         failed=progress.whole("failed") or 0,
         stored=run.whole("count") or 0,
         total=run.whole("total"),
-        rate=said.seconds("rate") or 0.0,
+        rate=(said.seconds("rate") or 0.0) if led else 0.0,
         age_seconds=max(now - created, 0.0),
         driver=said.text("driver") if led else "",
         bytes=size,

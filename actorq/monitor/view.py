@@ -150,6 +150,7 @@ def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentV
         running = _running(each)
         busy = Counter(lease.map for lease in running.values())
         inputs, oldest = _waiting(each, now)
+        undriven = _undriven(each)
         shown = [
             _replica(key, fields, int(left[key] or 0), suspended, now, running)
             for key, fields in zip(each.workers, its_replicas, strict=True)
@@ -166,10 +167,10 @@ def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentV
                 maps=[
                     view
                     for name, fields in zip(each.maps, its_maps, strict=True)
-                    if (view := _map(name, fields, busy[name], now)) is not None
+                    if (view := _map(name, fields, busy[name], now, stands=name in undriven)) is not None
                 ],
                 runs=_open_runs(each),
-                undriven_runs=_undriven(each),
+                undriven_runs=len(undriven),
                 scheduled_jobs=each.scheduled - each.due,
                 trouble=each.trouble,
                 problem=str(each.asking.problems),
@@ -224,9 +225,10 @@ def _open_runs(found: _Found) -> dict[str, int]:
     return {_shown(name): max(_number(all_) - _number(some), 0) for name, all_, some in counted}
 
 
-def _undriven(found: _Found) -> int:
-    """Runs that nobody leads."""
-    return found.asking.ask_each([["EXISTS", keys.lead(name)] for name in found.runs]).count(0)
+def _undriven(found: _Found) -> set[str]:
+    """Runs that nobody leads: what their last driver said of them is old."""
+    led = found.asking.ask_each([["EXISTS", keys.lead(name)] for name in found.runs])
+    return {name for name, exists in zip(found.runs, led, strict=True) if exists == 0}
 
 
 def _number(found: bytes | None) -> int:
@@ -297,7 +299,7 @@ def _state(fields: Fields, suspended: bool, *, busy: bool) -> str:
     return "starting" if told == "starting" else "suspended" if suspended else "idle"
 
 
-def _map(map_id: str, fields: Fields, running: int, now: float) -> MapView | None:
+def _map(map_id: str, fields: Fields, running: int, now: float, *, stands: bool) -> MapView | None:
     if "done" not in fields and not str(fields.problems):
         return None
     started = fields.seconds("started")
@@ -309,7 +311,7 @@ def _map(map_id: str, fields: Fields, running: int, now: float) -> MapView | Non
         total=fields.whole("total"),
         done=fields.whole("done") or 0,
         failed=fields.whole("failed") or 0,
-        rate=round(fields.seconds("rate") or 0.0, 3),
+        rate=0.0 if stands else round(fields.seconds("rate") or 0.0, 3),
         seconds=round(seconds, 1),
         running=running if pods is None else pods,
         pods=pods is not None,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actorq.base.settings import settings
 from actorq.broker import records, run_records
 from actorq.broker.client import Client
 from actorq.broker.scripts import submitting
 from actorq.errors import PoolError
 from actorq.runs.handle import Run
-from actorq.wire.seal import MARK
 
 
 def cancel(client: Client, name: str) -> str:
@@ -28,10 +26,6 @@ def cancel(client: Client, name: str) -> str:
 
 def retry(client: Client, name: str) -> str:
     """Runs what has failed of a run once more. Raises `PoolError`."""
-    with client.lent() as link:
-        record = run_records.run_record(link, name)
-    if record is not None and record.plan.startswith(MARK) and not settings().signs:
-        raise PoolError(f"Run {name!r} is signed: give the monitor ACTORQ_SIGNING_KEY, else workers would refuse it.")
     Run[object](client, name).retry_failed()
     return f"What has failed of run {name} runs once more."
 

@@ -21,6 +21,7 @@ from actorq.broker.scripts import jobs
 from actorq.broker.scripts.jobs import JobOffers, JobRules
 from actorq.broker.stream import parse_reports
 from actorq.errors import MapConflictError, MapTimeoutError, PoolError
+from actorq.maps.remote import Lonely
 from actorq.wire import codec, failure
 from actorq.wire.lease import Bundle, Ended, Lost, Report, Results
 from actorq.wire.messages import CALL, Heads
@@ -114,11 +115,15 @@ class Job(Generic[R]):
         until = None if timeout is None else time.monotonic() + timeout
         before = job_records.last_entry(link, self.job_id)  # of a job that is tried again
         last = before[0][0] if before else b"0-0"
+        lonely: Lonely | None = None
         while (record := _record(link, self.job_id)).status not in _ENDED:
             left = _WAIT_SECONDS if until is None else min(_WAIT_SECONDS, until - time.monotonic())
             if left <= 0:
                 break
             last = run_records.wait_for_entry(link, self.job_id, last, left)
+            if record.status == "queued":
+                lonely = lonely or Lonely(record.environment, link.url, f"job {self.job_id!r} waits")
+                lonely.check(records.replica_count(link, record.environment))
         return record
 
     def _outcome(self, link: Link, record: JobRecord) -> R:

@@ -13,17 +13,20 @@ from typing import Any
 
 import msgpack
 
-from actorq.broker import run_records
+from actorq.base.settings import settings
+from actorq.broker import records, run_records
 from actorq.broker.client import Client
 from actorq.broker.run_records import JournalGapError
 from actorq.broker.scripts import running
 from actorq.errors import MapTimeoutError, PoolError, TaskError
 from actorq.maps.handle import values_of
+from actorq.maps.remote import Lonely
 from actorq.runs.journal import Journal, NoSource
 from actorq.runs.plan import Plan
 from actorq.wire import failure
 from actorq.wire.lease import Counters
 from actorq.wire.messages import Head
+from actorq.wire.seal import MARK
 
 #: one wait for news on the server, seconds; then it is looked whether the run is still there
 _WAIT_SECONDS = 1.0
@@ -58,6 +61,7 @@ class Reader:
         self._start = self._next = start  # the index of the output that is next, in order
         self._link = client.borrow()
         self._journal = self._begin(record)
+        self._lonely = Lonely(self.environment, self._link.url, f"run {run_id!r} waits")
         self._closed = False
         #: all outputs have been given
         self.over = False
@@ -117,6 +121,7 @@ class Reader:
             return None
         if not self._read(wait=_WAIT_SECONDS):
             self._known()
+            self._lonely.check(records.replica_count(self._link, self.environment))
         return iter(())
 
     def close(self) -> None:
@@ -170,20 +175,31 @@ def wait(client: Client, run_id: str, timeout: float | None) -> str:
     until = None if timeout is None else time.monotonic() + timeout
     with client.lent() as link:
         last = run_records.last_of_journal(link, run_id)
+        lonely = Lonely(record_of(client, run_id).environment, link.url, f"run {run_id!r} waits")
         while (record := record_of(client, run_id)).state == "running":
             left = _WAIT_SECONDS if until is None else min(_WAIT_SECONDS, until - time.monotonic())
             if left <= 0:
                 raise MapTimeoutError(f"Run {run_id!r} did not end within {timeout} s: it goes on.")
-            last = run_records.wait_for_entry(link, run_id, last, left)
+            before, last = last, run_records.wait_for_entry(link, run_id, last, left)
+            if last == before:
+                lonely.check(records.replica_count(link, record.environment))
     return record.state
 
 
 def cancel(client: Client, run_id: str) -> None:
     """Ends a run, whoever drives it. One that has ended stays as it is."""
     record = record_of(client, run_id)
+    if record.state != "running":
+        return
     plan = Plan.of(record.environment, run_id, record.plan)
+    reader = Reader(client, run_id)
+    try:
+        reader.catch_up()  # its driver may be gone, and have told less than there is
+    finally:
+        reader.close()
     with client.lent() as link:
-        running.end(link, running.by_person(record.environment, run_id), "cancelled", b"", plan.result_ttl)
+        person = running.by_person(record.environment, run_id)
+        running.end(link, person, "cancelled", b"", plan.result_ttl, reader.counters)
 
 
 def retry(client: Client, run_id: str, head: Head | None = None) -> None:
@@ -197,11 +213,14 @@ def retry(client: Client, run_id: str, head: Head | None = None) -> None:
     Raises `PoolError` for a run that has not ended, or was cancelled.
     """
     record = record_of(client, run_id)
+    if record.plan.startswith(MARK) and not settings().signs:
+        raise PoolError(f"Run {run_id!r} is signed: set ACTORQ_SIGNING_KEY, else drivers would refuse it from now on.")
     plan = Plan.of(record.environment, run_id, record.plan).with_head(head)
     with client.lent() as link:
         run_records.keep_large(link, run_id, plan.expires + plan.result_ttl)
         done = running.retry(link, record.environment, run_id, plan.packed(run_id), plan.expires)
         if done == running.DONE:
+            run_records.forget_failures(link, record.environment, run_id)  # they are no failures any more
             run_records.wake_drivers(link, record.environment)
             return
     if done == running.OTHERS:
@@ -216,5 +235,6 @@ def delete(client: Client, run_id: str) -> None:
         cancel(client, run_id)
     with client.lent() as link:
         run_records.delete_run(link, run_id)
+        run_records.forget_failures(link, record.environment, run_id)
         run_records.forget_open_run(link, record.environment, run_id)
         run_records.forget_ended_run(link, record.environment, run_id)

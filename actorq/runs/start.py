@@ -9,7 +9,7 @@ from actorq.broker import run_records
 from actorq.broker.client import Client
 from actorq.broker.scripts import running
 from actorq.declare.map_options import MapOptions
-from actorq.errors import MapConflictError
+from actorq.errors import MapConflictError, PoolError
 from actorq.maps.sources import source_for
 from actorq.runs.inputs import Upload
 from actorq.runs.plan import Plan
@@ -35,6 +35,10 @@ def start(
     try:
         with client.lent() as link:
             found = running.create(link, environment, run_id, plan.packed(run_id), plan.expires)
+            if found.state == "cancelled":
+                raise PoolError(
+                    f"Run {run_id!r} was cancelled, and its inputs are gone: delete it, or choose another map_id."
+                )
             if found.state == "running":
                 run_records.wake_drivers(link, environment)
             if not found.is_new and not Plan.of(environment, run_id, found.plan).is_like(plan):

@@ -50,10 +50,11 @@ def test_runs_are_listed_while_they_go_on_and_after(told: str) -> None:
     assert first.split()[:4] == ["long", "plain", "tests.tasks.wait", "running"]
     assert f":{os.getpid()}" in first  # this program drives it
     assert second.split()[:6] == ["over", "plain", "tests.tasks.double", "done", "5/5", "0"]
-    assert command("cancel", "long") == ""
+    assert command("cancel", "long") == "Run long is cancelled.\n"
+    assert command("cancel", "long") == "Run long is cancelled already.\n"
     assert eventually(lambda: "cancelled" in command("runs"))
     long.delete()
-    assert command("delete", "over") == ""
+    assert command("delete", "over") == "over is deleted.\n"
     assert command("runs").splitlines()[1:] == []
 
 
@@ -108,10 +109,12 @@ def test_failures_show_the_input_and_are_tried_again(told: str, tmp_path: Path) 
     assert "raise FileNotFoundError(path)" in command("failures", "failing", "--traceback")
     assert [row["index"] for row in json.loads(command("failures", "failing", "-o", "json"))] == [3, 13]
     flag.touch()
-    assert command("retry", "failing") == ""
+    assert command("retry", "failing") == "2 inputs of run failing that failed run again, and what never ran.\n"
     assert eventually(lambda: run.state == "done")
     assert run.results() == list(range(20))
     assert command("failures", "failing") == ""
+    assert "no input of it has failed" in command("retry", "failing")
+    assert "; 0 failed" in command("status", "plain")  # what is mended is no failure any more
     run.delete()
 
 
@@ -119,13 +122,16 @@ def test_a_job_is_cancelled_tried_again_and_deleted_by_its_name(told: str, tmp_p
     job = tasks.needs.spawn(str(tmp_path / "flag"), 3, job_id="job")
     with pytest.raises(FileNotFoundError):
         job.result(timeout=30)
+    assert "0  FileNotFoundError" in command("failures", "job")
+    assert "job job failed with FileNotFoundError" in command("results", "job", succeeds=False)
     (tmp_path / "flag").touch()
-    assert command("retry", "job") == ""
+    assert command("retry", "job") == "Job job runs again.\n"
     assert job.result(timeout=30) == 3
     assert "is finished: only one that has failed" in command("retry", "job", succeeds=False)
-    assert command("delete", "job") == ""
+    assert command("results", "job") == "3\n"
+    assert command("delete", "job") == "job is deleted.\n"
     waits = tasks.double.spawn(1, delay=1000)
-    assert command("cancel", waits.job_id) == ""
+    assert command("cancel", waits.job_id) == f"Job {waits.job_id} is cancelled.\n"
     assert waits.status() == "canceled"
     waits.delete()
     assert "There is no run or job 'job' on this server" in command("delete", "job", succeeds=False)
@@ -134,7 +140,8 @@ def test_a_job_is_cancelled_tried_again_and_deleted_by_its_name(told: str, tmp_p
 def test_a_live_map_is_cancelled_from_outside(told: str) -> None:
     outputs = iter(tasks.wait.map([0.02] * 1000, map_id="live"))
     next(outputs)
-    assert command("cancel", "live") == ""
+    assert "whose program has its outputs" in command("delete", "live", succeeds=False)
+    assert command("cancel", "live") == "Map live is cancelled: its program is told within a second.\n"
     with pytest.raises(PoolError, match="Map 'live' was cancelled by somebody"):
         list(outputs)
     assert "There is no run, job or live map 'live'" in command("cancel", "live", succeeds=False)
@@ -144,7 +151,7 @@ def test_a_live_map_is_cancelled_from_outside(told: str) -> None:
 def test_a_program_that_does_not_know_the_task_runs_it_again(told: str, tmp_path: Path) -> None:
     run = tasks.fails_at.spawn_map(range(4), map_id="elsewhere")
     assert run.wait(timeout=30) == "failed"
-    assert command("retry", "elsewhere") == ""
+    assert command("retry", "elsewhere").startswith("1 inputs of run elsewhere")
     assert run.wait(timeout=30) == "failed"
     assert [type(error) for error in actorq.attach("elsewhere").failures] == [ValueError]
     run.delete()

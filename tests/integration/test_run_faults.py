@@ -12,12 +12,14 @@ from typing import Any
 import psutil
 import pytest
 
-from actorq import CodecError, MapConflictError, PoolError
+from actorq import CodecError, MapConflictError, MapTimeoutError, PoolError
 from actorq.broker import keys, run_records
+from actorq.broker.client import Client
 from actorq.broker.scripts import jobs, running, submitting
 from actorq.broker.scripts.jobs import JobOffers, JobRules
 from actorq.broker.scripts.serving import LEASE, Step, Steps
 from actorq.cli.checkpoint import Checkpoint, CheckpointError
+from actorq.maps import remote
 from actorq.runs import driver as driver_module
 from actorq.runs import inputs, reader
 from actorq.runs.driver import Driver as DriverThread
@@ -25,6 +27,7 @@ from actorq.runs.driver import take_over
 from actorq.runs.inputs import StoredInputs
 from actorq.runs.journal import Journal
 from actorq.runs.process import DriverProcess
+from actorq.wire.seal import MARK
 from tests import tasks
 from tests.conftest import Worker, eventually
 from tests.support.run_steps import RUN, RunSteps
@@ -483,3 +486,61 @@ def test_a_number_that_is_no_json_is_named() -> None:
 
     with pytest.raises(CodecError, match="Output 3 has what JSON cannot hold"):
         line_of(3, float("nan"))
+
+
+def test_an_output_in_a_folder_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere/out cannot be written: No such file or directory\.$"):
+        Checkpoint(tmp_path / "nowhere" / "out", {"task": "t"}, 1)
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_for_what_nobody_serves_is_told(on_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_LONELY_SECONDS", 1)
+    run = tasks.double.spawn_map([1], map_id="lonely")
+    job = tasks.double.spawn(1, job_id="alone")
+    client = Client(on_server, 5.0)
+    found = reader.Reader(client, "lonely")
+    with pytest.warns(
+        RuntimeWarning, match=r"No replica serves environment 'plain' .*: run 'lonely' waits\. Start one"
+    ):
+        for _ in range(3):
+            assert list(found.some() or ()) == []
+    found.close()
+    client.close()
+    with pytest.warns(RuntimeWarning, match="run 'lonely' waits"), pytest.raises(MapTimeoutError):
+        run.wait(timeout=2.5)
+    with pytest.warns(RuntimeWarning, match="job 'alone' waits"), pytest.raises(MapTimeoutError):
+        job.result(timeout=2.5)
+    run.delete()
+    job.delete()
+
+
+def test_a_run_that_was_cancelled_is_not_started_again(steps: Steps_) -> None:
+    run = steps()
+    run.start([1])
+    reader.cancel(run.client, RUN)
+    with pytest.raises(PoolError, match="was cancelled, and its inputs are gone: delete it, or choose another map_id"):
+        run.start([1])
+
+
+def test_a_run_whose_driver_has_gone_tells_all_that_is_done_when_it_is_cancelled(steps: Steps_) -> None:
+    run = steps()
+    run.start(range(8))
+    driver = run.driver()
+    driver.offer()
+    run.work()
+    run.work()
+    driver.close()  # it has told nothing
+    reader.cancel(run.client, RUN)
+    assert run_records.run_progress(run.link, RUN).done == 1
+
+
+def test_a_signed_run_is_not_tried_again_without_the_key(steps: Steps_) -> None:
+    run = steps(fails=lambda _: True)
+    run.start([1])
+    run.drive(run.driver())
+    run.server.hset(keys.run(RUN), "plan", MARK + b"\0" * 100)
+    with pytest.raises(PoolError, match="is signed: set ACTORQ_SIGNING_KEY"):
+        reader.retry(run.client, RUN)

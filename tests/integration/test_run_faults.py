@@ -505,8 +505,7 @@ def test_who_waits_for_what_nobody_serves_is_told(on_server: str, monkeypatch: p
     with pytest.warns(
         RuntimeWarning, match=r"No replica serves environment 'plain' .*: run 'lonely' waits\. Start one"
     ):
-        for _ in range(3):
-            assert list(found.some() or ()) == []
+        assert [list(found.some() or ()) for _ in range(3)] == [[], [], []]
     found.close()
     client.close()
     with pytest.warns(RuntimeWarning, match="run 'lonely' waits"), pytest.raises(MapTimeoutError):

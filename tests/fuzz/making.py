@@ -85,7 +85,7 @@ class Maker:
             lambda: np.zeros((2, 0, 3), dtype=[("a", "i4"), ("b", "S3")]),
             lambda: np.zeros(2, dtype=np.dtype([("a", "i1"), ("b", "(2,)f8")], align=True)),
             lambda: np.ma.masked_equal([1, 2, 3], random.randrange(4)),
-            lambda: random.choice((np.float32(1.5), np.str_("a"), np.bytes_(b"b\0"), np.datetime64("NaT"))),
+            lambda: random.choice((np.float32(1.5), np.str_("a"), np.bytes_(b"b\0"), np.datetime64("NaT", "ns"))),
             lambda: pathlib.PureWindowsPath(self.text()),
             lambda: random.choice((dt.timezone(dt.timedelta(hours=1), "x"), dt.time(1, tzinfo=ZoneInfo("UTC")))),
             lambda: Access(random.randrange(4)),

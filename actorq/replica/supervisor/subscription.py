@@ -84,13 +84,13 @@ class Subscription(threading.Thread):
             message = self._pubsub.get_message(timeout=max(0.0, until - time.monotonic()))
             if message is not None:
                 heard, asked = time.monotonic(), False
-                self._handle(message)
+                self._obey(message)
             elif asked:
                 raise redis.TimeoutError("no sign of life on the command channels")
             elif time.monotonic() - heard >= self._every:
                 self._pubsub.ping()
                 asked = True
 
-    def _handle(self, message: dict[str, Any]) -> None:
+    def _obey(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":
             self._channels[message["channel"].decode()](message)

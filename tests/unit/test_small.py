@@ -228,3 +228,25 @@ def test_an_open_descriptor_says_why_a_process_cannot_be_forked(descriptor: str,
 def test_huge_pages_are_asked_for_unless_the_user_has_settings_of_their_own() -> None:
     assert hugepages.asked_by({})["PYTHONMALLOC"] == "malloc"
     assert hugepages.asked_by({"PYTHONMALLOC": "debug"}) == {}
+
+
+def test_many_replicas_are_not_given_leases_one_input_at_a_time() -> None:
+    """Each lease costs the server and the submitter the same, however many replicas ask for one."""
+    few, many = LeaseSizer(), LeaseSizer()
+    for _ in range(50):
+        few.observe(1, 0.005, 10)
+        many.observe(4, 0.02, 10)
+        assert few.size(None, 2) == 1
+        many.size(None, 20)
+    assert many.size(None, 20) == 4
+    assert many.size(10, 20) <= 4
+    many.late()
+    assert many.size(None, 20) == 1
+
+
+def test_long_inputs_travel_alone_however_many_replicas_there_are() -> None:
+    sizer = LeaseSizer()
+    for _ in range(50):
+        sizer.size(None, 100)
+        sizer.observe(1, 1.0, 10)
+    assert sizer.size(None, 100) == 1

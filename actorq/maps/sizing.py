@@ -11,8 +11,8 @@ import math
 #: duration a lease is sized for. 20 ms was as fast as 100 ms for tiny inputs, and 5 ms cost order-of-magnitude more
 #: round trips; see benchmarks/
 TARGET_SECONDS = 0.02
-#: inputs of at least this duration travel alone: their round trip is under a tenth of it, and nothing waits behind them.
-#: Not so where many replicas would then ask for leases faster than one server and one submitter can give them
+#: inputs of at least this duration travel alone: their round trip is under a tenth of it, and nothing waits behind
+#: them. Not so where many replicas would then ask for leases faster than one server and one submitter can give them
 ALONE_SECONDS = 0.002
 #: what a lease costs beside its work, in processor time of replica, server and submitter together: 0.65 ms, measured
 #: with 20 replicas on two cores. All replicas together are given leases no more often than one in this time

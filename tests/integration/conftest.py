@@ -1,14 +1,16 @@
-"""Fixtures for workers that serve the environments of `tests.support.code.hooked`."""
+"""Fixtures for workers that serve the environments of `tests.support.code.hooked`, and for runs that go in steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import Worker
 from tests.support.code.hooked import Start
+from tests.support.run_steps import MakeSteps, RunSteps
 
 
 @pytest.fixture
@@ -30,3 +32,17 @@ def start(on_server: str, log: Path) -> Iterator[Start]:
     yield begin
     for worker in started:
         worker.stop()
+
+
+@pytest.fixture
+def steps(server: str) -> Iterator[MakeSteps]:
+    """Makes a run on a server of this test's own."""
+    made: list[RunSteps] = []
+
+    def make(fails: Callable[[Any], bool] = lambda _: False, **asked: Any) -> RunSteps:
+        made.append(RunSteps(server, fails, **asked))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

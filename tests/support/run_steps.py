@@ -152,3 +152,7 @@ class RunSteps:
         self.client.close()
         self.server.flushall()
         self.server.close()
+
+
+#: what the fixture `steps` is: whether a replica fails an input, and options of the run
+MakeSteps = Callable[..., RunSteps]

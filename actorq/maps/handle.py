@@ -65,14 +65,13 @@ class MapHandle(Iterator[R], Generic[R]):
         done = counters.succeeded + counters.failed
         return f"<map {self.map_id} of {self._ledger.options.head.task}: {done}/{total} done, {counters.failed} failed>"
 
-    def __len__(self) -> int:
-        """The number of inputs: `tqdm(task.map(xs))` shows it. Raises `TypeError` where nobody knows it yet."""
-        if self._ledger.counters.total is None:
-            raise TypeError(f"the inputs of map {self.map_id!r} have no known length")
-        return self._ledger.counters.total
+    def __length_hint__(self) -> int:
+        """The number of inputs, where it is known: `operator.length_hint` tells it.
 
-    def __bool__(self) -> bool:
-        return True
+        There is no `len()`: libraries take what has one for a list, and iterate it twice.
+        """
+        total = self._ledger.counters.total
+        return NotImplemented if total is None else total
 
     def __iter__(self) -> Iterator[R]:  # noqa: PYI034 - the iterator is what a for loop must hold, alone
         return self._outputs

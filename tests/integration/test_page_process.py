@@ -91,7 +91,7 @@ def test_a_signed_run_is_shown_without_the_key_and_is_retried_only_with_it(
         assert run.wait(60) == "done"
         with monitored(on_server, *options) as (_, address):
             assert eventually(lambda: "ValueError" in httpx.get(f"{address}/work?id=signed").text)
-            assert "Run &#39;signed&#39; is signed: give the monitor ACTORQ_SIGNING_KEY" in retried(address)
+            assert "Run &#39;signed&#39; is signed: set ACTORQ_SIGNING_KEY" in retried(address)
             assert run.state == "done"
         with monitored(on_server, *options, ACTORQ_SIGNING_KEY=KEY) as (_, address):
             assert retried(address) == "What has failed of run signed runs once more.\n"

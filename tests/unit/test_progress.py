@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import operator
 import re
 import sys
 import threading
@@ -13,12 +14,21 @@ from typing import Any, cast
 
 import pytest
 
+import actorq.testing
+from actorq import ActorEnvironment
 from actorq.maps import progress
 from actorq.maps.pace import Pace
 from actorq.maps.progress import Bar, drawn_bar, shown_rate, shown_time
 from actorq.maps.pump import Pump
 from actorq.wire.lease import Counters
 from tests.conftest import eventually
+
+env = ActorEnvironment("told")
+
+
+@env.task
+def tripled(x: int) -> int:
+    return 3 * x
 
 
 @dataclass
@@ -181,3 +191,14 @@ def test_rates_and_times_are_said_as_a_person_does() -> None:
         "81,234/s",
     ]
     assert [shown_time(seconds) for seconds in (6, 240, 9000)] == ["6 s", "4 min", "2.5 h"]
+
+
+def test_a_map_tells_how_many_inputs_it_has_and_is_no_list() -> None:
+    with actorq.testing.inline():
+        handle = tripled.map([1, 2, 3])
+        assert operator.length_hint(handle) == 3
+        assert not hasattr(handle, "__len__")
+        assert list(handle) == [3, 6, 9]
+        unknown = tripled.map(iter([1]))
+        assert operator.length_hint(unknown, 7) == 7
+        assert list(unknown) == [3]

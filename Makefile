@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-watch test-page test-versions test-cluster fuzz chaos lint types dist pictures bench \
+.PHONY: help demo test test-watch types-watch test-page test-versions test-cluster fuzz chaos lint types dist pictures bench \
 	bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
@@ -60,8 +60,10 @@ $(VENV)-watch/.watch: pyproject.toml $(VENV)/.test
 test: $(VENV)/.test tools lint types dist test-watch  ## lint, types, and the whole test suite against a real server
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-test-watch: $(VENV)-watch/.watch  ## the live view: its types, and every key of it on real work
+types-watch: $(VENV)-watch/.watch  ## mypy over the live view, with the types of textual
 	$(WATCH)/python -m mypy -p actorq.terminal -p tests.watch -p tests.pictures
+
+test-watch: $(VENV)-watch/.watch  ## the live view: every key of it on real work
 	PYTHONDONTWRITEBYTECODE= $(WATCH)/python -m pytest tests/watch
 
 VERSIONS ?= 3.12 3.13 3.14

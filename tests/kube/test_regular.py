@@ -253,13 +253,13 @@ def test_a_quota_that_another_map_uses_up_is_waited_for_and_told_once(on_cluster
 
 
 def test_a_job_that_a_quota_refuses_is_made_when_another_map_has_made_room(on_cluster: FakeCluster) -> None:
-    first = pods.naps.map([4.0])
+    first = pods.naps.map([12.0])
     assert eventually(lambda: started(on_cluster), timeout=30)
     refused = Fault(403, 'jobs.batch "j" is forbidden: exceeded quota: small', method="POST", kind="jobs")
     on_cluster.faults.extend([refused] * 2)
     with pytest.warns(RuntimeWarning, match="waits. The quota of namespace 'test' is used up"):
         assert [x for x, _ in pods.pid.map(range(2))] == [0, 1]
-    assert list(first) == [4.0]
+    assert list(first) == [12.0]
 
 
 def test_a_job_that_a_quota_refuses_is_an_error_where_nothing_will_make_room(on_cluster: FakeCluster) -> None:

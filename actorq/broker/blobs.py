@@ -11,6 +11,7 @@ under a key of its own, in the same write, and the script is given a reference.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from actorq.base.settings import settings
 from actorq.broker import keys
@@ -37,6 +38,11 @@ def send(parts: Parts, *name: str | bytes | int, lives: int = TTL_SECONDS) -> tu
         return message, []
     key = keys.blob(":".join(each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in name))
     return REFERENCE + key.encode(), [Store(key=key, parts=parts, seconds=lives)]
+
+
+def keys_of(messages: Iterable[bytes | None]) -> list[bytes]:
+    """Of messages that a script gave, and that are there: the keys of those that lie beside it."""
+    return [each[len(REFERENCE) :] for each in messages if each and each.startswith(REFERENCE)]
 
 
 def most_bytes() -> int:

@@ -12,7 +12,7 @@ from actorq.broker import keys
 from actorq.broker.link import Link
 
 #: how long what a nested call asks for, and what was the matter with it, is remembered, seconds
-_WISH_SECONDS = 60
+WISH_SECONDS = 60
 #: how long an environment's use, and how long its pool may be idle, are remembered, seconds: a day and a year
 _USED_SECONDS, _IDLE_LIMIT_SECONDS = 86_400, 365 * 86_400
 
@@ -92,7 +92,7 @@ def idle_limit(link: Link, environment: str, default: float) -> float:
 def wish(link: Link, packed: bytes) -> None:
     """Asks the program that owns the server for replicas."""
     link.command("RPUSH", keys.WANTED, packed)
-    link.command("EXPIRE", keys.WANTED, _WISH_SECONDS)
+    link.command("EXPIRE", keys.WANTED, WISH_SECONDS)
 
 
 def next_wish(link: Link, wait: float) -> bytes | None:
@@ -103,7 +103,7 @@ def next_wish(link: Link, wait: float) -> bytes | None:
 
 def tell_trouble(link: Link, environment: str, text: str) -> None:
     """Why the replicas that were asked for do not come."""
-    link.command("SET", keys.trouble(environment), text, "EX", _WISH_SECONDS)
+    link.command("SET", keys.trouble(environment), text, "EX", WISH_SECONDS)
 
 
 def trouble(link: Link, environment: str) -> str:

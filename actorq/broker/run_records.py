@@ -6,23 +6,19 @@ the driver of a run writes is a script, which refuses who leads no more: see `sc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from actorq.broker import blobs, keys
 from actorq.broker.link import Link
+from actorq.broker.records import WISH_SECONDS
 from actorq.errors import ActorqError
+from actorq.wire.lease import FAILED_INPUT
 
-#: a wish lasts so long, seconds: see `records.py`
-_WISH_SECONDS = 60
 #: checksums of so many chunks are read at once: 4 MB, where all are full
 _SUMS_AT_ONCE = 100
 #: entries of a journal that are looked at in one go for large results
 _ENTRIES = 256
-
-#: what follows the name of a map in the id of an input that failed: owner, serial and first of its lease, position
-_INPUT = re.compile(rb"[^-]{6}-\d+(x\d+)?(_[0-9a-f]{8})?-\d+")
 
 #: an entry of a stream: its id, and its fields
 Entry = tuple[bytes, list[bytes]]
@@ -105,11 +101,6 @@ def run_progress(link: Link, run_id: str) -> RunProgress:
     return RunProgress(int(done or 0), int(failed or 0), float(rate or 0), (driver or b"").decode(errors="replace"))
 
 
-def has_lead(link: Link, run_id: str) -> bool:
-    """Whether anybody drives a run."""
-    return bool(link.command("EXISTS", keys.lead(run_id)))
-
-
 def kept_of_run(run_id: str) -> list[str]:
     """The keys that stay when a run has ended."""
     named = [keys.run(run_id), keys.out(run_id), keys.run_inputs(run_id), keys.run_sums(run_id)]
@@ -134,7 +125,7 @@ def forget_ended_run(link: Link, environment: str, run_id: str) -> None:
 def wake_drivers(link: Link, environment: str) -> None:
     """Has a driver of the environment look for runs."""
     link.command("RPUSH", keys.wake(environment), "")
-    link.command("EXPIRE", keys.wake(environment), _WISH_SECONDS)
+    link.command("EXPIRE", keys.wake(environment), WISH_SECONDS)
 
 
 def wait_for_wake(link: Link, environment: str, seconds: float) -> None:
@@ -230,19 +221,20 @@ def _large(link: Link, run_id: str) -> Iterator[list[bytes]]:
     last = b"0-0"
     while entries := journal(link, run_id, last, _ENTRIES):
         last = entries[-1][0]
-        large = [fields[3][len(blobs.REFERENCE) :] for _, fields in entries if fields[3].startswith(blobs.REFERENCE)]
-        if large:
+        if large := blobs.keys_of(fields[3] for _, fields in entries):
             yield large
 
 
 def forget_failures(link: Link, environment: str, run_id: str) -> None:
     """Inputs of a run leave RQ's registry of failed jobs."""
-    registry, prefix = keys.failed(environment), f"{run_id}-".encode(errors="surrogateescape")
-    names = [name for name in link.command("ZRANGE", registry, 0, -1) if name.startswith(prefix)]
-    if mine := [name for name in names if _INPUT.fullmatch(name[len(prefix) :])]:
-        told = [name.decode(errors="surrogateescape") for name in mine]
-        jobs = [key for name in told for key in (keys.job(name), keys.job_results(name))]
-        link.pipeline([("ZREM", registry, *mine), ("UNLINK", *(key.encode(errors="surrogateescape") for key in jobs))])
+    registry = keys.failed(environment)
+    names = [name.decode(errors="surrogateescape") for name in link.command("ZRANGE", registry, 0, -1)]
+    mine = [name for name in names if (parts := FAILED_INPUT.fullmatch(name)) and parts["map"] == run_id]
+    if mine:
+        jobs = [key for name in mine for key in (keys.job(name), keys.job_results(name))]
+        link.pipeline(
+            [(command, *map(_raw, args)) for command, *args in (("ZREM", registry, *mine), ("UNLINK", *jobs))]
+        )
 
 
 def delete_run(link: Link, run_id: str) -> None:
@@ -250,6 +242,10 @@ def delete_run(link: Link, run_id: str) -> None:
     for large in _large(link, run_id):
         link.command("UNLINK", *large)
     link.command("UNLINK", *kept_of_run(run_id), keys.lead(run_id), keys.map_(run_id))
+
+
+def _raw(word: str) -> bytes:
+    return word.encode(errors="surrogateescape")
 
 
 def _gap(run_id: str) -> JournalGapError:

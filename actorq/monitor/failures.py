@@ -7,7 +7,6 @@ for good, so this reads what `rq info` reads. It is bounded, and forgets after a
 from __future__ import annotations
 
 import base64
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +15,12 @@ from typing import Any
 from actorq.broker import keys
 from actorq.broker.link import Link
 from actorq.errors import ActorqError
-from actorq.monitor.records import Asking, Fields, Problems, raw, text
+from actorq.monitor.records import Asking, Fields, Problems, raw, shown_name, text
 from actorq.wire import codec
 from actorq.wire.failure import without_advice
+from actorq.wire.lease import FAILED_INPUT
 from actorq.wire.seal import unseal
 
-#: how the id of a failed input is made: map, owner, serial, index of the lease's first, replica, position in the lease
-_INPUT = re.compile(r"(?P<map>.+)-[^-]{6}-\d+(x(?P<first>\d+))?(_[0-9a-f]{8})?-(?P<position>\d+)", re.ASCII)
 #: entries of a registry that are looked at for one map
 _MOST = 10_000
 #: characters of an input, and of a traceback, that are shown; a longer traceback is cut in its middle
@@ -70,7 +68,7 @@ def failures(link: Link, environment: str, *, most: int = 100, map_id: str | Non
     looked_at = most if map_id is None else _MOST
     names = [raw(name) for name in asking.ask([], "ZREVRANGE", keys.failed(environment), 0, looked_at - 1)]
     if map_id is not None:
-        names = [name for name in names if (parts := _INPUT.fullmatch(name)) and parts["map"] == map_id][:most]
+        names = [name for name in names if (parts := FAILED_INPUT.fullmatch(name)) and parts["map"] == map_id][:most]
     told = ("description", "worker_name", "ended_at", "aq")
     jobs = asking.ask_each([["HMGET", keys.job(name), *told] for name in names])
     results = asking.ask_each([["XREVRANGE", keys.job_results(name), "+", "-", "COUNT", "1"] for name in names])
@@ -89,15 +87,15 @@ def failure(link: Link, environment: str, job_id: str) -> FailureView | None:
 
 
 def _view(environment: str, name: str, job: Sequence[Any], entries: Any) -> FailureView:
-    parts = _INPUT.fullmatch(name)
+    parts = FAILED_INPUT.fullmatch(name)
     index = int(parts["first"]) + int(parts["position"]) if parts and parts["first"] else None
     traceback = _traceback(entries)
     task, type_, message = _cause((job[0] or b"").decode(errors="replace"), traceback)
     ended = Fields({"ended_at": job[2] or b""}, Problems()).moment("ended_at")
     return FailureView(
-        id=_shown(name),
-        environment=_shown(environment),
-        map=_shown(parts["map"]) if parts else "",
+        id=shown_name(name),
+        environment=shown_name(environment),
+        map=shown_name(parts["map"]) if parts else "",
         index=index,
         task=task,
         type=type_,
@@ -147,7 +145,3 @@ def _input(environment: str, name: str, payload: bytes) -> str:
 
 def _text(found: str) -> str:
     return text(found.encode(errors="replace"))
-
-
-def _shown(name: str) -> str:
-    return text(name.encode(errors="surrogateescape"))

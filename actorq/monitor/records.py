@@ -34,6 +34,11 @@ def text(data: bytes) -> str:
     return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
 
 
+def shown_name(name: str) -> str:
+    """A name of the server's, as `raw` made it, to be shown."""
+    return text(name.encode(errors="surrogateescape"))
+
+
 class Problems:
     """What is wrong with one record."""
 

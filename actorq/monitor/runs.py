@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from actorq.broker import keys, run_records
 from actorq.broker.link import Link
 from actorq.errors import ActorqError
-from actorq.monitor.records import Asking, Fields, Problems, fields_of, raw, text
+from actorq.monitor.records import Asking, Fields, Problems, fields_of, raw, shown_name, text
 from actorq.runs.plan import Plan
 
 #: what is read of the record of a run, and of what its driver last said
@@ -104,8 +104,8 @@ def _view(environment: str, run_id: str, run: Fields, said: Fields, led: bool, s
     progress = said if "done" in said else run
     created = run.seconds("created") or 0.0
     return RunView(
-        id=_shown(run_id),
-        environment=_shown(environment),
+        id=shown_name(run_id),
+        environment=shown_name(environment),
         task=text(task.encode(errors="replace")),
         state=run.text("state"),
         done=progress.whole("done") or 0,
@@ -122,7 +122,3 @@ def _view(environment: str, run_id: str, run: Fields, said: Fields, led: bool, s
 
 def _joined(*each: Fields) -> str:
     return "; ".join(filter(None, (str(fields.problems) for fields in each)))
-
-
-def _shown(name: str) -> str:
-    return text(name.encode(errors="surrogateescape"))

@@ -19,7 +19,7 @@ from actorq.broker import keys, records
 from actorq.broker.link import Link
 from actorq.cache.report import CacheReport
 from actorq.monitor.model import EnvironmentView, MapView, ReplicaView
-from actorq.monitor.records import Asking, Fields, Problems, fields_of, raw, text
+from actorq.monitor.records import Asking, Fields, Problems, fields_of, raw, shown_name, text
 
 #: jobs whose inputs are counted, and whose age is looked at; a deeper queue counts the rest as leases of the same size
 _COUNTED_JOBS = 200
@@ -157,7 +157,7 @@ def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentV
         ]
         views.append(
             EnvironmentView(
-                name=_shown(each.name),
+                name=shown_name(each.name),
                 queued_leases=each.depth + each.due,
                 queued_inputs=inputs + each.due,
                 oldest_seconds=round(oldest, 3),
@@ -222,7 +222,7 @@ def _open_runs(found: _Found) -> dict[str, int]:
     stored = found.asking.ask_each([["HGET", keys.run(name), "count"] for name in found.runs])
     done = found.asking.ask_each([["HGET", keys.map_(name), "done"] for name in found.runs])
     counted = zip(found.runs, stored, done, strict=True)
-    return {_shown(name): max(_number(all_) - _number(some), 0) for name, all_, some in counted}
+    return {shown_name(name): max(_number(all_) - _number(some), 0) for name, all_, some in counted}
 
 
 def _undriven(found: _Found) -> set[str]:
@@ -266,9 +266,9 @@ def _replica(
     stale = 0 < left / 1000 < 3 * heard  # not heard for a lease: each heartbeat gives its record four to live
     caches = _caches(fields)
     return ReplicaView(
-        name=_shown(name),
+        name=shown_name(name),
         state="stale" if stale else _state(fields, suspended, busy=name in running),
-        map="" if lease is None else _shown(lease.map),
+        map="" if lease is None else shown_name(lease.map),
         index=index,
         heartbeat_seconds=heard,
         inputs=fields.whole("aq_inputs") or 0,
@@ -306,7 +306,7 @@ def _map(map_id: str, fields: Fields, running: int, now: float, *, stands: bool)
     seconds = max(now - (now if started is None else started), 1e-3)
     pods = fields.whole("pods")
     return MapView(
-        id=_shown(map_id),
+        id=shown_name(map_id),
         task=fields.text("task"),
         total=fields.whole("total"),
         done=fields.whole("done") or 0,
@@ -318,10 +318,6 @@ def _map(map_id: str, fields: Fields, running: int, now: float, *, stands: bool)
         held=fields.text("held"),
         problem=str(fields.problems),
     )
-
-
-def _shown(name: str) -> str:
-    return text(name.encode(errors="surrogateescape"))
 
 
 def _inputs_of(description: str) -> tuple[Sequence[int], int]:

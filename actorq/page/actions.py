@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actorq.broker import records, run_records
+from actorq.broker import records
 from actorq.broker.client import Client
-from actorq.broker.scripts import submitting
 from actorq.errors import PoolError
 from actorq.runs.handle import Run
+from actorq.runs.reader import cancel_work
 
 
 def cancel(client: Client, name: str) -> str:
     """Ends a run, or a live map. Raises `PoolError` where there is neither."""
-    with client.lent() as link:
-        run = run_records.run_record(link, name) is not None
-    if run:
-        Run[object](client, name).cancel()
+    found = cancel_work(client, name)
+    if found == "run":
         return f"Run {name} was cancelled."
-    with client.lent() as link:
-        if not submitting.cancel_map(link, name):
-            raise PoolError(f"There is no live map {name!r} any more: it has ended.")
+    if not found:
+        raise PoolError(f"There is no live map {name!r} any more: it has ended.")
     return f"Map {name} was cancelled: its program is told within a second."
 
 

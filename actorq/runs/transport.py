@@ -113,7 +113,6 @@ class RunTransport:
             leases=[lease.id for lease in outstanding],
             share=told_share(share),
             progress=told_progress(self._task, self._started, counters, self._pace),
-            ttl=self._plan.expires,
         )
         if found.replicas < 0 or not found.known:
             raise self._fenced()

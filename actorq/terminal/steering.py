@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 from actorq.broker import records, run_records
 from actorq.broker.client import Client
-from actorq.broker.scripts import submitting
 from actorq.errors import PoolError
 from actorq.runs import reader
 
@@ -31,11 +30,7 @@ def _client(url: str) -> Iterator[Client]:
 def cancel(url: str, name: str) -> str:
     """Ends a run, or a live map, whose program gets an error; what was done. Raises `ActorqError`."""
     with _client(url) as client:
-        with client.lent() as link:
-            is_run = run_records.run_record(link, name) is not None
-            found = is_run or submitting.cancel_map(link, name)
-        if is_run:
-            reader.cancel(client, name)
+        found = reader.cancel_work(client, name)
     if not found:
         raise PoolError(f"{name!r} is not there any more.")
     return f"{name} is cancelled."

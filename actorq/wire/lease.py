@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,6 +51,10 @@ def ending(serial: int, indexes: Sequence[int], replica: str) -> str:
     """
     first = f"x{indexes[0]}" if isinstance(indexes, range) or len(indexes) == 1 else ""
     return f"{serial}{first}{tag(replica) if replica else ''}"
+
+
+#: the id of an input that failed: map, owner, serial, index of the lease's first, replica, position in the lease
+FAILED_INPUT = re.compile(r"(?P<map>.+)-[^-]{6}-\d+(x(?P<first>\d+))?(_[0-9a-f]{8})?-(?P<position>\d+)", re.ASCII)
 
 
 def first_index(lease: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from actorq.broker import records, run_records
+from actorq.broker import keys, records
 from actorq.broker.link import Link
 from actorq.broker.scripts import running
 from actorq.monitor.metrics import queue_families
@@ -48,7 +48,7 @@ def test_a_run_without_any_driver_is_counted(on_server: str) -> None:
     for driver in list(runtime()._drivers.values()):
         assert isinstance(driver, Driver)
         driver.stop()
-    assert eventually(lambda: not run_records.has_lead(link, "alone"))
+    assert eventually(lambda: not link.command("EXISTS", keys.lead("alone")))
     assert metric(link, "actorq_map_inputs_remaining") == 500
     assert metric(link, "actorq_runs") == 1
     run.delete()

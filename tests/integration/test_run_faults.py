@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from actorq.runs import inputs, reader
 from actorq.runs.inputs import StoredInputs
 from actorq.wire.seal import MARK
 from tests import tasks
-from tests.support.run_steps import RUN, MakeSteps, RunSteps
+from tests.support.run_steps import RUN, MakeSteps
 
 # -- sizes -------------------------------------------------------------------------------------------------------------
 
@@ -56,11 +55,6 @@ def test_checksums_are_compared_however_many_there_are(steps: MakeSteps, monkeyp
     run.start(range(50))  # finds them
     with pytest.raises(MapConflictError, match="at input 49 the run that is there has another input"):
         run.start([*range(49), 0])
-
-
-def everything(run: RunSteps) -> dict[Any, Any]:
-    """What lies on the server."""
-    return {name: run.server.dump(name) for name in run.server.keys("*")}
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
@@ -110,16 +104,14 @@ def test_a_reader_goes_on_where_it_was_when_the_server_returns_in_an_older_state
     old = run.driver()
     old.offer()
     run.work()
-    saved = everything(run)
+    saved = run.saved()
     run.work()
     run.work()
     found = run.reader(ordered=True)
     found.catch_up()
     seen = list(found.some(wait=False) or ())
     assert seen
-    run.server.flushall()
-    for name, data in saved.items():
-        run.server.restore(name, 100_000, data)
+    run.return_to(saved)
     run.holds = {"me": None, "you": None}
     old.close()
     run.drive(run.driver())
@@ -134,19 +126,17 @@ def test_a_driver_that_has_read_what_the_server_has_forgotten_writes_nothing(ste
     old = run.driver()
     old.offer()
     run.work()
-    saved = everything(run)
+    saved = run.saved()
     run.work()
     old.hear()
-    run.server.flushall()
-    for name, data in saved.items():
-        run.server.restore(name, 100_000, data)
+    run.return_to(saved)
     run.work("you")  # others go on: what they send hides the gap
-    before = everything(run)
+    before = run.everything()
     for step in (old.offer, old.hear, old.beat, old.note, lambda: old.keep(run.link)):
         with pytest.raises(PoolError, match="or the server has returned in an older state"):
             step()
     assert old.say_end("done", run.link) == running.OTHERS
-    assert everything(run) == before
+    assert run.everything() == before
     old.close()
 
 

@@ -21,7 +21,7 @@ from actorq.runs import inputs, reader
 from actorq.runs.inputs import FencedError
 from actorq.runs.reader import Reader
 from actorq.runtime.embedded import EmbeddedServer
-from tests.support.run_steps import RUN, Driver, RunSteps
+from tests.support.run_steps import RUN, Driver, RunSteps, Saved
 
 INPUTS = 12
 REPLICAS = st.sampled_from(["me", "you"])
@@ -42,7 +42,7 @@ class Machine(RuleBasedStateMachine):
         self.server, self.link, self.tolerant = self.steps.server, self.steps.link, tolerant
         self.drivers: list[Driver] = []
         self.readers: list[tuple[Reader, list[Any]]] = []
-        self.snapshot: dict[Any, tuple[bytes | None, int]] | None = None
+        self.snapshot: Saved | None = None
         self.upload(stored)
         self.the_server_is_saved()
 
@@ -75,7 +75,7 @@ class Machine(RuleBasedStateMachine):
         """Who leads no more changes nothing, and who does not know what the server knows finds out at its next beat."""
         driver = data.draw(st.sampled_from(self.drivers))
         leads = self.leads(driver)
-        before = None if leads else self.everything()
+        before = None if leads else self.steps.everything()
         try:
             if what != "end":
                 getattr(driver, what)()
@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
             driver.close()
         else:
             assert what != "beat" or self.leads(driver)
-        assert leads or self.everything() == before
+        assert leads or self.steps.everything() == before
         self.check_leader()
 
     @rule()
@@ -109,10 +109,6 @@ class Machine(RuleBasedStateMachine):
         lead = self.server.get(keys.lead(RUN))
         owner = driver.lead.transport.owner.encode()
         return bool(known) and self.server.hget(keys.map_(RUN), "owner") == owner and lead in (owner, None)
-
-    def everything(self) -> dict[Any, Any]:
-        """What lies on the server."""
-        return {name: self.server.dump(name) for name in self.server.keys("*")}
 
     def check_leader(self) -> None:
         """Whatever another driver has tried, which leads no more."""
@@ -204,17 +200,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def the_server_is_saved(self) -> None:
-        names = self.server.keys("*")
-        self.snapshot = {name: (self.server.dump(name), max(0, self.server.pttl(name))) for name in names}
+        self.snapshot = self.steps.saved()
 
     @precondition(lambda self: self.snapshot is not None)
     @rule()
     def the_server_returns_in_an_older_state(self) -> None:
         assert self.snapshot is not None
-        self.server.flushall()
-        for name, (data, ttl) in self.snapshot.items():
-            if data is not None:
-                self.server.restore(name, ttl, data)
+        self.steps.return_to(self.snapshot)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ from actorq.wire.messages import Frame
 from actorq.wire.seal import seal_results, unseal
 from tests.unit.test_ledger import ERROR, options
 
+#: what lies on a server, and for how many milliseconds yet
+Saved = dict[Any, tuple[bytes | None, int]]
 #: the name of the run
 RUN = "machine"
 
@@ -143,6 +145,22 @@ class RunSteps:
                     self.work(who)
                 return
         raise AssertionError("the run does not end")
+
+    def everything(self) -> dict[Any, Any]:
+        """What lies on the server, to be compared."""
+        return {name: self.server.dump(name) for name in self.server.keys("*")}
+
+    def saved(self) -> Saved:
+        """All that lies on the server."""
+        names = self.server.keys("*")
+        return {name: (self.server.dump(name), max(0, self.server.pttl(name))) for name in names}
+
+    def return_to(self, saved: Saved) -> None:
+        """The server returns in an older state; its replicas know nothing of it."""
+        self.server.flushall()
+        for name, (data, ttl) in saved.items():
+            if data is not None:
+                self.server.restore(name, ttl, data)
 
     def reader(self, **how: Any) -> Reader:
         return Reader(self.client, RUN, **how)

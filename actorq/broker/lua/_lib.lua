@@ -119,6 +119,12 @@ local function knows(out, last)
   return last == '0-0' or call('XRANGE', out, last, last)[1] ~= nil
 end
 
+--@ leads < knows
+-- Whether who writes is the driver of a run, and has read no more of its journal than there is.
+local function leads(map, out, owner, last)
+  return call('HGET', map, 'owner') == owner and knows(out, last)
+end
+
 --@ waiting
 local QUEUE, TURNS, CALLS = RQ .. ':queue:' .. ENV, AQ .. ':turns:' .. ENV, AQ .. ':calls:' .. ENV
 

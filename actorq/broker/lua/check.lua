@@ -3,7 +3,7 @@
 -- leases are gone.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>
--- ARGV  4 map TTL s   5 owner   6 map id, "" for a lane of single calls   7 the last id it has read of its stream
+-- ARGV  4 map TTL s, of a run that of its record   5 owner   6 map id, "" for a lane of single calls   7 the last id it has read of its stream
 --       8 seconds of the replicas' time the map had lately   9 seconds a lease of it takes   10 seconds it had since
 --       the last heartbeat   11 how many fields of progress follow (name and value each: twice as many)   then the ids
 --       of the leases it waits for

@@ -1,4 +1,4 @@
--- uses: now dequeue split forget knows
+-- uses: now dequeue split forget leads
 -- Ends a run: its driver, or a person who cancels it. What it gave is kept for a while; what waits or runs is stopped.
 --
 -- KEYS  1 aq:run:<m>   2 aq:map:<m>   3 aq:lead:<m>   4 aq:out:<m>   5 aq:in:<m>   6 aq:sums:<m>   7 aq:runs:<env>
@@ -9,7 +9,7 @@
 -- Returns 1; 0 where another driver has taken over, or the journal is another one; -1 where the run has ended, or is
 -- gone.
 if call('HGET', KEYS[1], 'state') ~= 'running' then return -1 end
-if ARGV[4] ~= '' and (call('HGET', KEYS[2], 'owner') ~= ARGV[4] or not knows(KEYS[4], ARGV[11])) then return 0 end
+if ARGV[4] ~= '' and not leads(KEYS[2], KEYS[4], ARGV[4], ARGV[11]) then return 0 end
 local prefix = ARGV[5] .. '-'
 for _, member in ipairs(call('ZRANGE', WIP, 0, -1)) do
   if string.sub(member, 1, #prefix) == prefix then

@@ -170,7 +170,6 @@ def check(
     leases: Iterable[str],
     share: tuple[float, float, float] = (0.0, 0.0, 0.0),
     progress: Mapping[str, Argument] | None = None,
-    ttl: int = keys.MAP_TTL_SECONDS,
 ) -> Checked:
     """The heartbeat of a map, or of a lane of single calls (`check.lua`): keeps it alive.
 
@@ -182,11 +181,10 @@ def check(
         share: seconds of the replicas' time that it had lately, that a lease of it takes, and that it had since the
             last heartbeat.
         progress: what `actorq status` shows; None for a lane, which it does not show.
-        ttl: seconds that it lives from now on.
     """
     listed = "" if progress is None else map_id
     told = [word for item in (progress or {}).items() for word in item]
-    args: list[Argument] = [*keys.prefix(environment), ttl, owner, listed, last, *share]
+    args: list[Argument] = [*keys.prefix(environment), keys.MAP_TTL_SECONDS, owner, listed, last, *share]
     args += (len(told) // 2, *told, *leases)
     live, known, *missing = link.call(CHECK, _of_map(map_id), args)
     return Checked(int(live), bool(known), {lease.decode() for lease in missing})

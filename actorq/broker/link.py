@@ -197,16 +197,7 @@ class Link:
         def once() -> list[Any]:
             self._open()
             self._write(b"".join([packed(*command) for command in commands]))
-            replies: list[Any] = []
-            refused: redis.ResponseError | None = None
-            for _ in commands:  # to the last one: the next command must not be given a reply of these
-                try:
-                    replies.append(self.read())
-                except redis.ResponseError as error:
-                    refused = refused or error
-            if refused is not None:
-                raise refused
-            return replies
+            return self.read_each(len(commands))
 
         return list(self._patiently(once))
 
@@ -273,6 +264,19 @@ class Link:
         if isinstance(reply, hiredis.ReplyError):
             raise typed(str(reply))
         return reply
+
+    def read_each(self, count: int) -> list[Any]:
+        """The next `count` replies. Raises the first refusal when all of them are here, or what else `read` raises."""
+        replies: list[Any] = []
+        refused: redis.ResponseError | None = None
+        for _ in range(count):  # to the last one: the next command must not be given a reply of these
+            try:
+                replies.append(self.read())
+            except redis.ResponseError as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+        return replies
 
     def read_within(self, seconds: float) -> Any:
         """The next reply, which should be here. Raises redis-py's errors."""

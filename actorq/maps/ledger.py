@@ -177,7 +177,7 @@ class Ledger:
         if not frame.count:  # it had only something to say
             return
         lease = self.outstanding.get(lease_id)
-        if lease is None or frame.start + frame.count < lease.done:
+        if lease is None or frame.start + frame.count <= lease.done:
             self.counters.late += frame.count
             return
         if (problem := damage(lease, frame, splits=self._ordering.splits)) is not None:

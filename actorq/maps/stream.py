@@ -148,14 +148,11 @@ class ReportStream:
 
     def _read(self) -> list[Report]:
         self._asked_at = None
-        known: Any = None
         try:
-            reply = self._reader.read()
-            if self._keep:
-                known = self._reader.read()
+            reply, *known = self._reader.read_each(2 if self._keep else 1)
         except RedisError as error:  # asked again; nothing read was forgotten, the stream keeps it
             self._reader.bear(error)
             return []
         self._reader.answered()
-        self._check(known)
+        self._check(known and known[0])
         return self.position.take(reply, self._other, self._environment, keep=self._keep)

@@ -20,7 +20,7 @@ from actorq.broker.link import Link
 from actorq.broker.refusals import WrongTypeError
 from actorq.broker.run_records import JournalGapError
 from actorq.broker.scripts import running
-from actorq.errors import ActorqError, BrokerError
+from actorq.errors import ActorqError, BrokerError, PoolError
 from actorq.maps.ledger import Ledger
 from actorq.maps.pump import Pump
 from actorq.maps.segment import Segment
@@ -147,11 +147,21 @@ class Driving:
             elif isinstance(error, BrokerError) and not isinstance(error, WrongTypeError):
                 logger().warning("run_left", run=self._run_id, error=str(error))
             else:
-                self._end(error)
+                self._end(self._told(error))
         except BrokerError as refused:
             logger().warning("run_left", run=self._run_id, error=str(refused))
         finally:
             self._let_go()
+
+    def _told(self, error: Exception | None) -> Exception | None:
+        """What readers are told of `error`. One that nobody has foreseen is a fault of ours: the log has all of it."""
+        if error is None or isinstance(error, ActorqError):
+            return error
+        logger().error("driver_failed", run=self._run_id, environment=self._environment, exc_info=error)
+        return PoolError(
+            f"The driver of run {self._run_id!r} had a fault: {error!r}. The log of its worker tells where. What it has "
+            f"done is kept: `actorq retry {self._run_id}` goes on."
+        )
 
     def _hand_over(self) -> None:
         """To another driver, at once."""

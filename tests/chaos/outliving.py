@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import psutil
 import redis
 
 from actorq.broker.client import Client
-from actorq.errors import ActorqError
 from actorq.runs.handle import Run
 from actorq.runs.job import Job
 from actorq.runs.reader import Reader
@@ -65,8 +65,8 @@ class _Reader(threading.Thread):
         try:
             for output in Reader(self._client, self._run_id).outputs():
                 self.outputs.append(output)
-        except ActorqError as error:
-            self.error = repr(error)
+        except Exception:  # of any kind: it is told, where a thread that dies tells nothing
+            self.error = traceback.format_exc()
 
 
 def run(folder: Path, seed: int, inputs: int) -> Outcome:

@@ -112,6 +112,18 @@ def test_a_frame_sent_twice_counts_once() -> None:
     assert ledger.finished
 
 
+def test_a_part_of_a_lease_that_is_told_twice_counts_once() -> None:
+    ledger = ledger_of(range(100))
+    for _ in range(3):  # until leases are larger than one input
+        for lease in ledger.offer(1, 0.0):
+            ledger.results(lease.id, frame(lease, 0, lease.count), 0.0)
+    lease = next(each for each in ledger.offer(1, 0.0) if each.count > 1)
+    for _ in range(2):
+        ledger.results(lease.id, frame(lease, 0, 1), 0.0)
+    assert ledger.counters.late == 1
+    assert run_everything(ledger) == [2 * x for x in range(100)]
+
+
 def test_it_is_held_back_where_outputs_that_nobody_takes_are_in_the_way() -> None:
     ledger = ledger_of(range(100), max_outstanding=6)
     leases = ledger.offer(1, 0.0)
@@ -343,6 +355,13 @@ class AnyOrder(RuleBasedStateMachine):
         if lease := self.pick(data):
             end = data.draw(st.integers(lease.done, lease.count))
             self.ledger.results(lease.id, frame(lease, lease.done, end), self.now)
+
+    @rule(data=st.data())
+    def says_once_more_what_it_has_finished(self, data: st.DataObject) -> None:
+        if (lease := self.pick(data)) and lease.done:
+            start = data.draw(st.integers(0, lease.done - 1))
+            end = data.draw(st.integers(start, lease.done))
+            self.ledger.results(lease.id, frame(lease, start, end), self.now)
 
     @rule(data=st.data())
     def one_input_raises(self, data: st.DataObject) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: seconds to try a server that cannot be reached
 _PATIENCE = 5.0
-#: characters of an input that `failures` shows
-_SHOWN = 200
+#: failures of a plain map that are shown
+_MOST = 10_000
 
 
 @contextmanager
@@ -167,9 +167,7 @@ def failures(run: str, redis_url: str | None, traceback: bool, output: str) -> N
     with client_of(redis_url) as client:
         rows = _failure_of_job(client, run)
         if rows is None:
-            rows = _failures_of_map(client, run)
-        if rows is None:
-            rows = _failures_of_run(client, run)
+            rows = _failures_of_map_or_run(client, run)
     if output == "json":
         say(json.dumps(rows, indent=2))
         return
@@ -198,48 +196,24 @@ def _failure_of_job(client: Client, name: str) -> list[dict[str, Any]] | None:
     return []
 
 
-def _failures_of_map(client: Client, map_id: str) -> list[dict[str, Any]] | None:
-    """Of a plain map; None where that is a run, or the name of nothing."""
+def _failures_of_map_or_run(client: Client, name: str) -> list[dict[str, Any]]:
+    """Raises `PoolError` for the name of nothing."""
     from actorq.broker import records, run_records
     from actorq.monitor.failures import failures as recorded
+    from actorq.monitor.failures import failures_of_run
 
     with client.lent() as link:
-        if run_records.run_record(link, map_id) is not None:
-            return None
-        names = records.environments(link)
-        found = [failure for name in names for failure in recorded(link, name, most=10_000, map_id=map_id)]
-        if not found and not records.map_lives(link, map_id):
-            return None
+        found = []
+        if run_records.run_record(link, name) is None:
+            environments = records.environments(link)
+            found = [
+                each for environment in environments for each in recorded(link, environment, map_id=name, most=_MOST)
+            ]
+        plain = bool(found) or records.map_lives(link, name)
+    if not plain:
+        found = failures_of_run(client, name)
     kept = ("index", "type", "message", "traceback", "input")
     return [{key: getattr(each, key) for key in kept} for each in sorted(found, key=lambda each: each.index or 0)]
-
-
-def _failures_of_run(client: Client, run: str) -> list[dict[str, Any]]:
-    from actorq.runs.inputs import StoredInputs
-    from actorq.runs.reader import Reader
-
-    reader = Reader(client, run)
-    try:
-        reader.catch_up()
-        failed = list(zip(reader.failed, reader.failures, strict=False))
-        with client.lent() as link:
-            inputs = StoredInputs(link, reader.environment, run)
-            return [_failure(index, error, inputs) for index, error in failed]
-    finally:
-        reader.close()
-
-
-def _failure(index: int, error: Exception, inputs: Any) -> dict[str, Any]:
-    """One row. An input that cannot be shown says why."""
-    from actorq.wire import codec
-
-    try:
-        text = repr(codec.unpack(inputs.at(index)))
-    except ActorqError as refused:
-        text = f"(not shown: {refused})"
-    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
-    told = {"type": type(error).__name__, "message": str(error), "traceback": remote_traceback(error)}
-    return {"index": index, **told, "input": shown}
 
 
 def remote_traceback(error: Exception) -> str:

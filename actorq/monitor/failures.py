@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actorq.base.masking import masked, printable
 from actorq.broker import keys
+from actorq.broker.client import Client
 from actorq.broker.link import Link
-from actorq.errors import ActorqError
+from actorq.errors import ActorqError, TaskError
 from actorq.monitor.records import Asking, Fields, Problems, raw, shown_name, text
+from actorq.runs.inputs import StoredInputs
+from actorq.runs.reader import Reader
 from actorq.wire import codec
 from actorq.wire.failure import without_advice
 from actorq.wire.lease import FAILED_INPUT
@@ -86,6 +90,47 @@ def failure(link: Link, environment: str, job_id: str) -> FailureView | None:
     return _view(environment, job_id, job, entries)
 
 
+def failures_of_run(client: Client, run_id: str, *, most: int = _MOST) -> list[FailureView]:
+    """What a run keeps itself, but for what was tried again and is well now. Raises `PoolError` where there is none."""
+    reader = Reader(client, run_id)
+    try:
+        reader.catch_up()
+        failed = list(zip(reader.failed, reader.failures, strict=False))[-most:]
+        with client.lent() as link:
+            inputs = StoredInputs(link, reader.environment, run_id)
+            return [_of_run(reader, index, error, inputs) for index, error in reversed(failed)]
+    finally:
+        reader.close()
+
+
+def _of_run(reader: Reader, index: int, error: Exception, inputs: StoredInputs) -> FailureView:
+    remote = error if isinstance(error, TaskError) else error.__cause__
+    traceback = str(getattr(remote, "remote_traceback", ""))
+    type_, message = _raised(error, traceback)
+    return FailureView(
+        id="",
+        environment=reader.environment,
+        map=reader.run_id,
+        index=index,
+        task=reader.task,
+        type=type_,
+        message=_text(message),
+        traceback=printable(masked(traceback), lines=True),
+        replica=str(getattr(remote, "replica", "")),
+        at=None,
+        input=_shown(lambda: inputs.at(index)),
+    )
+
+
+def _raised(error: Exception, traceback: str) -> tuple[str, str]:
+    """Type and message, also of a class that is unknown here: then its traceback ends with both."""
+    if type(error) is not TaskError:
+        return type(error).__name__, Exception.__str__(error)
+    name, colon, message = traceback.rstrip().rpartition("\n")[2].partition(": ")
+    known = colon and name.replace(".", "").isidentifier()
+    return (name.rpartition(".")[2], message) if known else ("TaskError", Exception.__str__(error))
+
+
 def _view(environment: str, name: str, job: Sequence[Any], entries: Any) -> FailureView:
     parts = FAILED_INPUT.fullmatch(name)
     index = int(parts["first"]) + int(parts["position"]) if parts and parts["first"] else None
@@ -135,12 +180,17 @@ def _cause(description: str, traceback: str) -> tuple[str, str, str]:
 def _input(environment: str, name: str, payload: bytes) -> str:
     if not payload:
         return "(too large to keep)"
+    return _shown(lambda: codec.split_list(bytes(unseal(environment, name, payload)[1]))[0])
+
+
+def _shown(packed: Callable[[], bytes]) -> str:
+    """An input as Python shows it; one that cannot be shown says why."""
     try:
-        _, items = unseal(environment, name, payload)
-        shown = repr(codec.unpack(codec.split_list(bytes(items))[0]))
+        shown = repr(codec.unpack(packed()))
     except (ActorqError, ValueError, LookupError) as error:
         return f"(not shown: {_text(str(error))})"
-    return _text(shown if len(shown) <= _INPUT_CHARACTERS else f"{shown[:_INPUT_CHARACTERS]}…")
+    cut = len(shown) - _INPUT_CHARACTERS
+    return _text(shown if cut <= 0 else f"{shown[:_INPUT_CHARACTERS]}… ({len(shown):,} characters)")
 
 
 def _text(found: str) -> str:

@@ -15,14 +15,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from actorq.base.masking import masked, printable
-from actorq.broker import run_records
 from actorq.broker.client import Client
-from actorq.errors import ActorqError, TaskError
-from actorq.monitor.failures import FailureView, failure, failures
+from actorq.errors import ActorqError
+from actorq.monitor.failures import FailureView, failure, failures, failures_of_run
 from actorq.page.words import plural
-from actorq.runs.inputs import StoredInputs
-from actorq.runs.reader import Reader
-from actorq.wire import codec
 
 #: failures that are read for a page, and shown of one group
 _READ, SHOWN = 200, 10
@@ -30,8 +26,6 @@ _READ, SHOWN = 200, 10
 _KEPT_SECONDS, _KEPT = 5.0, 50
 #: seconds to try a server that does not answer: a person waits
 _PATIENCE = 2.0
-#: characters of an input of a run
-_INPUT_CHARACTERS = 200
 #: folders and file of a path that are shown
 _PATH_PARTS = 3
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]*)", line (?P<line>\d+), in (?P<name>.*)$', re.MULTILINE)
@@ -131,7 +125,7 @@ class Failed:
         return self._read(("map", environment, map_id), lambda: self._registered(environment, map_id))
 
     def of_run(self, run_id: str) -> Found:
-        return self._read(("run", run_id), lambda: self._of_run(run_id))
+        return self._read(("run", run_id), lambda: failures_of_run(self._client, run_id, most=_READ))
 
     def one(self, environment: str, job_id: str) -> FailureView | None:
         """One that the server keeps, by the id of its job. Raises `ActorqError`."""
@@ -165,60 +159,3 @@ class Failed:
     def _registered(self, environment: str, map_id: str | None) -> Sequence[FailureView]:
         with self._client.lent() as link:
             return failures(link, environment, most=_READ, map_id=map_id)
-
-    def _of_run(self, run_id: str) -> Sequence[FailureView]:
-        """What a run keeps itself: of what was tried again and is well now nothing is told."""
-        reader = Reader(self._client, run_id)
-        try:
-            reader.catch_up()
-            failed = list(zip(reader.failed, reader.failures, strict=False))[-_READ:]
-            with self._client.lent() as link:
-                task = _task(run_records.run_record(link, run_id))
-                inputs = StoredInputs(link, reader.environment, run_id)
-                told = (reader.environment, run_id, task)
-                return [_view(*told, index, error, inputs) for index, error in reversed(failed)]
-        finally:
-            reader.close()
-
-
-def _task(record: run_records.RunRecord | None) -> str:
-    from actorq.runs.plan import Plan
-
-    return "" if record is None else Plan.of(record.environment, "", record.plan).options.head.task
-
-
-def _view(environment: str, run_id: str, task: str, index: int, error: Exception, inputs: StoredInputs) -> FailureView:
-    remote = error if isinstance(error, TaskError) else error.__cause__
-    traceback = str(getattr(remote, "remote_traceback", ""))
-    type_, message = _cause(error, traceback)
-    return FailureView(
-        id="",
-        environment=environment,
-        map=run_id,
-        index=index,
-        task=task,
-        type=type_,
-        message=printable(masked(message)),
-        traceback=printable(masked(traceback), lines=True),
-        replica=str(getattr(remote, "replica", "")),
-        at=None,
-        input=_input(inputs, index),
-    )
-
-
-def _cause(error: Exception, traceback: str) -> tuple[str, str]:
-    """Type and message, also of a class that is unknown here: then its traceback ends with both."""
-    if type(error) is not TaskError:
-        return type(error).__name__, Exception.__str__(error)
-    name, colon, message = traceback.rstrip().rpartition("\n")[2].partition(": ")
-    known = colon and name.replace(".", "").isidentifier()
-    return (name.rpartition(".")[2], message) if known else ("TaskError", Exception.__str__(error))
-
-
-def _input(inputs: StoredInputs, index: int) -> str:
-    try:
-        shown = repr(codec.unpack(inputs.at(index)))
-    except (ActorqError, ValueError) as error:
-        shown = f"(not shown: {error})"
-    cut = shown if len(shown) <= _INPUT_CHARACTERS else f"{shown[:_INPUT_CHARACTERS]}…"
-    return printable(masked(cut))

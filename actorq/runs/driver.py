@@ -159,7 +159,7 @@ class Driving:
             return error
         logger().error("driver_failed", run=self._run_id, environment=self._environment, exc_info=error)
         return PoolError(
-            f"The driver of run {self._run_id!r} had a fault: {error!r}. The log of its worker tells where. What it has "
+            f"The driver of run {self._run_id!r} had a fault: {error!r}. The log of its worker tells where. What is "
             f"done is kept: `actorq retry {self._run_id}` goes on."
         )
 

@@ -56,6 +56,8 @@ class Reader:
         self.run_id, self.environment = run_id, record.environment
         self._client = client
         options = Plan.of(record.environment, run_id, record.plan).options
+        #: its name
+        self.task = options.head.task
         self._options = options if ordered is None else replace(options, ordered=ordered)
         self._created = record.created
         self._start = self._next = start  # the index of the output that is next, in order

@@ -14,7 +14,7 @@ from actorq.cli.live import watch
 from actorq.cli.map import map_
 from actorq.cli.monitor import monitor
 from actorq.cli.options import say
-from actorq.cli.runs import failures, results, runs
+from actorq.cli.runs import failures, jobs, results, runs
 from actorq.cli.server import server
 from actorq.cli.steer import cancel, delete, retry
 from actorq.cli.watch import exporter, ping, queues, status, workers
@@ -34,7 +34,7 @@ def main() -> None:
 
 for command in (
     *(worker, status, watch, queues, workers, ping, scale, exporter, monitor, keep, run_input),
-    *(server, doctor, map_, runs, results, failures, cancel, retry, delete),
+    *(server, doctor, map_, runs, jobs, results, failures, cancel, retry, delete),
 ):
     command.epilog = _EXIT_CODES
     main.add_command(command)

@@ -17,6 +17,7 @@ from actorq.errors import ActorqError, CodecError, PoolError, TaskError
 
 if TYPE_CHECKING:
     from actorq.broker.client import Client
+    from actorq.monitor.jobs import JobView
     from actorq.monitor.runs import RunView
 
 #: seconds to try a server that cannot be reached
@@ -59,6 +60,34 @@ def runs(environment: str | None, redis_url: str | None, output: str) -> None:
     )
 
 
+@click.command(short_help="Single jobs: those that run, wait or are scheduled, and those that ended.")
+@click.argument("environment", required=False)
+@redis_url
+@click.option(
+    "--most", default=100, show_default=True, type=click.IntRange(min=1), help="How many of each kind are looked for."
+)
+@output
+def jobs(environment: str | None, redis_url: str | None, most: int, output: str) -> None:
+    """Show the jobs that were made with `spawn`: what runs, what waits, what is scheduled, and the last that ended."""
+    from actorq.monitor.jobs import jobs as all_jobs
+
+    with client_of(redis_url) as client, client.lent() as link:
+        found = all_jobs(link, environment, most=most)
+    if output == "json":
+        say(json.dumps([asdict(job) for job in found], indent=2))
+        return
+    print_table(
+        ("JOB", "ENVIRONMENT", "TASK", "STATUS", "RETRIED", "AGE", "DUE IN", "REPLICA"),
+        [_job_row(job) for job in found],
+        [job.problem for job in found],
+    )
+
+
+def _job_row(job: JobView) -> tuple[Any, ...]:
+    times = (_age(job.age_seconds), _age(job.due_seconds))
+    return (job.id, job.environment, job.task, job.status, job.retried, *times, job.replica or "-")
+
+
 def _row(run: RunView) -> tuple[Any, ...]:
     total = f"{run.stored:,}+" if run.total is None else f"{run.total:,}"
     driver = run.driver or ("nobody" if run.state == "running" else "-")
@@ -66,7 +95,9 @@ def _row(run: RunView) -> tuple[Any, ...]:
     return (run.id, run.environment, run.task, run.state, *numbers, driver, f"{run.bytes / 1e6:,.1f} MB")
 
 
-def _age(seconds: float) -> str:
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from actorq.base.masking import masked, printable
+from actorq.broker import keys
 from actorq.broker.commands import Argument
 from actorq.broker.link import Link
 from actorq.broker.refusals import WrongTypeError
@@ -93,6 +94,11 @@ class Asking:
 
     def _odd(self, key: str) -> None:
         self.problems.add(f"{text(key.encode(errors='surrogateescape'))} holds another kind of value")
+
+
+def environments(asking: Asking) -> list[str]:
+    """The names of those of which the server knows a queue."""
+    return sorted(raw(key).removeprefix(keys.queue("")) for key in asking.ask([], "SMEMBERS", keys.QUEUES))
 
 
 def fields_of(link: Link, names: Sequence[str], wanted: Sequence[str]) -> list[Fields]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from actorq.broker import keys, run_records
 from actorq.broker.link import Link
 from actorq.errors import ActorqError
-from actorq.monitor.records import Asking, Fields, Problems, fields_of, raw, shown_name, text
+from actorq.monitor.records import Asking, Fields, Problems, environments, fields_of, raw, shown_name, text
 from actorq.runs.plan import Plan
 
 #: what is read of the record of a run, and of what its driver last said
@@ -58,7 +58,7 @@ def runs(link: Link, environment: str | None = None, *, ended: int | None = None
         sizes: whether to ask what the server holds of each, which it has to count.
     """
     now = time.time()
-    found = _named(link, [environment] if environment else _environments(link), ended)
+    found = _named(link, [environment] if environment else environments(Asking(link, Problems())), ended)
     ids = [run_id for _, run_id in found]
     told = fields_of(link, [keys.run(run_id) for run_id in ids], _OF_RUN)
     progress = fields_of(link, [keys.map_(run_id) for run_id in ids], _OF_PROGRESS)
@@ -68,12 +68,6 @@ def runs(link: Link, environment: str | None = None, *, ended: int | None = None
     each = zip(found, told, progress, led, held, strict=True)
     views = [_view(*names, fields, said, bool(lead), size, now) for names, fields, said, lead, size in each]
     return [view for view in views if view is not None]
-
-
-def _environments(link: Link) -> list[str]:
-    """Those of which the server knows a queue."""
-    queues = Asking(link, Problems()).ask([], "SMEMBERS", keys.QUEUES)
-    return sorted(raw(key).removeprefix(keys.queue("")) for key in queues)
 
 
 def _named(link: Link, names: Sequence[str], ended: int | None) -> list[tuple[str, str]]:

@@ -58,6 +58,25 @@ def test_runs_are_listed_while_they_go_on_and_after(told: str) -> None:
     assert command("runs").splitlines()[1:] == []
 
 
+def test_jobs_are_listed_by_what_they_do(told: str) -> None:
+    tasks.double.spawn(1, job_id="over").result(timeout=30)
+    failed = tasks.fails_at.spawn(3, job_id="bad")
+    tasks.double.spawn(1, job_id="later", delay=600)
+    assert eventually(lambda: failed.status() == "failed")
+    tasks.wait.spawn(60, job_id="long")
+    tasks.wait.spawn(60, job_id="next")
+    assert eventually(lambda: "started" in command("jobs"))
+    head, *rows = [line.split() for line in command("jobs", "plain").splitlines()]
+    assert head == ["JOB", "ENVIRONMENT", "TASK", "STATUS", "RETRIED", "AGE", "DUE", "IN", "REPLICA"]
+    shown = [(row[0], row[2].rpartition(".")[2], row[3]) for row in rows]
+    assert shown[:3] == [("long", "wait", "started"), ("next", "wait", "queued"), ("later", "double", "scheduled")]
+    assert sorted(shown[3:]) == [("bad", "fails_at", "failed"), ("over", "double", "finished")]
+    for name in ("long", "next", "later", "bad", "over"):
+        command("cancel", name)
+        command("delete", name)
+    assert command("jobs", "-o", "json") == "[]\n"
+
+
 def test_results_are_lines_of_json_or_msgpack(told: str) -> None:
     run = tasks.echo.spawn_map([1, "ä", {"a": [None]}], map_id="json")
     run.wait(timeout=30)

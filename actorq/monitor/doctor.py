@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from actorq.base.names import package_version
 from actorq.base.settings import settings
@@ -40,6 +41,15 @@ class Finding:
     advice: str = ""
 
 
+class WorkerVersions(NamedTuple):
+    """What a replica said of itself when it registered, "" for what it did not say."""
+
+    package: str
+    protocol: str
+    #: of the chart that has made its pod
+    chart: str = ""
+
+
 @dataclass(kw_only=True)
 class Facts:
     """What the server says."""
@@ -53,8 +63,8 @@ class Facts:
     trip: float
     #: why no script can be run, "" where one can
     scripts: str
-    #: replica -> (version, protocol) as it registered, "" for what it did not say
-    workers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    #: by replica
+    workers: Mapping[str, WorkerVersions] = field(default_factory=dict)
 
     def number(self, name: str) -> int:
         """A number of INFO; 0 where there is none."""
@@ -77,9 +87,9 @@ def look(link: Link) -> Facts:
     ahead = int(seconds) + int(micros) / 1e6 - (before + time.time()) / 2
     workers = {}
     for key in link.command("SMEMBERS", keys.WORKERS):
-        version, protocol = link.command("HMGET", key, "aq_version", "aq_protocol")
+        told = link.command("HMGET", key, "aq_version", "aq_protocol", "aq_chart")
         name = key.decode(errors="replace").removeprefix(keys.worker(""))
-        workers[name] = ((version or b"").decode(errors="replace"), (protocol or b"").decode(errors="replace"))
+        workers[name] = WorkerVersions(*[(each or b"").decode(errors="replace") for each in told])
     return Facts(
         info=info,
         config=_config(link),
@@ -208,23 +218,36 @@ def _time(facts: Facts) -> Iterator[Finding]:
     yield Finding(NOTE if slow else OK, "round trip", f"{1000 * facts.trip:.2f} ms", advice)
 
 
-def _workers(workers: Mapping[str, tuple[str, str]]) -> Iterator[Finding]:
-    ours = {name: told for name, told in workers.items() if told[1]}
+def _workers(workers: Mapping[str, WorkerVersions]) -> Iterator[Finding]:
+    ours = {name: told for name, told in workers.items() if told.protocol}
     if not ours:
         yield Finding(
             NOTE, "workers", "none", "Start some: actorq worker MODULE. A program's own replicas do not show."
         )
         return
-    others = sorted(name for name, (_, protocol) in ours.items() if protocol != str(PROTOCOL))
+    others = sorted(name for name, told in ours.items() if told.protocol != str(PROTOCOL))
     if others:
         told = f"{len(others)} of {len(ours)} replicas speak another protocol than this package ({PROTOCOL})"
         yield Finding(BAD, "workers", f"{told}: {_some(others)}", "Install the same actorq on both sides.")
         return
-    versions = sorted({version for version, _ in ours.values()})
+    yield from _chart(ours)
+    versions = sorted({each.package for each in ours.values()})
     told = f"{len(ours)} replica{'s' if len(ours) > 1 else ''}, protocol {PROTOCOL}, version {', '.join(versions)}"
     same = versions == [package_version()]
     advice = "" if same else f"This package is {package_version()}: they understand each other."
     yield Finding(OK if same else NOTE, "workers", told, advice)
+
+
+def _chart(workers: Mapping[str, WorkerVersions]) -> Iterator[Finding]:
+    """Whether the pods run the package that their chart was made for: an image of one's own may have another one."""
+    pods = {name: each for name, each in workers.items() if each.chart}
+    others = sorted(name for name, each in pods.items() if each.chart != each.package)
+    if others:
+        first = pods[others[0]]
+        told = f"{first.chart}, and the package in its pods is {first.package}: {_some(others)}"
+        yield Finding(NOTE, "chart", told, "Upgrade the release, or build the image with the package of the chart.")
+    elif pods:
+        yield Finding(OK, "chart", ", ".join(sorted({each.chart for each in pods.values()})))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from actorq import __version__
 from actorq.cli.main import main
 from tests.chart.rendering import (
     Manifest,
@@ -47,6 +48,7 @@ def test_a_replica_gets_its_target_its_environment_and_its_port(default: list[Ma
 
 def test_a_replica_gets_its_settings_from_the_environment(default: list[Manifest]) -> None:
     assert variables(replica(default, "hello")) == {
+        "ACTORQ_CHART_VERSION": __version__,
         "ACTORQ_DRAIN_SECONDS": "60",
         "ACTORQ_LOG_FORMAT": "json",
         "ACTORQ_LOG_LEVEL": "info",

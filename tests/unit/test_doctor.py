@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actorq.broker.link import Link
-from actorq.monitor.doctor import BAD, NOTE, OK, Facts, Finding, findings, look
+from actorq.monitor.doctor import BAD, NOTE, OK, Facts, Finding, WorkerVersions, findings, look
 from actorq.wire.messages import PROTOCOL
 from tests.support.server_steps import Asked
 
@@ -31,7 +31,7 @@ def facts(**changes: Any) -> Facts:
         "ahead": 0.0,
         "trip": 0.0001,
         "scripts": "",
-        "workers": {"w1": ("0.1.0", str(PROTOCOL))},
+        "workers": {"w1": WorkerVersions("0.1.0", str(PROTOCOL))},
     }
     return Facts(**{**given, **changes})
 
@@ -83,11 +83,21 @@ def test_what_a_crash_of_the_server_loses_is_said(info: str, config: dict[str, s
 
 
 def test_workers_of_another_protocol_are_bad_and_of_another_version_worth_a_word() -> None:
-    other = found("workers", workers={"old": ("0.0.1", "1"), "new": ("0.1.0", str(PROTOCOL))})
+    workers = {"old": WorkerVersions("0.0.1", "1"), "new": WorkerVersions("0.1.0", str(PROTOCOL))}
+    other = found("workers", workers=workers)
     assert other.level == BAD
     assert "1 of 2 replicas speak another protocol" in other.told
-    assert found("workers", workers={"w": ("9.9", str(PROTOCOL))}).level == NOTE
-    assert found("workers", workers={"rq": ("", "")}).told == "none"  # of plain RQ
+    assert found("workers", workers={"w": WorkerVersions("9.9", str(PROTOCOL))}).level == NOTE
+    assert found("workers", workers={"rq": WorkerVersions("", "")}).told == "none"  # of plain RQ
+
+
+def test_a_chart_whose_pods_run_another_package_is_worth_a_word() -> None:
+    fits, other = (WorkerVersions(version, str(PROTOCOL), chart="0.1.0") for version in ("0.1.0", "0.0.9"))
+    assert (found("chart", workers={"pod": fits}).level, found("chart", workers={"pod": fits}).told) == (OK, "0.1.0")
+    finding = found("chart", workers={"pod": fits, "odd": other})
+    assert finding.level == NOTE
+    assert finding.told == "0.1.0, and the package in its pods is 0.0.9: odd"
+    assert "chart" not in {each.what for each in findings(facts())}  # no pod
 
 
 def test_a_clock_or_a_way_that_is_far_off_is_said() -> None:

@@ -6,6 +6,7 @@ registers one RQ worker per executor, renews what executors hold, reports deaths
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -72,6 +73,7 @@ def _shown(state: ReplicaState) -> dict[Any, Any]:
     return {
         "aq_version": package_version(),
         "aq_protocol": PROTOCOL,
+        "aq_chart": os.environ.get("ACTORQ_CHART_VERSION", ""),
         "aq_state": state.state,
         "aq_position": "" if state.position is None else state.position,
         "aq_inputs": state.inputs_succeeded + state.inputs_failed,

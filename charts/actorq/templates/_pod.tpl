@@ -5,6 +5,7 @@ is refused by server-side apply. What is secret is in files (actorq.volumes). (r
 {{- define "actorq.env" -}}
 {{- $values := .root.Values -}}
 {{- $env := dict
+  "ACTORQ_CHART_VERSION" .root.Chart.Version
   "ACTORQ_LOG_FORMAT" $values.log.format
   "ACTORQ_LOG_LEVEL" $values.log.level
   "ACTORQ_POD_NAME" (dict "valueFrom" (dict "fieldRef" (dict "apiVersion" "v1" "fieldPath" "metadata.name")))

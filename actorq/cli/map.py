@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ def map_(
     task = _task(target)
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
     made_by = {"task": task.name, "columns": names, "batch": batch or 1}
+    _check_row(task, names if batch is None else [])
     output: Output
     output = Stream(sys.stdout.buffer) if target_file == "-" else Checkpoint(Path(target_file), made_by, batch or 1)
     try:
@@ -88,6 +89,21 @@ def _run(
         outputs = _taken_apart(call(_noted(lists, sizes), return_exceptions=keep_going), sizes, task.name)
     for index, value in enumerate(outputs, output.done):
         output.write(line_of(index, value))
+
+
+def _check_row(task: Task[..., Any, Any], columns: Sequence[str]) -> None:
+    """Raises `DeclarationError` where the task does not take what a row gives it."""
+    try:
+        task.check_arity(len(columns) or 1, {})
+    except TypeError as error:
+        reason = str(error).partition(": ")[2].removesuffix(" Argument tuples are for starmap().")
+        told = (
+            f"--columns {','.join(columns)} gives it {len(columns)}" if columns else "without --columns it is given 1"
+        )
+        raise DeclarationError(
+            f"{task.name} does not take a row: {told} argument{'s' if len(columns) > 1 else ''}; {reason} "
+            "Name the columns in the order of its parameters, as in --columns a,b."
+        ) from None
 
 
 def _noted(lists: Iterator[list[Any]], sizes: deque[int]) -> Iterator[list[Any]]:

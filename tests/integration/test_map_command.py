@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT, Worker, eventually
 
 TASKS = "tests.tasks:"
@@ -68,6 +70,19 @@ def test_a_row_that_fails_is_named_and_where_it_is_wanted_passed_over(worker: Wo
     status, _, err = run(*arguments, "--keep-going", text=lines([1, 2, 3, 4]))
     assert (status, err) == (0, f"2 rows done, 2 were done before: {output}\n")
     assert output.read_text() == lines([1, 2, {"error": "ValueError", "message": "no 3"}, 4])
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "told"),
+    [
+        ("note", "", "without --columns it is given 1 argument; missing a required argument: 'number'."),
+        ("double", "a,b,c", "--columns a,b,c gives it 3 arguments; too many positional arguments."),
+    ],
+)
+def test_a_task_that_does_not_take_a_row_is_told_before_anything_runs(task: str, columns: str, told: str) -> None:
+    status, out, err = run(TASKS + task, "--input", "-", "--output", "-", "--columns", columns, text=lines([1]))
+    assert (status, out) == (2, "")
+    assert f"Error: tests.tasks.{task} does not take a row: {told} Name the columns" in err
 
 
 def test_a_task_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path: Path) -> None:

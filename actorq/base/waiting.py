@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -20,6 +21,8 @@ class Waker:
         self._read, self._write = os.pipe()
         for fd in (self._read, self._write):
             os.set_blocking(fd, False)
+        #: a signal handler may interrupt the thread that holds it
+        self._lock = threading.RLock()
 
     def fileno(self) -> int:
         return self._read
@@ -30,10 +33,10 @@ class Waker:
         return self._write
 
     def wake(self) -> None:
-        write = self._write
-        if write >= 0:
-            with contextlib.suppress(OSError):  # full: it is awake already
-                os.write(write, b"\0")
+        with self._lock:  # else `close` may come between, and another file get the number that is written to
+            if self._write >= 0:
+                with contextlib.suppress(OSError):  # full: it is awake already
+                    os.write(self._write, b"\0")
 
     def clear(self) -> None:
         """After it was found ready. Should some of very many wakes be left, they only wake once more."""
@@ -42,10 +45,11 @@ class Waker:
 
     def close(self) -> None:
         """`wake` does nothing afterwards."""
-        write, self._write = self._write, -1
-        if write >= 0:
-            os.close(write)
-            os.close(self._read)
+        with self._lock:
+            write, self._write = self._write, -1
+            if write >= 0:
+                os.close(write)
+                os.close(self._read)
 
 
 def ready(sources: Iterable[HasFileno | int], timeout: float) -> set[int]:

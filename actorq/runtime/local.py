@@ -120,7 +120,7 @@ class LocalPool:
             self._process.stdin.close()
 
     def _hear(self) -> None:
-        while self._failure is None and ready([self._status], 0):
+        while self._failure is None and self._status >= 0 and ready([self._status], 0):
             data = os.read(self._status, 65536)
             if not data:
                 return
@@ -148,9 +148,10 @@ class LocalPool:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._status >= 0:
-            os.close(self._status)
-            self._status = -1
+        with self._lock:  # whoever checks it just now, in another thread, must not read what gets that number next
+            if self._status >= 0:
+                os.close(self._status)
+                self._status = -1
 
 
 def _code_of(environment: ActorEnvironment) -> dict[str, str]:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from actorq import PoolError
+from actorq.runtime.local import LocalPool
+from tests import tasks
 from tests.conftest import eventually, run_script
 from tests.integration.test_monitor import actorq, get, samples
 from tests.support.code import hooked
@@ -102,6 +105,13 @@ if __name__ == "__main__":
     except PoolError as error:
         print("PoolError:", error)
 """
+
+
+def test_a_pool_that_is_looked_at_after_it_was_stopped_says_so(server: str) -> None:
+    pool = LocalPool(tasks.plain, server)
+    pool.stop()
+    with pytest.raises(PoolError, match="The pool of 'plain' has stopped"):
+        pool.check()  # as the thread does that looks after what tasks asked for
 
 
 def test_start_hooks_after_which_a_replica_cannot_be_forked_are_refused(tmp_path: Path) -> None:

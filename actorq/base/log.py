@@ -199,18 +199,19 @@ def running() -> Mapping[str, Any]:
     return {} if _context is None else _context()
 
 
-def run_tasks(*, prefix: bool = False) -> None:
+def run_tasks(*, prefix: bool = False, capture: bool = False) -> None:
     """From now on this process is the user's code's, but for the events of actorq. To be called before any is imported.
 
     Where the process that this one was forked from has shown what libraries log, that ends here.
 
     Args:
         prefix: what it prints is to tell what ran.
+        capture: it is for `keep_lines`, too.
     """
     global _runs_tasks
     _runs_tasks = True
-    if prefix:
-        install(running)
+    if prefix or capture:
+        install(running, shown=prefix)
     if _handler is None:
         return
     import logging

@@ -1,4 +1,4 @@
-"""`actorq worker --prefix`: every line that a task prints begins with the replica, the map and the index of the input.
+"""`actorq worker --prefix` and `--capture-output`: every line that a task prints is told with what ran.
 
 The one idea: *a line belongs to who began it*. Threads and coroutines write in turns, and `print` writes a line and its
 end one after the other, so the parts of a line are kept together until it is whole. What is written past Python, by a
@@ -10,20 +10,33 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+#: what ran: "replica", "map", "index", or some of them
+Context = Mapping[str, Any]
 
-def install(context: Callable[[], Mapping[str, Any]]) -> None:
+#: told of whole lines and of what ran
+_keeper: Callable[[Context, Sequence[str]], None] | None = None
+
+
+def install(context: Callable[[], Context], *, shown: bool = True) -> None:
     """For standard output and error of this process, and of what is forked from it.
 
     Args:
-        context: tells what runs just now: "replica", "map", "index", or some of them.
+        context: tells what runs just now.
+        shown: each line begins with it; else what is written stays as it is, and lines are for `keep_lines` alone.
     """
-    sys.stdout, sys.stderr = Prefixed(sys.stdout, context), Prefixed(sys.stderr, context)
+    sys.stdout, sys.stderr = (Prefixed(stream, context, shown=shown) for stream in (sys.stdout, sys.stderr))
 
 
-def prefix(now: Mapping[str, Any]) -> str:
+def keep_lines(keeper: Callable[[Context, Sequence[str]], None]) -> None:
+    """From now on `keeper` is told of whole lines, and of what ran."""
+    global _keeper
+    _keeper = keeper
+
+
+def prefix(now: Context) -> str:
     """What a line begins with; nothing where nobody is told."""
     if "replica" not in now:
         return ""
@@ -33,29 +46,40 @@ def prefix(now: Mapping[str, Any]) -> str:
 
 
 class Prefixed(io.TextIOBase):
-    """Writes whole lines to `stream`, each behind its prefix."""
+    """Writes whole lines to `stream`, each behind its prefix, or all as it comes where that is not `shown`."""
 
-    def __init__(self, stream: TextIO, context: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, stream: TextIO, context: Callable[[], Context], *, shown: bool = True) -> None:
         self.stream = stream
         self._context = context
-        self._begun: dict[tuple[int, str], str] = {}
+        self._shown = shown
+        self._begun: dict[tuple[int, str], tuple[Context, str]] = {}
 
     def write(self, text: str) -> int:
-        begin = prefix(self._context())
-        key = (threading.get_ident(), begin)
-        *lines, rest = (self._begun.pop(key, "") + text).split("\n")
+        if not self._shown:
+            self.stream.write(text)
+        now = dict(self._context())
+        key = (threading.get_ident(), prefix(now))
+        *lines, rest = (self._begun.pop(key, (now, ""))[1] + text).split("\n")
         if rest:
-            self._begun[key] = rest.rpartition("\r")[2] if len(rest) > 1 else rest  # as a terminal would show it
+            # as a terminal would show it
+            self._begun[key] = now, rest.rpartition("\r")[2] if len(rest) > 1 else rest
         if lines:
-            self.stream.write("".join([f"{begin}{line}\n" for line in lines]))
+            self._told(now, lines)
         return len(text)
 
     def flush(self) -> None:
         """What was begun is a line, too: who flushes wants it to be seen, or ends."""
         while self._begun:
-            key = next(iter(self._begun))  # in the order in which they were begun
-            self.stream.write(f"{key[1]}{self._begun.pop(key)}\n")
+            now, rest = self._begun.pop(next(iter(self._begun)))  # in the order in which they were begun
+            self._told(now, [rest])
         self.stream.flush()
+
+    def _told(self, now: Context, lines: Sequence[str]) -> None:
+        if self._shown:
+            begin = prefix(now)
+            self.stream.write("".join([f"{begin}{line}\n" for line in lines]))
+        if _keeper is not None:
+            _keeper(now, lines)
 
     def close(self) -> None:
         """It is not the task's to close: others write here, too."""

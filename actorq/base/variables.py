@@ -17,13 +17,38 @@ _PREFIX = "ACTORQ_"
 _OTHERS = frozenset(
     _PREFIX + name
     for name in (
-        *("BUNDLES", "DECLARED", "ENVIRONMENT", "HTTP_HOST", "HTTP_PORT", "HUGE_PAGES", "JOB", "LOG_FORMAT"),
+        *(
+            "BUNDLES",
+            "CAPTURE_OUTPUT",
+            "CHART_VERSION",
+            "DECLARED",
+            "ENVIRONMENT",
+            "HTTP_HOST",
+            "HTTP_PORT",
+            "HUGE_PAGES",
+            "JOB",
+            "LOG_FORMAT",
+        ),
         *("LOG_LEVEL", "MAP", "MODULES", "POD_NAME", "PREFIX", "PROGRESS", "REPLICAS", "SPAWN_JOB"),
     )
 )
 #: what every option of a command begins with, as `ACTORQ_WORKER_REPLICAS`
 COMMANDS = (
-    *("CANCEL", "DELETE", "DOCTOR", "EXPORTER", "FAILURES", "KEEP", "MAP", "MONITOR", "PING", "QUEUES", "RESULTS"),
+    *(
+        "CANCEL",
+        "DELETE",
+        "DOCTOR",
+        "EXPORTER",
+        "FAILURES",
+        "JOBS",
+        "KEEP",
+        "LOGS",
+        "MAP",
+        "MONITOR",
+        "PING",
+        "QUEUES",
+        "RESULTS",
+    ),
     *("RETRY", "RUN_INPUT", "RUNS", "SCALE", "SERVER", "STATUS", "WATCH", "WORKER", "WORKERS"),
 )
 #: what Kubernetes tells of a Service, and variables of tests

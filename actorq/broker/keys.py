@@ -34,6 +34,7 @@ prefixes; the table at the head of each script says which.
     aq:ttl:<env>                     STRING   idle seconds after which its pool ends, or inf   a year
     aq:out:<m>                       STREAM   result frames not yet read                       MAP_TTL_SECONDS
     aq:pod:<m>:<job>:<index>         LIST     the input of one pod of a regular task           a day, or its map
+    aq:output:<m>                    STREAM   the last lines that its inputs have printed      a day
     aq:code:<sha256>                 STRING   a code bundle                                    a day after its last map
     aq:blob:<lease>                  STRING   a large payload, beside its job                  until its last result
     aq:blob:<lease>:<attempt>:<n>    STRING   a large frame, beside its reference in aq:out    until it is read
@@ -162,6 +163,10 @@ def ttl(env: str) -> str:
 
 def out(map_id: str) -> str:
     return f"{AQ}:out:{map_id}"
+
+
+def output(map_id: str) -> str:
+    return f"{AQ}:output:{map_id}"
 
 
 def runs(env: str) -> str:

@@ -27,13 +27,13 @@ _KINDS = {
         *("rq:wip:", "rq:failed:", "rq:scheduled:", "rq:finished:", "rq:canceled:"),
         *("aq:idle:", "aq:turns:", "aq:maps:", "aq:runs:", "aq:ended:"),
     ),
-    "stream": ("rq:results:", "aq:out:", "aq:in:"),
+    "stream": ("rq:results:", "aq:out:", "aq:in:", "aq:output:"),
     "string": ("rq:suspended", "aq:trouble:", "aq:lapsed:", "aq:used:", "aq:ttl:", "aq:code:", "aq:blob:", "aq:lead:"),
 }
 _PREFIXES = {"rq": RQ, "aq": AQ}
 _BEGINNINGS = {_PREFIXES[begin[:2]] + begin[2:]: kind for kind, of in _KINDS.items() for begin in of}
 #: keys of a map, whose name is what follows
-_OF_MAP = tuple(f"{AQ}:{each}:" for each in ("map", "out", "wait", "run", "in", "sums", "failed", "lead"))
+_OF_MAP = tuple(f"{AQ}:{each}:" for each in ("map", "out", "wait", "run", "in", "sums", "failed", "lead", "output"))
 #: keys of RQ's own beside a job
 _OF_RQ = (":dependents", ":dependencies")
 #: keys that are looked at, and how many at once

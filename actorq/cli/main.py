@@ -11,6 +11,7 @@ from actorq.base.streams import open_missing
 from actorq.cli.cluster import keep, run_input, scale
 from actorq.cli.doctor import doctor
 from actorq.cli.live import watch
+from actorq.cli.logs import logs
 from actorq.cli.map import map_
 from actorq.cli.monitor import monitor
 from actorq.cli.options import say
@@ -34,7 +35,7 @@ def main() -> None:
 
 for command in (
     *(worker, status, watch, queues, workers, ping, scale, exporter, monitor, keep, run_input),
-    *(server, doctor, map_, runs, jobs, results, failures, cancel, retry, delete),
+    *(server, doctor, map_, runs, jobs, results, failures, logs, cancel, retry, delete),
 ):
     command.epilog = _EXIT_CODES
     main.add_command(command)

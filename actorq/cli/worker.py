@@ -71,6 +71,12 @@ _START_PATIENCE = 60.0
     show_envvar=True,
     help="Begin each line that a task prints with the replica, the map and the index of the input.",
 )
+@click.option(
+    "--capture-output/--no-capture-output",
+    envvar="ACTORQ_CAPTURE_OUTPUT",
+    show_envvar=True,
+    help="Keep what tasks print on the server, for `actorq logs`: 64 KiB an input, 10,000 lines a map, for a day.",
+)
 @monitor_address
 def worker(
     targets: tuple[str, ...],
@@ -81,6 +87,7 @@ def worker(
     log_format: str,
     log_level: str,
     prefix: bool,
+    capture_output: bool,
     http_port: int | None,
     http_host: str,
 ) -> None:
@@ -121,6 +128,7 @@ def worker(
         replicas=replicas,
         log=log,
         prefix=prefix,
+        capture=capture_output,
     )
 
     def ready(served: Served) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from actorq.replica.pages import Page
 
 #: the id of a lease: map, owner and serial number, with the index of its first input where the others follow that
-_LEASE = re.compile(r"(?P<map>.+)-[^-]+-\d+(?:x(?P<index>\d+))?(?:_[0-9a-f]{8})?")
+_LEASE = re.compile(r"(?P<map>.+)-[0-9a-f]{6}-\d+(?:x(?P<index>\d+))?(?:_[0-9a-f]{8})?")
 #: of a call of `.remote`
 _CALL = re.compile(r"(?P<map>call-[^-]+)-\d+")
 
@@ -32,7 +32,9 @@ def describe(replica: str, lease: str, position: int | None) -> dict[str, Any]:
     """Where and what: the input at `position` of a lease, None where that is not known."""
     told: dict[str, Any] = {"replica": replica}
     found = _CALL.fullmatch(lease) or _LEASE.fullmatch(lease)
-    if found is not None:
+    if found is None:  # the id of a single job
+        told["map"] = lease
+    else:
         told["map"] = found["map"]
         first = found.groupdict().get("index")
         if first is not None and position is not None:

@@ -69,6 +69,8 @@ class ZygoteSpec:
     log: tuple[str, str, int | None] = ("console", "WARNING", None)
     #: what tasks print begins with what ran, line by line
     prefix: bool = False
+    #: what they print is kept on the server
+    capture: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

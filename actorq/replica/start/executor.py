@@ -7,9 +7,12 @@ import signal
 import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actorq.base import log
+from actorq.base.captured import LineWriter, pipe_in
+from actorq.base.prefix import keep_lines
 from actorq.broker.link import Link
 from actorq.code.modules import own_modules
 from actorq.declare.environment import ActorEnvironment
@@ -38,6 +41,8 @@ def main(spec: ExecutorSpec, pages: Pages, index: int) -> None:
     mine = [pages[index * MAX_SLOTS + slot] for slot in range(len(spec.workers))]
     try:
         handlers.install(WAKE_SIGNAL)
+        if (output := pipe_in(Path(spec.scratch).parent)).exists():
+            keep_lines(LineWriter(output))  # before it is noted which files are open
         processors.limit_torch()
         reseed(_generators if _generators is not None else _generators_of(ActorEnvironment.declared(spec.environment)))
         executor = _make(spec, mine)

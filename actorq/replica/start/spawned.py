@@ -23,7 +23,7 @@ def _main() -> None:
     spec = ZygoteSpec(targets=targets, **job["zygote"])
     configure_later(*spec.log)
     if "channel" not in job:
-        run_tasks(prefix=spec.prefix)
+        run_tasks(prefix=spec.prefix, capture=spec.capture)
     count, fileno = job["pages"]
     pages = Pages(count, fileno)
     if "channel" in job:

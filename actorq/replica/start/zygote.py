@@ -141,7 +141,7 @@ def run_zygote(spec: ZygoteSpec, pages: Pages, channel: Channel) -> None:
     die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
-    run_tasks(prefix=spec.prefix)
+    run_tasks(prefix=spec.prefix, capture=spec.capture)
     hugepages.take_note()
     keep_freed_memory()
     status = 1

@@ -27,6 +27,7 @@ from actorq.replica.spec import SERVE_FAILED, START_FAILED, WORN_OUT, ExecutorSp
 from actorq.replica.start.zygote import StartedZygote
 from actorq.replica.supervisor.guard import MemoryGuard
 from actorq.replica.supervisor.health import Cause
+from actorq.replica.supervisor.output import keep_output_of
 from actorq.replica.supervisor.replica import Replica, Slot, Work
 from actorq.replica.supervisor.scratch import Scratch
 from actorq.replica.supervisor.zygotes import Zygotes
@@ -87,6 +88,7 @@ class Supervisor:
         self._look_at_states = 0.0
         self._was_busy = False  # at the last look
         self._ticked = time.monotonic()
+        self._output = keep_output_of(spec, self._scratch.path)
         self._memory = MemoryGuard(self._replicas, alone=lifeline is None)
 
     def run(self) -> int:
@@ -437,11 +439,8 @@ class Supervisor:
             for slot in replica.slots:
                 self._registrar.retire(slot.worker)
 
-    def _all_gone(self) -> bool:
-        return all(r.gone for r in self._replicas)
-
     def _done(self) -> bool:
-        return self._failed or self._all_gone()
+        return self._failed or all(r.gone for r in self._replicas)
 
     def _abandon(self) -> None:
         """The owner is gone, and the server with it: nobody is left to tell."""
@@ -450,6 +449,8 @@ class Supervisor:
 
     def _end_zygote(self) -> None:
         self._zygotes.end()
+        if self._output is not None:
+            self._output.close()
         self._scratch.remove()
 
     def _end(self) -> None:

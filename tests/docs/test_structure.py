@@ -36,7 +36,7 @@ NOT_RUN = {
     "docs/operations-and-monitoring.md": [
         "$ actorq scale hello 20     # replicas made on demand; for a chart release it says the helm command",
         "$ pip install '.[watch]'",
-        "$ actorq logs wiki-2026-11                # of a map, a run or a job: each line behind its replica and its index",
+        "$ actorq logs wiki-2026-11                # of a map, a run or a job: each line behind what ran",
     ],
     "docs/recipes/from-celery.md": ['app = Celery("reports", broker="redis://", backend="redis://")'],
     "docs/recipes/from-joblib.md": [

@@ -13,7 +13,7 @@ from actorq.code.importing import Target, import_target
 from actorq.isolation import handlers
 from actorq.replica.pages import Pages
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, ZygoteSpec
-from actorq.replica.start.zygote import Channel, declare, die_with_parent, prepare_process, run_zygote
+from actorq.replica.start.zygote import Channel, declare, die_with_parent, grow_stack, prepare_process, run_zygote
 
 
 def _main() -> None:
@@ -31,6 +31,7 @@ def _main() -> None:
     die_with_parent()
     if os.getppid() != job["parent"]:
         os._exit(1)
+    grow_stack()
     prepare_process(spec)
     declare(spec)
     for target in targets:

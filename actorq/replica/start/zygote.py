@@ -46,6 +46,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_HEAP_BLOCK = 32 * 1024 * 1024
 #: a replica may hold this much more than it uses
 _KEPT_BYTES = 64 * 1024 * 1024
+#: objects of a chain that is longer than any recursion in C
+_DEEP = 20_000
 #: longest wait; a signal or a message ends it
 _LOOK_SECONDS = 60.0
 
@@ -135,6 +137,19 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+def grow_stack() -> None:
+    """Has this thread's stack, and those that are forked from it, as large as the end of a deep structure needs it.
+
+    Since Python 3.13 a chain of objects ends by a recursion in C of up to 10,000 levels, 1 MB of stack. Where an input
+    has taken all memory of its process (RLIMIT_AS), the stack cannot grow any more, and letting go of what the input
+    has made would be a SIGSEGV.
+    """
+    chain: Any = None
+    if sys.version_info >= (3, 13):
+        for _ in range(_DEEP):
+            chain = (chain,)
+
+
 def run_zygote(spec: ZygoteSpec, pages: Pages, channel: Channel) -> None:
     """Serves the supervisor until its end closes. Never returns."""
     parent = os.getppid()
@@ -144,6 +159,7 @@ def run_zygote(spec: ZygoteSpec, pages: Pages, channel: Channel) -> None:
     run_tasks(prefix=spec.prefix, capture=spec.capture)
     hugepages.take_note()
     keep_freed_memory()
+    grow_stack()
     status = 1
     try:
         handlers.install(WAKE_SIGNAL)

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-watch types-watch test-page test-versions test-cluster fuzz chaos lint types dist pictures bench \
+.PHONY: help demo test test-extras types-extras test-page test-versions test-cluster fuzz chaos lint types dist pictures bench \
 	bench-leaks bench-cluster clean
 
 .DEFAULT_GOAL := help
@@ -50,21 +50,23 @@ $(VENV)-page/.page: pyproject.toml $(VENV)/.test
 demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once per replica
 	$(BIN)/python -m actorq.demo
 
-# beside the one above, since textual installs `rich`, too: see `checks` in pyproject.toml
-WATCH := $(VENV)-watch/bin
-$(VENV)-watch/.watch: pyproject.toml $(VENV)/.test
-	$(call BESIDE,$(VENV)-watch)
-	$(WATCH)/python -m pip install --quiet 'actorq[watch]'
+# beside the one above: textual installs `rich`, and redis-py imports the whole of OpenTelemetry's SDK where it finds it,
+# so each process of a test would take 0.05 to 0.1 s longer to start
+EXTRAS := $(VENV)-extras/bin
+$(VENV)-extras/.extras: pyproject.toml $(VENV)/.test
+	$(call BESIDE,$(VENV)-extras)
+	$(EXTRAS)/python -m pip install --quiet 'pip>=25.1'
+	$(EXTRAS)/python -m pip install --quiet --group extras
 	@touch $@
 
-test: $(VENV)/.test tools lint types dist test-watch  ## lint, types, and the whole test suite against a real server
+test: $(VENV)/.test tools lint types dist test-extras  ## lint, types, and the whole test suite against a real server
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-types-watch: $(VENV)-watch/.watch  ## mypy over the live view, with the types of textual
-	$(WATCH)/python -m mypy -p actorq.terminal -p tests.watch -p tests.pictures
+types-extras: $(VENV)-extras/.extras  ## mypy over the live view and traces, with the types of textual and OpenTelemetry
+	$(EXTRAS)/python -m mypy -p actorq.terminal -m actorq.base.tracing -p tests.watch -p tests.pictures -p tests.tracing
 
-test-watch: $(VENV)-watch/.watch  ## the live view: every key of it on real work
-	PYTHONDONTWRITEBYTECODE= $(WATCH)/python -m pytest tests/watch
+test-extras: $(VENV)-extras/.extras  ## the live view, every key of it on real work, and traces
+	PYTHONDONTWRITEBYTECODE= $(EXTRAS)/python -m pytest tests/watch tests/tracing
 
 VERSIONS ?= 3.12 3.13 3.14
 TESTS    ?= tests
@@ -111,8 +113,8 @@ dist: $(VENV)/.test $(VENV)-checks/.checks  ## the source distribution and the w
 	$(BIN)/python -P -m build --no-isolation --outdir dist >dist/build.log 2>&1 || { cat dist/build.log; exit 1; }
 	$(CHECKS)/python -P -m twine check --strict dist/actorq-*.tar.gz dist/actorq-*.whl
 
-pictures: $(VENV)-watch/.watch $(VENV)-page/.page  ## the pictures of the documentation; some need chromium
-	$(WATCH)/python -m tests.pictures.watch docs/images/watch.svg --keys down,down,down
+pictures: $(VENV)-extras/.extras $(VENV)-page/.page  ## the pictures of the documentation; some need chromium
+	$(EXTRAS)/python -m tests.pictures.watch docs/images/watch.svg --keys down,down,down
 	$(PAGE)/python -m tests.page.pictures
 
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine

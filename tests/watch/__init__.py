@@ -1,1 +1,1 @@
-"""The live view on a terminal, with real keys. `make test-watch` runs these where textual is installed."""
+"""The live view on a terminal, with real keys. `make test-extras` runs these where textual is installed."""

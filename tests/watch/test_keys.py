@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("textual", reason="the live view is tested by `make test-watch`, which installs textual")
+pytest.importorskip("textual", reason="the live view is tested by `make test-extras`, which installs textual")
 
 import redis
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("opentelemetry.sdk", reason="traces are tested by `make test-extras`, which installs OpenTelemetry")
+
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -69,7 +72,7 @@ def test_a_map_that_cannot_begin_ends_its_span(spans: InMemorySpanExporter) -> N
 SCRIPT = """
     import asyncio
     from opentelemetry import trace
-    from tests.support.code import spans
+    from tests.tracing import spans
 
     if __name__ == "__main__":
         with spans.tracer.start_as_current_span("caller"):
@@ -91,16 +94,16 @@ def test_spans_of_replicas_belong_to_the_trace_of_the_program(tmp_path: Path) ->
     assert {name: names.count(name) for name in set(names)} == {
         "caller": 1, "inner": 8, "awaited": 3, "of the task": 7
     }  # fmt: skip  # "inner" and "awaited" are the maps' spans, too
-    inputs = [span for span in found if span["name"] == "tests.support.code.spans.inner"]
+    inputs = [span for span in found if span["name"] == "tests.tracing.spans.inner"]
     of_map = [span["attributes"] for span in inputs if span["attributes"].get("actorq.map") == "traced"]
     assert sorted(told["actorq.index"] for told in of_map) == list(range(6))
     assert all("actorq.replica" in told for told in of_map)
     above = {span["context"]["span_id"]: span["name"] for span in found}
     parents = [above[span["parent_id"]] for span in inputs]
-    assert sorted(set(parents)) == ["caller", "map tests.support.code.spans.inner"]
+    assert sorted(set(parents)) == ["caller", "map tests.tracing.spans.inner"]
     assert parents.count("caller") == 1  # the call
     assert {above[span["parent_id"]] for span in found if span["name"] == "of the task"} == {
-        "tests.support.code.spans.inner"
+        "tests.tracing.spans.inner"
     }
 
 

@@ -168,7 +168,7 @@ class Worker:
     def __init__(
         self,
         url: str,
-        target: str = "tests.tasks:plain",
+        target: str = "tests.support.code.tasks:plain",
         replicas: int = 2,
         http_port: int | None = None,
         environment: str = "plain",
@@ -245,7 +245,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
 @pytest.fixture
 def worker(on_server: str) -> Iterator[Worker]:
-    """Two replicas of `tests.tasks.plain` that serve a server of this test's own."""
+    """Two replicas of `tests.support.code.tasks.plain` that serve a server of this test's own."""
     worker = Worker(on_server)
     worker.wait_ready()
     yield worker

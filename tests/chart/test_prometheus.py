@@ -15,11 +15,11 @@ import psutil
 import pytest
 import yaml
 
-from tests import tasks
 from tests.chart.rendering import run
 from tests.chart.test_monitoring import alerts, queries
 from tests.chart.tools import BIN
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 
 PROMETHEUS = BIN / "prometheus"
 

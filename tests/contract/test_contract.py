@@ -17,7 +17,7 @@ import pytest
 import actorq
 import actorq.testing
 from actorq import CodecError, DeclarationError, MapFailedError, MapTimeoutError, PoolError, TaskError
-from tests import tasks
+from tests.support.code import tasks
 
 
 @pytest.fixture(params=["inline", "replicas"], autouse=True)
@@ -157,11 +157,11 @@ def test_what_would_end_the_process_is_a_failure() -> None:
 
 
 def test_what_cannot_be_carried_is_refused_by_name() -> None:
-    with pytest.raises(CodecError, match=r"Input 1 of tests\.tasks\.echo"):
+    with pytest.raises(CodecError, match=r"Input 1 of tests\.support\.code\.tasks\.echo"):
         list(tasks.echo.map([1, object()]))
-    with pytest.raises(CodecError, match=r"The output of tests\.tasks\.returns_object"):
+    with pytest.raises(CodecError, match=r"The output of tests\.support\.code\.tasks\.returns_object"):
         list(tasks.returns_object.map([1]))
-    with pytest.raises(CodecError, match=r"Argument 1 of tests\.tasks\.echo"):
+    with pytest.raises(CodecError, match=r"Argument 1 of tests\.support\.code\.tasks\.echo"):
         tasks.echo.remote(object())
 
 

@@ -17,8 +17,8 @@ import redis
 import actorq
 from actorq import DeclarationError
 from actorq.broker.scripts import submitting
-from tests import tasks
 from tests.conftest import Worker, eventually, pool_client
+from tests.support.code import tasks
 from tests.support.server_steps import Asked
 
 Used = tuple[str, int, bool]
@@ -94,7 +94,7 @@ def test_a_function_of_the_arguments_may_make_the_key() -> None:
 def test_a_function_that_fails_is_an_error_that_names_the_input() -> None:
     with pytest.raises(KeyError) as caught:
         list(tasks.uses_mapping.map([{"key": 1}, {}]))
-    assert "input 1 of tests.tasks.uses_mapping" in "".join(caught.value.__notes__)
+    assert "input 1 of tests.support.code.tasks.uses_mapping" in "".join(caught.value.__notes__)
     good = tasks.uses_mapping.submit({"key": 1})
     with pytest.raises(KeyError):  # that caller alone gets it
         tasks.uses_mapping.submit({})

@@ -12,8 +12,8 @@ import redis
 from actorq import ActorEnvironment, ReplicaLostError
 from actorq.broker import keys
 from actorq.runtime.program import runtime
-from tests import tasks
 from tests.conftest import eventually
+from tests.support.code import tasks
 
 alone = ActorEnvironment("ahead-alone", replica_count=1, isolation="none")
 pair = ActorEnvironment("ahead-pair", replica_count=2, isolation="none")

@@ -18,8 +18,8 @@ from actorq.base.settings import settings
 from actorq.broker import keys
 from actorq.broker.link import Link
 from actorq.code import bundle
-from tests import tasks
 from tests.conftest import ROOT, eventually
+from tests.support.code import tasks
 
 ONE, TWO = "the first key of two", "the second key of two"
 

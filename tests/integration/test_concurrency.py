@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from actorq import ActorEnvironment, DeclarationError, ReplicaLostError, TaskError, TaskTimeoutError
-from tests import concurrent
 from tests.conftest import ROOT, eventually, pool_client
+from tests.support.code import concurrent
 
 
 def test_inputs_run_at_the_same_time_in_one_process() -> None:
@@ -129,7 +129,17 @@ def test_every_slot_is_a_worker_to_the_tools_of_rq() -> None:
 
 
 def test_a_worker_drains_all_its_slots(on_server: str) -> None:
-    command = [sys.executable, "-m", "actorq.cli", "worker", "tests.concurrent:concurrent", "-u", on_server, "-n", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "actorq.cli",
+        "worker",
+        "tests.support.code.concurrent:concurrent",
+        "-u",
+        on_server,
+        "-n",
+        "1",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as worker:
         results = concurrent.overlaps.map(range(64))
         assert next(results)

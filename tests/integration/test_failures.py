@@ -13,8 +13,8 @@ from rq.job import Job
 
 from actorq import CodecError, NonRecoverableError, PoolError, ReplicaLostError, TaskError, TaskTimeoutError
 from actorq.runtime.program import runtime
-from tests import tasks
 from tests.conftest import eventually, pool_client
+from tests.support.code import tasks
 
 
 def test_an_exception_comes_back_as_its_own_type() -> None:
@@ -69,7 +69,7 @@ def test_a_nonrecoverable_error_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_an_output_that_cannot_be_carried_is_a_named_error() -> None:
-    named = r"output of tests\.tasks\.returns_object cannot be carried: builtins\.object.*Pass "
+    named = r"output of tests\.support\.code\.tasks\.returns_object cannot be carried: builtins\.object.*Pass "
     with pytest.raises(CodecError, match=named):
         tasks.returns_object.remote(1)
 
@@ -105,7 +105,7 @@ def test_a_map_whose_calls_would_lack_an_argument_is_refused_at_once() -> None:
 
 
 def test_a_call_without_an_argument_names_the_task() -> None:
-    with pytest.raises(TypeError, match=r"tests\.tasks\.add\(\): missing a required argument: 'a'"):
+    with pytest.raises(TypeError, match=r"tests\.support\.code\.tasks\.add\(\): missing a required argument: 'a'"):
         tasks.add.remote()  # type: ignore[call-arg]  # on purpose
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from actorq.maps.handle import MapHandle
-from tests import tasks
+from tests.support.code import tasks
 
 #: a child that has not ended by then hangs, seconds
 _PATIENCE = 15

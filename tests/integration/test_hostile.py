@@ -14,11 +14,10 @@ from actorq.broker.commands import Argument, iso_now
 from actorq.broker.link import Link
 from actorq.broker.scripts.load import SUBMIT
 from actorq.wire.messages import Head, join, parse_frame
-from tests import tasks
 from tests.conftest import Worker, eventually
-from tests.support.code import slow
+from tests.support.code import slow, tasks
 
-PAYLOAD = join(Head(task="tests.tasks.double").packed(), b"\x91\x05")
+PAYLOAD = join(Head(task="tests.support.code.tasks.double").packed(), b"\x91\x05")
 
 MAILS = [
     b"\0",

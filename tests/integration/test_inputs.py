@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from actorq import DeclarationError
-from tests import tasks
 from tests.conftest import eventually
+from tests.support.code import tasks
 
 
 class Rows:

@@ -28,8 +28,8 @@ from actorq import (
 )
 from actorq.base.settings import settings
 from actorq.broker.blobs import REFERENCE
-from tests import concurrent, tasks
 from tests.conftest import Worker, eventually, pool_client, run_script
+from tests.support.code import concurrent, tasks
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_rq_knows_jobs_that_ended_and_runs_failed_ones_again(queue: Queue, tmp_p
     done.result(timeout=30), failed.result(timeout=30)
     assert {done.job_id, failed.job_id} <= set(queue.finished_job_registry.get_job_ids())
     shown = RqJob.fetch(done.job_id, connection=queue.connection)
-    assert (shown.get_status().value, shown.description) == ("finished", "tests.tasks.double()")
+    assert (shown.get_status().value, shown.description) == ("finished", "tests.support.code.tasks.double()")
     broken = tasks.exits_once.spawn(str(tmp_path / "never" / "there"), 1)
     with pytest.raises(FileNotFoundError):
         broken.result(timeout=30)
@@ -246,7 +246,7 @@ def test_rq_knows_jobs_that_ended_and_runs_failed_ones_again(queue: Queue, tmp_p
 
 LEAVES = """
     import sys
-    from tests import tasks
+    from tests.support.code import tasks
 
     for n in range(50):
         tasks.note.spawn(sys.argv[1] if len(sys.argv) > 1 else {log!r}, n)
@@ -304,7 +304,7 @@ def test_signed_jobs_are_checked_on_both_sides(on_server: str, monkeypatch: pyte
 
 def test_a_program_without_a_server_says_what_ends_with_it(tmp_path: Path) -> None:
     text = """
-        from tests import tasks
+        from tests.support.code import tasks
 
         tasks.double.spawn(1, delay=100)
         tasks.wait.spawn_map([0.01] * 2000, map_id="lost")

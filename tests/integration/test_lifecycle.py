@@ -12,10 +12,9 @@ import redis
 
 from actorq import PoolError
 from actorq.runtime.local import LocalPool
-from tests import tasks
 from tests.conftest import eventually, run_script
 from tests.integration.test_monitor import actorq, get, samples
-from tests.support.code import hooked
+from tests.support.code import hooked, tasks
 from tests.support.code.hooked import Start, lines, steps
 
 _START = ["start-first", "start-second", "load-base", "load-async-base"]

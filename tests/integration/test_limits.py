@@ -21,8 +21,8 @@ from actorq.maps.ledger import Ledger
 from actorq.maps.sources import MemorySource
 from actorq.wire import codec
 from actorq.wire.messages import Frame, Head
-from tests import tasks
 from tests.conftest import Worker
+from tests.support.code import tasks
 
 LIMIT = 100_000
 

@@ -25,8 +25,8 @@ from actorq.monitor.server import server_view
 from actorq.terminal import steering
 from actorq.terminal.picture import Looks, Picture, Scope
 from actorq.terminal.reading import Reading
-from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 from tests.support.silent_proxy import proxy_of
 
 

@@ -17,9 +17,9 @@ from actorq.broker.scripts import submitting
 from actorq.maps.pace import Pace
 from actorq.monitor.failures import failure, failures
 from actorq.monitor.view import environments
-from tests import tasks
 from tests.conftest import Worker, eventually
 from tests.integration.test_monitor import actorq, told
+from tests.support.code import tasks
 from tests.support.server_steps import Asked
 
 
@@ -41,7 +41,7 @@ def link(on_server: str) -> Iterator[Link]:
 def test_inputs_that_failed_are_told_with_index_cause_traceback_and_input(worker: Worker, link: Link) -> None:
     list(tasks.fails_at.map(range(7), map_id="told", return_exceptions=True))
     (found,) = failures(link, "plain")
-    assert (found.map, found.index, found.task) == ("told", 3, "tests.tasks.fails_at")
+    assert (found.map, found.index, found.task) == ("told", 3, "tests.support.code.tasks.fails_at")
     assert (found.cause, found.input) == ("ValueError: no 3", "3")
     assert found.traceback.endswith("ValueError: no 3")
     assert 'raise ValueError(f"no {x}")' in found.traceback
@@ -123,7 +123,10 @@ def test_the_task_and_how_long_it_runs_are_told_of_a_replica(worker: Worker, lin
 
     def seen() -> Any:
         (view,) = environments(link, "plain")
-        return all(r.task == "tests.tasks.until" and r.map == "runs" and r.running_seconds > 0 for r in view.replicas)
+        return all(
+            r.task == "tests.support.code.tasks.until" and r.map == "runs" and r.running_seconds > 0
+            for r in view.replicas
+        )
 
     assert eventually(seen)
     (tmp_path / "flag").touch()

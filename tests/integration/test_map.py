@@ -18,8 +18,8 @@ from actorq import DeclarationError, MapFailedError, MapTimeoutError
 from actorq.declare.calling import MapArguments
 from actorq.maps import pump
 from actorq.maps.leases import LEASES_PER_REPLICA
-from tests import tasks
 from tests.conftest import eventually, map_threads, pool_client
+from tests.support.code import tasks
 
 
 def test_outputs_come_in_the_order_of_the_inputs() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, Worker, eventually
 
-TASKS = "tests.tasks:"
+TASKS = "tests.support.code.tasks:"
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
@@ -82,11 +82,11 @@ def test_a_row_that_fails_is_named_and_where_it_is_wanted_passed_over(worker: Wo
 def test_a_task_that_does_not_take_a_row_is_told_before_anything_runs(task: str, columns: str, told: str) -> None:
     status, out, err = run(TASKS + task, "--input", "-", "--output", "-", "--columns", columns, text=lines([1]))
     assert (status, out) == (2, "")
-    assert f"Error: tests.tasks.{task} does not take a row: {told} Name the columns" in err
+    assert f"Error: tests.support.code.tasks.{task} does not take a row: {told} Name the columns" in err
 
 
 def test_a_task_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path: Path) -> None:
-    status, _, err = run("tests.tasks:nothing", "--input", "-", "--output", "-")
+    status, _, err = run("tests.support.code.tasks:nothing", "--input", "-", "--output", "-")
     assert status == 2
-    assert "Name the task, as in tests.tasks:TASK. There are: add, " in err
+    assert "Name the task, as in tests.support.code.tasks:TASK. There are: add, " in err
     assert "no_such_module:x cannot be imported" in run("no_such_module:x", "--input", "-", "--output", "-")[2]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from actorq.maps.remote import RemotePool
-from tests import tasks
 from tests.conftest import ROOT, run_script
+from tests.support.code import tasks
 
 
 def worker(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -92,7 +92,7 @@ def test_exit_codes_are_in_the_help() -> None:
 
 def test_a_map_that_nobody_serves_says_which_worker_to_start() -> None:
     pool = RemotePool(tasks.plain.name, "redis://127.0.0.1:6379/0")
-    with pytest.warns(RuntimeWarning, match=r"actorq worker tests\.tasks:plain\. ") as told:
+    with pytest.warns(RuntimeWarning, match=r"actorq worker tests\.support\.code\.tasks:plain\. ") as told:
         look_ten_times(pool)
     shown = warnings.formatwarning(told[0].message, told[0].category, told[0].filename, told[0].lineno)
     assert len(shown.splitlines()) == 1

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from rq.suspension import resume, suspend
 
 from actorq.cli.main import main
-from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -83,7 +83,7 @@ def test_what_is_cached_is_told_by_function_and_no_argument_is_shown(watched: Wo
     def counters() -> dict[str, float]:
         return samples(get(port, "/metrics")[1])
 
-    name = "plain tests.tasks.opened"
+    name = "plain tests.support.code.tasks.opened"
     assert eventually(lambda: counters().get(f"actorq_cache_hits_total {name}", 0) > 0, timeout=30)
     found = counters()
     loads = found[f"actorq_cache_loads_total {name}"]
@@ -99,10 +99,10 @@ def test_what_is_cached_is_told_by_function_and_no_argument_is_shown(watched: Wo
     assert eventually(lambda: any(r["cached"] for r in workers()), timeout=30)
     replica = max(workers(), key=lambda r: int(r["cached"]))
     functions = {f["function"]: f for f in replica["caches"]["functions"]}
-    assert functions["tests.tasks.opened"]["entries"] == replica["cached"]
+    assert functions["tests.support.code.tasks.opened"]["entries"] == replica["cached"]
     assert 1 <= len(replica["caches"]["values"]) <= 20
     value = replica["caches"]["values"][0]
-    assert value["function"] == "tests.tasks.opened"
+    assert value["function"] == "tests.support.code.tasks.opened"
     assert value["label"].startswith("password=str:")
     assert value["bytes"] > 800
     assert "secret-" not in json.dumps(replica)
@@ -136,7 +136,7 @@ def test_status_shows_a_running_map_and_its_replicas(shared_worker: Worker) -> N
     assert eventually(lambda: [m["id"] for m in look()] == ["shown"], timeout=30)
     (shown,) = look()
     assert shown["total"] == 10_000
-    assert shown["task"] == "tests.tasks.sleeps"
+    assert shown["task"] == "tests.support.code.tasks.sleeps"
     assert {r["state"] for r in replicas()} <= {"busy", "idle"}
     assert eventually(lambda: "shown" in {r["map"] for r in replicas()}, timeout=30)
     table = actorq("status", url=shared_worker.url).stdout
@@ -197,7 +197,7 @@ def test_status_of_an_unknown_environment_says_so(on_server: str) -> None:
 
 
 def test_a_worker_refuses_a_target_of_another_environment(server: str) -> None:
-    done = actorq("worker", "tests.tasks:plain", "-e", "other", url=server)
+    done = actorq("worker", "tests.support.code.tasks:plain", "-e", "other", url=server)
     assert done.returncode == 1
     assert "other" in done.stderr
 

@@ -18,8 +18,8 @@ from actorq.broker.kinds import kind_of
 from actorq.broker.link import Link
 from actorq.broker.refusals import WrongTypeError
 from actorq.errors import ActorqError
-from tests import tasks
 from tests.conftest import Worker, eventually, pool_client
+from tests.support.code import tasks
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 from actorq.broker import keys
 from actorq.page import live
 from actorq.page.collector import Collector
-from tests import tasks
 from tests.conftest import Worker, eventually
+from tests.support.code import tasks
 from tests.support.served_page import Served, served
 from tests.support.server_steps import Asked
 
@@ -265,7 +265,7 @@ def test_failures_are_grouped_and_shown_with_traceback_and_input(worker: Worker)
         assert eventually(lambda: page.shows("/", "/failures?env=plain"))
         text = page.get("/failures", env="plain")
         assert "1 failure, for 1 reason." in text
-        assert "tests/tasks.py:" in text
+        assert "support/code/tasks.py:" in text
         assert html.escape('raise ValueError(f"no {x}")', quote=False).replace('"', "&#34;") in text
         link = re.search(r'href="(/failure\?[^"]+)"', text)
         assert link is not None
@@ -297,7 +297,7 @@ def test_replicas_show_what_they_run_and_what_they_hold(worker: Worker, tmp_path
         thread.start()
         try:
             assert eventually(lambda: page.shows("/replicas", "/work?id=held"))
-            assert eventually(lambda: page.shows("/replicas", "tests.tasks.opened"))
+            assert eventually(lambda: page.shows("/replicas", "tests.support.code.tasks.opened"))
             assert "secret-1" not in page.get("/replicas")
             assert eventually(lambda: page.shows("/work", "% this map", id="held"))
             assert "Sampled" in page.get("/work", id="held")

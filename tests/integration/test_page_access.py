@@ -19,8 +19,8 @@ from actorq.broker import records
 from actorq.broker.link import Link
 from actorq.cli.main import main
 from actorq.page.access import Access
-from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 from tests.support.served_page import TOKEN, Served, served
 
 

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from actorq.base.settings import settings
-from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 from tests.support.served_page import TOKEN
 from tests.support.server_steps import Asked
 

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from actorq import CodecError, DeclarationError, MapTimeoutError, PoolError, TaskTimeoutError
-from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 
 
 def test_two_maps_cannot_share_an_id() -> None:
@@ -123,7 +123,7 @@ def test_a_forked_child_does_not_keep_the_pool_alive(tmp_path: Path) -> None:
     script.write_text(
         textwrap.dedent("""
         import os, time
-        from tests import tasks
+        from tests.support.code import tasks
         assert tasks.double.remote(1) == 2
         if os.fork() == 0:
             os.close(1), os.close(2)
@@ -142,7 +142,7 @@ def test_the_next_map_starts_a_new_pool_when_the_old_one_was_killed(tmp_path: Pa
         textwrap.dedent("""
         import contextlib, sys
         import psutil
-        from tests import tasks
+        from tests.support.code import tasks
         from actorq.runtime.program import runtime
         for name in ("actorq.replica.supervisor.local_pool", "actorq-server", "valkey-server"):
             assert tasks.double.map([1]).results() == [2]
@@ -310,7 +310,7 @@ def test_ctrl_c_reaches_a_script_whose_iterator_blocks(tmp_path: Path) -> None:
     script.write_text(
         textwrap.dedent("""
         import queue
-        from tests import tasks
+        from tests.support.code import tasks
         def blocked():
             yield 1
             queue.Queue().get()

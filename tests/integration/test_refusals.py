@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests import tasks
 from tests.conftest import Worker, eventually
+from tests.support.code import tasks
 
 #: a script that runs until it is killed
 ENDLESS = "while true do end"

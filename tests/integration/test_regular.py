@@ -7,7 +7,7 @@ import time
 import pytest
 
 from actorq import ReplicaLostError, TaskTimeoutError
-from tests import tasks
+from tests.support.code import tasks
 
 
 def test_every_input_has_a_process_of_its_own() -> None:

@@ -15,8 +15,8 @@ import pytest
 
 import actorq
 from actorq import PoolError
-from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def test_runs_are_listed_while_they_go_on_and_after(told: str) -> None:
     assert eventually(lambda: json.loads(command("runs", "-o", "json"))[0]["done"] > 0)
     head, first, second = command("runs").splitlines()
     assert head.split() == ["RUN", "ENVIRONMENT", "TASK", "STATE", "DONE", "FAILED", "RATE", "AGE", "DRIVER", "SIZE"]
-    assert first.split()[:4] == ["long", "plain", "tests.tasks.wait", "running"]
+    assert first.split()[:4] == ["long", "plain", "tests.support.code.tasks.wait", "running"]
     assert f":{os.getpid()}" in first  # this program drives it
-    assert second.split()[:6] == ["over", "plain", "tests.tasks.double", "done", "5/5", "0"]
+    assert second.split()[:6] == ["over", "plain", "tests.support.code.tasks.double", "done", "5/5", "0"]
     assert command("cancel", "long") == "Run long is cancelled.\n"
     assert command("cancel", "long") == "Run long is cancelled already.\n"
     assert eventually(lambda: "cancelled" in command("runs"))

@@ -10,8 +10,8 @@ from actorq.broker.scripts import running
 from actorq.monitor.metrics import queue_families
 from actorq.monitor.view import environments
 from actorq.runs.driver import Driver
-from tests import tasks
 from tests.conftest import Worker, drivers, eventually
+from tests.support.code import tasks
 
 
 def metric(link: Link, name: str) -> float:

@@ -23,8 +23,8 @@ from actorq.runs.driver import Driver as DriverThread
 from actorq.runs.driver import take_over
 from actorq.runs.journal import Journal
 from actorq.runs.process import DriverProcess
-from tests import tasks
 from tests.conftest import Worker, eventually
+from tests.support.code import tasks
 from tests.support.run_steps import RUN, MakeSteps, RunSteps
 
 # -- trying again ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from actorq.maps import remote
 from actorq.runs import inputs, reader
 from actorq.runs.inputs import StoredInputs
 from actorq.wire.seal import MARK
-from tests import tasks
+from tests.support.code import tasks
 from tests.support.run_steps import RUN, MakeSteps
 
 # -- sizes -------------------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from actorq.broker import keys, run_records
 from actorq.broker.client import Client
 from actorq.broker.link import Link
 from actorq.runs.handle import Run
-from tests import tasks
 from tests.conftest import Worker, eventually, run_script
+from tests.support.code import tasks
 
 #: bytes of an input
 _SIZE = 1000
@@ -67,7 +67,7 @@ def test_every_key_of_a_run_that_has_ended_has_an_end(on_server: str, client: re
 
 
 SCRIPT = """
-    from tests import tasks
+    from tests.support.code import tasks
 
     for at in range(10):
         tasks.wait.spawn_map([0.004] * 150, map_id=f"shared-{at}")

@@ -21,8 +21,8 @@ from actorq import CodecError, DeclarationError, MapConflictError, MapTimeoutErr
 from actorq.base.settings import settings
 from actorq.broker import keys
 from actorq.runs.handle import Run
-from tests import tasks
 from tests.conftest import ROOT, Worker, drivers, eventually, pool_client
+from tests.support.code import tasks
 
 Spawn = Callable[..., Run[Any]]
 
@@ -189,7 +189,7 @@ def test_a_run_that_fails_early_still_takes_its_inputs(spawn: Spawn, tmp_path: P
 def test_an_input_that_cannot_be_carried_is_named(spawn: Spawn) -> None:
     run = spawn(tasks.echo, [], map_id="odd")
     assert run.results() == []
-    with pytest.raises(CodecError, match=r"Input 1 of tests\.tasks\.echo"):
+    with pytest.raises(CodecError, match=r"Input 1 of tests\.support\.code\.tasks\.echo"):
         tasks.echo.spawn_map([1, object()], map_id="odd2")
     actorq.attach("odd2").delete()
 
@@ -240,7 +240,7 @@ def test_nothing_stays_of_a_run_that_is_deleted() -> None:
 
 LEAVES = """
     import sys, time
-    from tests import tasks
+    from tests.support.code import tasks
 
     run = tasks.note.spawn_map([sys.argv[1]] * 300, range(300), map_id="left")
     print("stored", flush=True)

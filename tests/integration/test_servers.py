@@ -25,8 +25,8 @@ from actorq.broker.serverinfo import check_server
 from actorq.runtime import embedded
 from actorq.runtime.embedded import EmbeddedServer, server_binary
 from actorq.runtime.program import runtime
-from tests import tasks
 from tests.conftest import Worker, eventually, pool_client
+from tests.support.code import tasks
 
 
 def free_port() -> int:

@@ -14,8 +14,8 @@ from actorq.broker import keys
 from actorq.wire import codec
 from actorq.wire.messages import Frame
 from actorq.wire.seal import seal_results
-from tests import tasks
 from tests.conftest import Worker, eventually
+from tests.support.code import tasks
 
 KEY = "0123456789abcdef"
 SetKey = Callable[[str | None], None]

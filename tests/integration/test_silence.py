@@ -16,8 +16,8 @@ from rq.command import send_shutdown_command
 
 from actorq.base.settings import settings
 from actorq.runtime.program import shutdown
-from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 from tests.support.silent_proxy import Connection, Proxy, proxy_of
 
 
@@ -137,7 +137,8 @@ def _lapses_after(client: redis.Redis, when: float) -> bool:
 def test_ctrl_c_ends_a_program_whose_server_hangs(worker: Worker, tmp_path: Path, impatient: bool) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from tests import tasks\nfor output in tasks.wait.map([0.02] * 10_000):\n    print(output, flush=True)"
+        "from tests.support.code import tasks\n"
+        "for output in tasks.wait.map([0.02] * 10_000):\n    print(output, flush=True)"
     )
     program = subprocess.Popen(
         [sys.executable, str(script)],

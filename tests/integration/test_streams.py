@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import tasks
 from tests.conftest import ROOT
+from tests.support.code import tasks
 
 _SCRIPT = """
 import sys
@@ -35,7 +35,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("closed", ["2>&-", "0<&-", "0<&- 1>&- 2>&-"])
 def test_a_worker_without_standard_streams_serves(closed: str, on_server: str) -> None:
-    command = [sys.executable, "-m", "actorq.cli", "worker", "tests.tasks:plain", "-u", on_server]
+    command = [sys.executable, "-m", "actorq.cli", "worker", "tests.support.code.tasks:plain", "-u", on_server]
     worker = subprocess.Popen(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command], cwd=ROOT)
     try:
         assert tasks.double.submit(4).result(timeout=30) == 8

@@ -14,8 +14,8 @@ import redis
 from actorq import DeclarationError, PoolError
 from actorq.broker import keys
 from actorq.broker.scripts import submitting
-from tests import tasks
 from tests.conftest import Worker, eventually
+from tests.support.code import tasks
 from tests.support.server_steps import Asked
 
 # -- the scripts -------------------------------------------------------------------------------------------------------

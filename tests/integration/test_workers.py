@@ -19,8 +19,8 @@ from rq.suspension import resume, suspend
 from rq.worker import Worker as StockWorker
 
 from actorq import PoolError, TaskError
-from tests import tasks
 from tests.conftest import ROOT, Worker, eventually
+from tests.support.code import tasks
 
 
 def rq_info(url: str) -> str:
@@ -59,7 +59,7 @@ def test_rq_info_tells_the_truth(shared_worker: Worker, tmp_path: Path) -> None:
 
 
 def test_rq_finds_replicas_again_when_its_lists_were_deleted(on_server: str) -> None:
-    worker = Worker(on_server, "tests.concurrent:concurrent", 1, environment="concurrent")
+    worker = Worker(on_server, "tests.support.code.concurrent:concurrent", 1, environment="concurrent")
     worker.wait_ready(1)
     with redis.Redis.from_url(on_server) as client:
         client.delete("rq:workers", "rq:workers:concurrent")
@@ -223,7 +223,7 @@ def test_the_worker_refuses_a_module_that_cannot_be_imported(server: str) -> Non
 
 
 def test_the_worker_names_the_environments_of_a_module_when_one_is_misspelt(server: str) -> None:
-    arguments = [sys.executable, "-m", "actorq.cli", "worker", "tests.tasks:plian", "-u", server]
+    arguments = [sys.executable, "-m", "actorq.cli", "worker", "tests.support.code.tasks:plian", "-u", server]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False, cwd=ROOT)
     assert done.returncode == 1
     assert "has no 'plian'; its environments are: ['plain'" in done.stderr
@@ -232,7 +232,7 @@ def test_the_worker_names_the_environments_of_a_module_when_one_is_misspelt(serv
 
 def test_the_worker_refuses_an_unreachable_server() -> None:
     url = "redis://:secret@127.0.0.1:1/0"
-    arguments = [sys.executable, "-m", "actorq.cli", "worker", "tests.tasks:plain", "-u", url]
+    arguments = [sys.executable, "-m", "actorq.cli", "worker", "tests.support.code.tasks:plain", "-u", url]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False, cwd=ROOT)
     assert done.returncode == 3
     assert "cannot be reached" in done.stderr

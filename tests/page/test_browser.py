@@ -12,9 +12,9 @@ import pytest
 from actorq import PoolError
 from actorq.broker.link import Link
 from actorq.monitor.failures import failures
-from tests import tasks
 from tests.conftest import Worker, eventually
 from tests.page.browser import Browser, browser, missing
+from tests.support.code import tasks
 from tests.support.served_page import TOKEN, Served, served
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"SKIPPED, the page in a browser: {missing()}")

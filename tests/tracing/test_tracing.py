@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import actorq.testing
 from actorq import ActorEnvironment, DeclarationError
 from actorq.base import tracing
-from tests import tasks
 from tests.conftest import ROOT, run_script
+from tests.support.code import tasks
 
 env = ActorEnvironment("traced-inline")
 

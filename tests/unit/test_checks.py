@@ -11,7 +11,7 @@ import pytest
 
 from actorq import ActorEnvironment, Backoff, DeclarationError, TaskEnvironment, actor_cache
 from actorq.declare.task import TaskOptions
-from tests import tasks
+from tests.support.code import tasks
 
 
 def of_environment(name: str) -> Callable[[Any], Any]:

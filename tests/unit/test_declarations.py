@@ -9,7 +9,7 @@ import pytest
 
 import actorq
 from actorq import ActorEnvironment, Backoff, DeclarationError, TaskEnvironment
-from tests import tasks
+from tests.support.code import tasks
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "under_score", "-dash", "dash-", "a" * 64, "a.b", "ä", None, "a b"])

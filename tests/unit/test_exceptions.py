@@ -345,7 +345,7 @@ def test_a_class_of_the_data_that_is_no_exception_is_refused() -> None:
         ("builtins", "dict"),
         ("os", "system"),
         ("builtins", "nothing"),
-        ("tests.tasks", "OwnError.x"),
+        ("tests.support.code.tasks", "OwnError.x"),
     ):
         plain = msgpack.ExtType(24, codec.pack([module, name, "m", [], {}, {}]))
         with pytest.raises(CodecError):

@@ -15,7 +15,7 @@ import pytest
 
 from actorq.code.difference import tell
 from actorq.code.fingerprint import FINGERPRINTS, Fingerprint, Fingerprints, is_comparable
-from tests import tasks
+from tests.support.code import tasks
 from tests.support.edited_project import Project
 
 ROOT = Path(__file__).parents[2]
@@ -238,8 +238,8 @@ def test_no_function_is_kept_alive(project: Project) -> None:
 
 @pytest.mark.parametrize("told", [b"", b"\xc1", b"\x90", b"\x81\x01\x02", b"\x81\xc4\x01a\x05", b"\x81\xa1a\xc0"])
 def test_what_a_replica_tells_may_be_anything(told: bytes) -> None:
-    tell("tests.tasks.double", tasks.double.function, told)
-    tell("tests.tasks.double", None, msgpack.packb({"tests.tasks.double": b"other"}))
+    tell("tests.support.code.tasks.double", tasks.double.function, told)
+    tell("tests.support.code.tasks.double", None, msgpack.packb({"tests.support.code.tasks.double": b"other"}))
 
 
 def test_a_difference_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,9 +247,12 @@ def test_a_difference_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(difference, "_told", set())
     function: FunctionType = tasks.double.function
-    name = "tests.tasks.double"
+    name = "tests.support.code.tasks.double"
     own = FINGERPRINTS.of(function).parts
     tell(name, function, msgpack.packb({**own, "installed.there": b"1"}))
-    with pytest.warns(RuntimeWarning, match=r"other code of tests.tasks.double than .*: tests.tasks.double differs"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"other code of tests.support.code.tasks.double than .*: tests.support.code.tasks.double differs",
+    ):
         tell(name, function, msgpack.packb(dict.fromkeys(own, b"other")))
     tell(name, function, msgpack.packb(dict.fromkeys(own, b"and another")))

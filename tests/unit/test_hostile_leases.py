@@ -25,7 +25,7 @@ from actorq.replica.pages import CANCEL, NAME_BYTES, PAGE_BYTES, TIMEOUT, Page
 from actorq.replica.spec import ExecutorSpec
 from actorq.wire import codec, failure
 from actorq.wire.messages import CALL, LENGTH, ONE, PROTOCOL, STAR, Frame, Head, join
-from tests import tasks
+from tests.support.code import tasks
 
 
 @pytest.fixture
@@ -48,7 +48,8 @@ def told(frame: Frame) -> list[tuple[str, str]]:
     return [(str(error["type"]), str(error["message"])) for _, error in sorted(frame.errors.items())]
 
 
-DOUBLE = Head(task="tests.tasks.double")
+NAME = tasks.double.name
+DOUBLE = Head(task=NAME)
 
 
 def lease(head: Head | bytes = DOUBLE, items: bytes = b"\x91\x05") -> bytes:
@@ -74,8 +75,8 @@ def head_of(*fields: Any) -> bytes:
         (lease(head_of("t", 0, b"", None, True, "../../x")), "CodecError", "another kind"),
         (lease(msgpack.packb(["x" * 10**6])), "PoolError", "speaks protocol 'xxx"),
         (lease(head_of("t" * 10**6, 0, b"", None, True, "")), "PoolError", "declares no task"),
-        (lease(head_of("tests.tasks.double", 0, b"\xc1", None, True, "")), "CodecError", "not a value"),
-        (lease(head_of("tests.tasks.double", 0, b"\x91\x01", None, True, "")), "CodecError", "not a dict"),
+        (lease(head_of(NAME, 0, b"\xc1", None, True, "")), "CodecError", "not a value"),
+        (lease(head_of(NAME, 0, b"\x91\x01", None, True, "")), "CodecError", "not a dict"),
         (lease(items=b""), "CodecError", "not a"),
         (lease(items=b"\x05"), "CodecError", "not a"),
         (lease(items=b"\xdd\xff\xff\xff\xff\x01"), "CodecError", "not a packed list"),
@@ -83,10 +84,18 @@ def head_of(*fields: Any) -> bytes:
         (lease(items=b"\x91\x05\x05"), "CodecError", ""),
         (lease(items=b"\x92\x05\x05\x05"), "CodecError", ""),
         (lease(items=codec.pack(range(10**12))), "CodecError", "not a"),
-        (lease(Head(task="tests.tasks.double", mode=STAR), b"\x91\x05"), "TypeError", ""),
-        (lease(Head(task="tests.tasks.double", mode=CALL), b"\x91\x90"), "IndexError", ""),
-        (lease(Head(task="tests.tasks.double", mode=STAR), codec.pack([range(10**12)])), "CodecError", "too long"),
-        (lease(Head(task="tests.tasks.double", kwargs=codec.pack({1: 2}))), "TypeError", "keywords must be strings"),
+        (lease(Head(task=NAME, mode=STAR), b"\x91\x05"), "TypeError", ""),
+        (lease(Head(task=NAME, mode=CALL), b"\x91\x90"), "IndexError", ""),
+        (
+            lease(Head(task=NAME, mode=STAR), codec.pack([range(10**12)])),
+            "CodecError",
+            "too long",
+        ),
+        (
+            lease(Head(task=NAME, kwargs=codec.pack({1: 2}))),
+            "TypeError",
+            "keywords must be strings",
+        ),
     ],
 )
 def test_a_lease_that_cannot_be_run_is_its_own_error(
@@ -168,7 +177,7 @@ def test_inputs_whose_decoding_takes_too_long_are_decoded_one_by_one(
         return unpack(data)
 
     monkeypatch.setattr(codec, "unpack", late)
-    _, frame, _ = executor._work(b"m-1:1", lease(Head(task="tests.tasks.double", timeout=0.5), b"\x93\x05\x06\x07"))
+    _, frame, _ = executor._work(b"m-1:1", lease(Head(task=NAME, timeout=0.5), b"\x93\x05\x06\x07"))
     assert codec.unpack(frame.outputs) == [10, 12, None]
     assert frame.errors[2]["kind"] == failure.TIMEOUT
     assert stopped == [None, 2]
@@ -185,7 +194,7 @@ def test_what_a_lease_is_cancelled_for_while_it_is_decoded_does_not_run(
         return unpack(data)
 
     monkeypatch.setattr(codec, "unpack", cancelled)
-    _, frame, _ = executor._work(b"m-1:1", lease(Head(task="tests.tasks.double", timeout=0.5), b"\x92\x05\x06"))
+    _, frame, _ = executor._work(b"m-1:1", lease(Head(task=NAME, timeout=0.5), b"\x92\x05\x06"))
     assert {error["kind"] for error in frame.errors.values()} == {failure.CANCELLED}
 
 

@@ -14,8 +14,8 @@ import redis
 
 import actorq
 from actorq.broker import keys
-from tests import tasks
 from tests.conftest import Worker
+from tests.support.code import tasks
 from tests.watch.screen import Screen, shown
 
 
@@ -42,7 +42,7 @@ def test_c_cancels_the_selected_map_when_a_person_says_yes(served: str, tmp_path
             assert "Cancel live?" in screen.over
             await screen.press("n")
             assert screen.over == ""
-            await screen.until(lambda: "live · tests.tasks.until" in screen.line("detail"))
+            await screen.until(lambda: "live · tests.support.code.tasks.until" in screen.line("detail"))
             await screen.press("c", "y")
             await screen.until(lambda: not screen.row("work", "live"))
 

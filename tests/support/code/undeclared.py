@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actorq import ActorEnvironment
 from actorq.declare.environment import Environment
-from tests import tasks
+from tests.support.code import tasks
 
 del Environment._declared["plain"]  # two environments of one name are refused
 _elsewhere = ActorEnvironment("plain")

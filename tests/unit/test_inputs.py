@@ -79,6 +79,7 @@ def _interrupted(inputs: Inputs, opcode: int, handler: Callable[[], None]) -> tu
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for it when a trace begins
     sys.settrace(trace)
     try:
         fetched = list(inputs)

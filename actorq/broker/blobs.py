@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Iterable
 
 from actorq.base.settings import settings
-from actorq.broker import keys
+from actorq.broker import keys, nearby
 from actorq.broker.commands import NO_REPLY, packed
 from actorq.broker.link import Link, Store
 from actorq.broker.refusals import ReplyTooLargeError, WrongTypeError
@@ -27,6 +27,8 @@ LARGE_BYTES = 32 * 1024
 TTL_SECONDS = 120
 #: how a reference begins. No message of ours does: it would be the length of a head
 REFERENCE = b"\xff\xff\xff\xff"
+#: the same for one that lies in the memory of this host, before its name
+_NEARBY = REFERENCE + b"/"
 
 #: room in a message for what is neither inputs nor constants nor outputs, bytes
 _HEAD_BYTES = 1 << 20
@@ -40,9 +42,45 @@ def send(parts: Parts, *name: str | bytes | int, lives: int = TTL_SECONDS) -> tu
     return REFERENCE + key.encode(), [Store(key=key, parts=parts, seconds=lives)]
 
 
+def send_payload(parts: Parts, lease: str, link: Link) -> tuple[bytes, list[Store]]:
+    """The same for the payload of a lease of a map or a call, which may go through the memory of this host."""
+    return _near(parts, nearby.payload_name(lease), link) or send(parts, lease, lives=keys.LEASE_TTL_SECONDS)
+
+
+def send_results(
+    parts: Parts, member: str | bytes, start: int, link: Link, *, lives: int = TTL_SECONDS
+) -> tuple[bytes, list[Store]]:
+    """The same for a frame of results; where it `lives` longer than usual, anybody may read it, from any host."""
+    if lives == TTL_SECONDS and len(parts[-1]) >= nearby.LEAST_BYTES:
+        name = nearby.results_name(member.decode(errors="replace") if isinstance(member, bytes) else member)
+        if (sent := _near(parts, name, link)) is not None:
+            return sent
+    return send(parts, member, start, lives=lives)
+
+
+def _near(parts: Parts, name: str, link: Link) -> tuple[bytes, list[Store]] | None:
+    if len(parts[-1]) < nearby.LEAST_BYTES or (folder := nearby.of(link.url)) is None:
+        return None
+    word = folder.put(name, parts)
+    return None if word is None else (_NEARBY + f"{word}/{name}".encode(), [])
+
+
+def forget_payloads(leases: Iterable[str], link: Link) -> None:
+    """Leases that are over, or were not taken."""
+    if (folder := nearby.of(link.url)) is not None:
+        folder.forget(*map(nearby.payload_name, leases))
+
+
+def sweep(prefix: str, link: Link) -> None:
+    """A map is over: nothing of its leases, whose ids begin so, stays in the memory of this host."""
+    if (folder := nearby.of(link.url)) is not None:
+        folder.sweep(prefix)
+
+
 def keys_of(messages: Iterable[bytes | None]) -> list[bytes]:
     """Of messages that a script gave, and that are there: the keys of those that lie beside it."""
-    return [each[len(REFERENCE) :] for each in messages if each and each.startswith(REFERENCE)]
+    found = [each for each in messages if each and each.startswith(REFERENCE) and not each.startswith(_NEARBY)]
+    return [each[len(REFERENCE) :] for each in found]
 
 
 def most_bytes() -> int:
@@ -57,6 +95,8 @@ def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytear
     """
     if not message.startswith(REFERENCE):
         return message
+    if message.startswith(_NEARBY):
+        return _from_memory(link, message[len(_NEARBY) :].decode(errors="replace"), keep=keep)
     key = message[len(REFERENCE) :].decode(errors="replace")
     if not key.startswith(f"{keys.AQ}:blob:"):
         raise CodecError("The message refers to a key that is no blob.")
@@ -69,4 +109,17 @@ def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytear
     if not keep:
         with contextlib.suppress(BrokerError):  # it expires by itself
             link.send(NO_REPLY, packed("UNLINK", key))
+    return data
+
+
+def _from_memory(link: Link, reference: str, *, keep: bool) -> bytearray:
+    word, _, name = reference.partition("/")
+    if (folder := nearby.of(link.url)) is None:
+        raise CodecError("The message lies in the memory of another host.")
+    try:
+        data = folder.get(name, word, most_bytes(), keep=keep)
+    except ValueError as error:
+        raise CodecError(f"The message cannot be read: {error}") from error
+    if data is None:
+        raise CodecError("The message was removed from this host's memory before it was read.")
     return data

@@ -230,7 +230,7 @@ class Caller:
     def _submit(self, lane: _Lane, lease: str, parts: Parts, *, with_reply: bool = False) -> None:
         """Sends the lease and, behind it, the wait for its result."""
         nested = self.pool.is_own
-        payload, stores = blobs.send(parts, lease, lives=keys.LEASE_TTL_SECONDS)
+        payload, stores = blobs.send_payload(parts, lease, lane.link)
         packed = partial(
             lane.offers.packed,
             lane.serial,
@@ -274,6 +274,7 @@ class Caller:
         last = f"{lane.id}-{lane.serial}"
         try:
             submitting.close(lane.link, self.environment.name, lane.id, lane.id, [last], within=_LAST_SECONDS)
+            blobs.sweep(f"{lane.id}-", lane.link)
         except BrokerError:
             return False
         finally:

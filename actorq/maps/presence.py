@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from actorq.base.waiting import Waker
 from actorq.base.warned import warn
-from actorq.broker import records
+from actorq.broker import blobs, records
 from actorq.broker.client import Client
 from actorq.broker.commands import Argument
 from actorq.broker.refusals import ServerFullError
@@ -143,6 +143,7 @@ class Presence:
             self.stream.close()
             leases = [lease.id for lease in outstanding]
             submitting.close(self.link, self.environment, self.map_id, self.owner, leases)
+            blobs.sweep(f"{self.map_id}-{self.owner}-", self.link)
         finally:
             self.client.give_back(self.link)
             self.client.give_back(self._reader)

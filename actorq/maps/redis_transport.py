@@ -59,7 +59,7 @@ class RedisTransport:
         served = share.standing.served + min(beside, self.replicas) * share.standing.cost
         offered, stores = [], list[Store]()
         for lease in leases:
-            payload, store = blobs.send(self._map.sealed(lease), lease.id, lives=keys.LEASE_TTL_SECONDS)
+            payload, store = blobs.send_payload(self._map.sealed(lease), lease.id, self._link)
             stores += store
             where = lease.replica or ("1" if lease.front else "")
             offered.append(Offered(lease.serial, lease.id, describe_lease(self._map.task, lease), where, payload))
@@ -74,6 +74,7 @@ class RedisTransport:
                 served=served,
             )
         except ServerFullError as error:
+            blobs.forget_payloads([lease.id for lease in leases], self._link)
             self._map.bear_full(error, alone=not beside, pause=_FULL_PAUSE)
             return 0
         if accepted is None:
@@ -83,6 +84,7 @@ class RedisTransport:
         self.replicas = max(accepted.replicas, self._at_least)
         if accepted.leases < len(leases):
             refused = {keys.blob(lease.id) for lease in leases[accepted.leases :]}
+            blobs.forget_payloads([lease.id for lease in leases[accepted.leases :]], self._link)
             if unused := [store.key for store in stores if store.key in refused]:
                 records.drop(self._link, unused)
             if accepted.leases == 0 and not beside:

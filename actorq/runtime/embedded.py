@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from actorq.broker import nearby
 from actorq.errors import BrokerError
 
 #: seconds until a server that started must answer
@@ -72,7 +73,10 @@ def _fits(parent: Path) -> bool:
 
 # Holds the server until our end of its stdin closes, however this program ends. (A parent-death signal would fire when
 # the *thread* that started the server ends.)
-_GUARD = 'folder=$1; shift; "$@" & server=$!; cat >/dev/null; kill -9 $server 2>/dev/null; rm -rf "$folder"'
+_GUARD = (
+    'folder=$1 memory=$2; shift 2; "$@" & server=$!; cat >/dev/null; kill -9 $server 2>/dev/null; '
+    'rm -rf "$folder" "$memory"'
+)
 
 
 def lock_state(state: Path) -> int:
@@ -110,6 +114,7 @@ class EmbeddedServer:
         self._folder = _make_folder()
         self._socket = self._folder / _SOCKET
         self.url = f"unix://{self._socket}"
+        self._memory = nearby.make(self._folder)
         self._probe: socket.socket | None = None
         self._was_ready = False
         options = {
@@ -125,7 +130,7 @@ class EmbeddedServer:
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "actorq-server", str(self._folder), server_binary(), *arguments],
+            ["/bin/sh", "-c", _GUARD, "actorq-server", *self._folders, server_binary(), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -215,7 +220,13 @@ class EmbeddedServer:
         if self._state_lock >= 0:
             os.close(self._state_lock)
             self._state_lock = -1
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in filter(None, self._folders):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def _folders(self) -> tuple[str, str]:
+        """That of the socket, and that in memory, "" for none."""
+        return str(self._folder), "" if self._memory is None else str(self._memory)
 
     def _close_probe(self) -> None:
         if self._probe is not None:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorq import CodecError
+from actorq.wire import codec
 from actorq.wire.codec import pack, pack_list, unpack
 from tests.conftest import run_script
 from tests.support.carried_values import (
@@ -267,6 +268,33 @@ def test_a_large_array_is_copied_as_often_as_bytes_are() -> None:
         back = unpack(pack(each))
         assert not back.flags.owndata
         assert not back.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        bytes(1 << 16),
+        np.arange(40_000.0).reshape(200, 200),
+        np.arange(40_000.0).reshape(200, 200).T,
+        np.arange(40_000.0)[::2],
+        np.arange(40_000).reshape(20, 20, 100).transpose(2, 0, 1)[::2],
+        np.zeros(1 << 16, "u1"),
+        np.zeros(20_000, [("a", "i4"), ("b", "f8")]),
+        np.zeros(20_000, "M8[ns]"),
+        np.broadcast_to(np.float64(1), (300, 300)),
+    ],
+    ids=range(9),
+)
+def test_one_large_value_is_packed_at_once_to_the_same_bytes(value: Any) -> None:
+    assert codec._one_large(value) == codec._packed([value])
+    assert pack_list([value], 1 << 30, str) == codec._packed([value])
+
+
+def test_a_large_array_that_cannot_be_carried_is_named() -> None:
+    with pytest.raises(CodecError, match="input 0 cannot be carried: A numpy array of dtype object"):
+        pack_list([np.array([object()] * 20_000)], 1 << 30, lambda at: f"input {at}")
+    with pytest.raises(CodecError, match=r"input 0 is 80,0\d\d bytes; the limit is 1,000"):
+        pack_list([np.zeros(10_000)], 1000, lambda at: f"input {at}")
 
 
 def test_a_time_zone_that_is_not_carried_is_refused_by_name() -> None:

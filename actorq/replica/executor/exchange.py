@@ -102,6 +102,7 @@ class Exchange:
         self.plenty = False
         #: seconds that a large result of the lease that runs may wait for its readers
         self.lives = blobs.TTL_SECONDS
+        self._near = set[bytes]()  # leases whose payloads came beside them
         self._sent: _Sent | None = None  # by `go_on`, and not settled
 
     def next(self, done: Done | None, *, want: bool, again: bool = False) -> Taken | None:
@@ -241,7 +242,10 @@ class Exchange:
         self._uncounted = frame
         lease, _, attempt = member.rpartition(b":")
         parts = seal_results(self._environment, lease.decode(errors="replace"), frame.parts())
-        message, stores = blobs.send(parts, member, frame.start, lives=self.lives)
+        message, stores = blobs.send_results(parts, member, frame.start, self._link, lives=self.lives)
+        if lease in self._near:  # whatever becomes of it now, nobody runs this lease again
+            self._near.discard(lease)
+            blobs.forget_payloads([lease.decode(errors="replace")], self._link)
         step = Step(want=want, holds=holds, lease=lease, attempt=attempt, frame=message)
         if frame.errors:
             step.errors = True
@@ -290,6 +294,7 @@ class Exchange:
         if message.startswith(blobs.REFERENCE):
             with suppress(CodecError):  # it is gone: running the reference tells its submitter
                 payload = blobs.receive(self._link, message, keep=True)  # another attempt may need it
+            self._near.add(lease)
         return b"%b:%b" % (lease, attempt), payload
 
 

@@ -329,7 +329,9 @@ class Executor(Generic[R]):
         if frame is not None:
             lease = self._lease.rpartition(b":")[0].decode(errors="replace")
             parts = seal_results(self._spec.environment, lease, frame.parts())
-            message, stores = blobs.send(parts, self._lease, frame.start, lives=self._exchange.lives)
+            message, stores = blobs.send_results(
+                parts, self._lease, frame.start, self._link, lives=self._exchange.lives
+            )
             part = Part(frame.start, frame.start + frame.count, message)
         answer = sync(
             self._exchange.free_link(),

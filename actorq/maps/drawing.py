@@ -22,11 +22,14 @@ class Drawing:
         options: the bounds.
         outputs: what waits for the consumer.
         counters: of the map.
+        sizer: says how many inputs a lease has.
     """
 
-    def __init__(self, source: Source, options: MapOptions, outputs: Outputs, counters: Counters) -> None:
+    def __init__(
+        self, source: Source, options: MapOptions, outputs: Outputs, counters: Counters, sizer: LeaseSizer
+    ) -> None:
         self.source = source
-        self.sizer = LeaseSizer()
+        self.sizer = sizer
         #: inputs drawn: the index of the next one
         self.count = 0
         #: more would have been drawn, had the consumer taken more outputs

@@ -25,6 +25,7 @@ from actorq.maps.ordering import ByIndex
 from actorq.maps.outputs import Outputs
 from actorq.maps.segment import Segment, damage, rest_of
 from actorq.maps.share import Share
+from actorq.maps.sizing import LeaseSizer
 from actorq.maps.sources import Source
 from actorq.maps.verdict import Final, Verdict, Verdicts
 from actorq.wire import codec, failure
@@ -45,9 +46,10 @@ class Ledger:
         map_id: name of the map.
         source: the inputs.
         options: what to do.
+        sizer: says how many inputs a lease has; None: a new one.
     """
 
-    def __init__(self, map_id: str, source: Source, options: MapOptions) -> None:
+    def __init__(self, map_id: str, source: Source, options: MapOptions, sizer: LeaseSizer | None = None) -> None:
         self.map_id = map_id
         self.options = options
         self.counters = Counters(total=source.total)
@@ -66,7 +68,7 @@ class Ledger:
         self._parked: list[int] = []
         self._source = source
         self._outputs = Outputs(ordered=options.ordered)
-        self._drawing = Drawing(source, options, self._outputs, self.counters)
+        self._drawing = Drawing(source, options, self._outputs, self.counters, sizer or LeaseSizer())
         self._verdicts = Verdicts(options.rules)
         self._leases = Leases(map_id, self.counters, self._verdicts)
         self._ordering = (

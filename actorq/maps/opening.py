@@ -10,8 +10,11 @@ from actorq.base.tracing import MapSpan
 from actorq.declare.map_options import MapOptions
 from actorq.maps.ledger import Ledger
 from actorq.maps.pump import Pump
+from actorq.maps.sizing import Sizes
 from actorq.maps.sources import source_for
 from actorq.maps.transport import Transport
+
+_SIZES = Sizes()
 
 
 class Route(Protocol):
@@ -52,7 +55,8 @@ def open_map(
             options = replace(options, head=replace(options.head, trace=span.traceparent))
         source = source_for(options.head.mode, iterables, on_input)
         found = route(options, source.total)
-        ledger = Ledger(map_id, source, found.options)
+        sizer = _SIZES.of(options.environment, options.head.task)
+        ledger = Ledger(map_id, source, found.options, sizer)
         pump = Pump(ledger, found.transport(ledger.map_id, ledger.owner))
     except BaseException as error:
         span.end(error, 0, 0)

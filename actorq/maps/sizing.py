@@ -7,6 +7,7 @@ more and the other replicas wait for one. The time per input is measured from ev
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 #: duration a lease is sized for. 20 ms was as fast as 100 ms for tiny inputs, and 5 ms cost order-of-magnitude more
 #: round trips; see benchmarks/
@@ -29,20 +30,33 @@ MAX_INPUTS = 32_768
 MAX_BYTES = 1024 * 1024
 
 
-class LeaseSizer:
-    """The size of the next lease, from what frames said about the ones before."""
+#: tasks whose last map is remembered
+_REMEMBERED = 1000
 
-    def __init__(self) -> None:
-        self._seconds = 0.0  # per input, the most lately; no more than one lease takes
-        self._bytes = 0.0  # per input or output, whichever is larger
-        self._proven = 0  # largest count that came back in one frame
+
+class LeaseSizer:
+    """The size of the next lease, from what frames said about the ones before.
+
+    Args:
+        like: that of another map of the same task, whose inputs took as long as these will, perhaps. A lease that
+            turns out to be too long is handed back in part.
+    """
+
+    def __init__(self, like: LeaseSizer | None = None) -> None:
+        #: per input, the most lately; no more than one lease takes
+        self._seconds: float = 0.0 if like is None else like._seconds
+        #: per input or output, whichever is larger
+        self._bytes: float = 0.0 if like is None else like._bytes
+        #: largest count that came back in one frame
+        self._proven: int = 0 if like is None else like._proven
+        self._measured = False
         self._shortest = 0.0  # what a lease should take at least, with so many replicas
 
     def observe(self, count: int, busy: float, output_bytes: int) -> None:
         """A frame came back: `count` inputs in `busy` seconds."""
         if count <= 0:
             return
-        per_input = busy / count
+        per_input, self._measured = busy / count, True
         # what is long now and then makes the others of its lease wait: the longest lately, not the mean
         longest = max(TARGET_SECONDS, self._shortest)
         self._seconds = min(max(per_input, per_input + (self._seconds - per_input) * _KEPT**count), longest)
@@ -70,4 +84,21 @@ class LeaseSizer:
         if remaining is not None:  # guided self-scheduling: the last leases must not be long ones
             share = math.ceil(remaining / (2 * max(replicas, 1)))
             count = min(count, max(share, int(_SHORTEST_SECONDS / per_input)))
+            if not self._measured:  # what is known is of another map: no replica should have nothing to do
+                count = min(count, math.ceil(remaining / max(replicas, 1)))
         return max(count, 1)
+
+
+class Sizes:
+    """The sizers of the last maps of this program's tasks, for their next ones."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[str, str], LeaseSizer] = OrderedDict()
+
+    def of(self, environment: str, task: str) -> LeaseSizer:
+        """One for a new map."""
+        named = (environment, task)
+        made = self._last[named] = LeaseSizer(self._last.pop(named, None))
+        while len(self._last) > _REMEMBERED:
+            self._last.popitem(last=False)
+        return made

@@ -14,7 +14,8 @@ from actorq import CodecError, DeclarationError, PoolError, TaskError
 from actorq.base.log import local_log
 from actorq.base.settings import settings
 from actorq.isolation.fork.forkable import held
-from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer
+from actorq.maps import sizing
+from actorq.maps.sizing import MAX_BYTES, MAX_INPUTS, LeaseSizer, Sizes
 from actorq.replica.start import hugepages
 from actorq.wire import failure
 from actorq.wire.messages import PROTOCOL, Frame, Head, join, parse_frame, parse_head, split
@@ -82,6 +83,29 @@ def test_a_late_lease_makes_the_next_ones_small() -> None:
     assert sizer.size(None, 2) > 1000
     sizer.late()
     assert sizer.size(None, 2) == 1
+
+
+def test_a_map_begins_with_leases_as_large_as_those_of_the_last_map_of_its_task() -> None:
+    sizes = Sizes()
+    first = sizes.of("env", "task")
+    assert first.size(1000, 2) == 1
+    first.observe(1000, 0.001, 1000)
+    assert sizes.of("env", "other").size(1000, 2) == 1
+    assert sizes.of("else", "task").size(1000, 2) == 1
+    assert sizes.of("env", "task").size(1000, 2) == 500  # one for each replica: perhaps its inputs take longer
+    second = sizes.of("env", "task")
+    second.observe(500, 0.0005, 500)
+    assert second.size(1000, 2) == 1000
+    second.late()
+    assert sizes.of("env", "task").size(1000, 2) == 1
+
+
+def test_a_program_remembers_the_tasks_that_it_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizing, "_REMEMBERED", 2)
+    sizes = Sizes()
+    for task in ("a", "b", "a", "c"):
+        sizes.of("env", task).observe(1000, 0.001, 1000)
+    assert [sizes.of("env", task).size(1000, 1) for task in ("a", "c", "b")] == [1000, 1000, 1]
 
 
 def test_a_long_input_now_and_then_keeps_leases_short() -> None:

@@ -45,7 +45,7 @@ class Streams:
 
     def _watch(self) -> None:
         """Asks the files under the objects, which is quicker. What has none is looked at in `restore` only."""
-        self._out, self._err = (getattr(getattr(o, "buffer", None), "raw", _OPEN) for o in self.objects[1:])
+        self._out, self._err = map(_file_of, self.objects[1:])
 
     def restore_descriptors(self) -> None:
         """Leads the descriptors where they led. Three system calls."""
@@ -56,6 +56,12 @@ class Streams:
                     stream.flush()
         for saved in changed:
             os.dup2(saved.duplicate, saved.number)
+
+
+def _file_of(stream: Any) -> Any:
+    """The file under a stream. Under one that is not buffered (PYTHONUNBUFFERED) it lies at once."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer if hasattr(buffer, "closed") else _OPEN)
 
 
 class _Descriptor:

@@ -115,7 +115,10 @@ def trouble(link: Link, environment: str) -> str:
 
 
 def claim_map(link: Link, map_id: str, owner: str) -> bool:
-    """Makes the record of a map; False where another owner has one."""
+    """Makes the record of a map; False where another owner has one, or a run or a job has its name."""
+    run, job = link.pipeline([("EXISTS", keys.run(map_id)), ("HEXISTS", keys.job(map_id), "aq_keep")])
+    if run or job:
+        return False
     link.command("HSETNX", keys.map_(map_id), "owner", owner)
     return bool(link.command("HGET", keys.map_(map_id), "owner") == owner.encode())
 

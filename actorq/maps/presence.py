@@ -107,7 +107,7 @@ class Presence:
 
     def taken(self) -> DeclarationError:
         """For a map whose id another one has."""
-        return DeclarationError(f"map_id {self.map_id!r} is in use by another map: choose another one.")
+        return DeclarationError(f"map_id {self.map_id!r} is in use by another map, a run or a job: choose another one.")
 
     def bear_full(self, error: ServerFullError, *, alone: bool, pause: float) -> None:
         """A full server has refused an offer: waits a moment, or raises that where nothing of ours will make room.

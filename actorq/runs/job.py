@@ -205,6 +205,8 @@ class Spawner:
             result_ttl=options.result_ttl,
             stores=stores,
         )
+        if known in (b"map", b"run"):
+            raise MapConflictError(f"job_id {job_id!r} is the name of a {known.decode()}: choose another one.")
         same = known == checksum.encode()
         if stores and not (same and waits):  # nobody would remove it
             records.drop(link, [store.key for store in stores])

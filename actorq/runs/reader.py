@@ -120,9 +120,10 @@ class Reader:
             self._raise_end(self._journal.ended, record)
             return None
         if not wait:
+            self._check_there()
             return None
         if not self._read(wait=_WAIT_SECONDS):
-            self._known()
+            self._check_there()
             self._lonely.check(records.replica_count(self._link, self.environment))
         return iter(())
 
@@ -144,6 +145,15 @@ class Reader:
                 ) from None
             self._journal = self._begin(record)  # what was given already is skipped: the next is known
             return True
+
+    def _check_there(self) -> None:
+        """Raises `PoolError` for a run whose record tells that it has ended, and whose journal does not."""
+        state = self._known().state
+        if state != "running" and not self._read(wait=None) and self._journal.ended is None:
+            raise PoolError(
+                f"The results of run {self.run_id!r}, which is {state}, are not on the server any more: somebody has "
+                "removed them, or the server has lost them."
+            )
 
     def _known(self) -> run_records.RunRecord:
         """What the server has of this very run. Raises `PoolError` where it has none, or another one of its name."""

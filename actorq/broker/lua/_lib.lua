@@ -125,6 +125,15 @@ local function leads(map, out, owner, last)
   return call('HGET', map, 'owner') == owner and knows(out, last)
 end
 
+--@ namesake
+-- What else has the name of a map, a run or a job, which would have the same stream of results: "" for nothing.
+local function namesake(name, kind)
+  if kind ~= 'run' and call('EXISTS', AQ .. ':run:' .. name) == 1 then return 'run' end
+  if kind ~= 'job' and call('HEXISTS', RQ .. ':job:' .. name, 'aq_keep') == 1 then return 'job' end
+  local f = kind ~= 'map' and call('HMGET', AQ .. ':map:' .. name, 'owner', 'run')
+  return f and f[1] and not f[2] and 'map' or ''
+end
+
 --@ waiting
 local QUEUE, TURNS, CALLS = RQ .. ':queue:' .. ENV, AQ .. ':turns:' .. ENV, AQ .. ':calls:' .. ENV
 

@@ -1,4 +1,4 @@
--- uses: now take_idle waiting job_waits
+-- uses: now take_idle waiting job_waits namesake
 -- A single job: its lease goes to an idle replica, waits in the queue, or for its time. These scripts look after it from
 -- then on: nobody else has to.
 -- Safe to send twice: one of this name that is there changes nothing.
@@ -8,9 +8,12 @@
 --       10 payload with a process to itself, or ""   11 when it is to run, Unix seconds; "" now
 --       12 seconds it is kept until it has run   13 seconds its result is kept   14 retries   15 crashes that it may have
 --       16 backoff   17 timeout s, or ""
--- Returns {the checksum of the one that is there, 1 if it still has its payload}.
+-- Returns {the checksum of the one that is there, 1 if it still has its payload}; {"map" or "run", 0} where that has its
+-- name.
 -- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
 local j, job, stamp = ARGV[4], KEYS[1], ARGV[6]
+local other = namesake(j, 'job')
+if other ~= '' then return {other, 0} end
 if call('HSETNX', job, 'aq_sum', ARGV[5]) == 0 then return {call('HGET', job, 'aq_sum'), call('HEXISTS', job, 'aq')} end
 local due = tonumber(ARGV[11])
 if due and due <= t then due = nil end

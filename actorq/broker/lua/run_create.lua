@@ -1,9 +1,11 @@
--- uses: now
+-- uses: now namesake
 -- A run is told to the server, if there is none of this name.
 --
 -- KEYS  1 aq:run:<m>   2 aq:runs:<env>
 -- ARGV  4 run id   5 seconds until it is dropped   6 its plan
--- Returns {1 if it is new, plan, state, inputs stored, total or ""}.
+-- Returns {1 if it is new, plan, state, inputs stored, total or ""}; {-1, "map" or "job"} where that has its name.
+local other = namesake(ARGV[4], 'run')
+if other ~= '' then return {-1, other} end
 local new = call('HSETNX', KEYS[1], 'plan', ARGV[6])
 if new == 1 then
   -- what one before it of this name has left, which was dropped in mid-run: its results are not those of this one

@@ -11,12 +11,17 @@
 --       where: "" at the end of the queue, "1" at its front; longer: only for the replica of this name, which the id
 --       tells too, by its end: see next.lua
 --       count: of a run, which keeps its journal, the number of its inputs, with "a" behind it if it runs alone
--- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else, or the journal is another one.
+-- Returns {replicas, leases accepted}; {-1, 0} when the map belongs to somebody else, a run or a job has its name, or the
+-- journal is another one.
 -- The first write may be refused by a full server (deny-oom), so a refused call has changed nothing.
 local map, ttl, lease_s, stamp, only_idle = KEYS[1], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[8] == '1'
 local known = call('HMGET', map, 'serial', 'owner', 'run')
 if known[2] and known[2] ~= ARGV[10] then return {-1, 0} end
 if (ARGV[17] or '') ~= '' and not known[3] then return {-1, 0} end -- a run whose lead the server has forgotten has no journal
+if not known[2] then
+  -- uses: namesake
+  if namesake(ARGV[9], 'map') ~= '' then return {-1, 0} end
+end
 if known[3] then
   -- uses: knows
   if not knows(KEYS[2], ARGV[7]) then return {-1, 0} end

@@ -22,6 +22,7 @@ from actorq.broker.scripts.load import (
     RUN_RETRY,
     RUN_SEAL,
 )
+from actorq.errors import MapConflictError
 from actorq.wire.lease import Counters
 
 #: what `lead`, `end` and `retry` return: another driver leads, or it still runs; it is done; it has ended, or is gone
@@ -52,9 +53,14 @@ def create(link: Link, environment: str, run_id: str, plan: bytes, expires: int)
         environment, run_id: whose it is.
         plan: what it is to do.
         expires: seconds after which all of it is dropped, unless it has ended before.
+
+    Raises `MapConflictError` where a job or a live map has its name.
     """
     args: list[Argument] = [*keys.prefix(environment), run_id, expires, plan]
-    new, plan, state, count, total = link.call(RUN_CREATE, [keys.run(run_id), keys.runs(environment)], args)
+    new, *told = link.call(RUN_CREATE, [keys.run(run_id), keys.runs(environment)], args)
+    if new < 0:
+        raise MapConflictError(f"map_id {run_id!r} is the name of a {told[0].decode()}: choose another one.")
+    plan, state, count, total = told
     return Started(bool(new), plan, state.decode(), int(count), int(total) if total else None)
 
 

@@ -8,19 +8,21 @@ does not wait: where nobody reads, or too much comes, lines are left out, and ho
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-#: bytes of a write that a pipe takes as a whole (PIPE_BUF of Linux), and characters of a piece of a long line: escaped
-#: as JSON one may take six bytes
+#: bytes of a write that a pipe takes as a whole (PIPE_BUF of Linux), and characters of a piece of a long line, which
+#: take six bytes at most, where JSON escapes them
 _ATOMIC, _PIECE = 4096, 600
+#: what a pipe holds, where it may: what all replicas of a worker print in a tenth of a second
+_PIPE_BYTES = 1 << 20
 #: characters that are kept of what one input prints
 INPUT_CHARACTERS = 64 * 1024
-#: inputs whose characters are counted at the same time
-_COUNTED = 64
 
 
 def pipe_in(folder: str | Path) -> Path:
@@ -51,22 +53,30 @@ class LineWriter:
         self._fd = -1
         self._inode = 0
         self._lost = 0
-        self._counts: dict[tuple[str, int | None], int] = {}
+        self._counts: dict[tuple[str, str, int | None], int] = {}  # characters of each input of this lease
+        self._last: tuple[str, str, int | None] = ("", "", None)  # whose the last line was
         self._open()
 
     def __call__(self, now: Mapping[str, Any], lines: Sequence[str]) -> None:
         if "map" not in now:  # nothing runs: it belongs to no input
             return
-        told = (now["replica"], now["map"], now.get("index"))
+        of = self._last = (now["replica"], now["map"], now.get("index"))
+        self._tell_lost()
         for line in lines:
-            left = self._room((told[1], told[2]), len(line) + 1)
-            if left < 0:
+            room = INPUT_CHARACTERS - self._counts.get(of, 0)
+            if room < 0:
                 return
-            if left == 0:
-                self._write(*told, f"(more than {INPUT_CHARACTERS:,} characters: the rest is not kept)")
-                return
-            for at in range(0, max(len(line), 1), _PIECE):
-                self._write(*told, line[at : at + _PIECE])
+            self._counts[of] = self._counts.get(of, 0) + len(line) + 1
+            if len(line) < room:
+                self._write_line(of, line)
+            else:
+                self._write_line(of, line[:room])
+                self._write_line(of, f"(more than {INPUT_CHARACTERS:,} characters: the rest is not kept)")
+
+    def end(self) -> None:
+        """A lease has ended: its inputs may run again, and may print as much then."""
+        self._counts.clear()
+        self._tell_lost()
 
     def fileno(self) -> int:
         return self._fd
@@ -77,26 +87,33 @@ class LineWriter:
             os.close(self._fd)
             self._fd = -1
 
-    def _room(self, of: tuple[str, int | None], size: int) -> int:
-        """What is left for an input after `size` more characters: 0 as soon as there is nothing, then -1."""
-        had = self._counts.pop(of, 0)
-        self._counts[of] = had + size  # at the end: those that were heard of last stay
-        while len(self._counts) > _COUNTED:
-            del self._counts[next(iter(self._counts))]
-        return -1 if had > INPUT_CHARACTERS else max(INPUT_CHARACTERS - had - size, 0)
+    def _tell_lost(self) -> None:
+        if self._lost and self._write(*self._last, f"({self._lost:,} lines were left out: too many came at once)"):
+            self._lost = 0
 
-    def _write(self, replica: str, name: str, index: int | None, text: str) -> None:
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            self._write(replica, name, index, f"({lost:,} lines were left out: too many came at once)")
-        data = json.dumps([replica, name, index, text]).encode() + b"\n"
-        try:
-            if self._fd < 0 or os.fstat(self._fd).st_ino != self._inode:  # a task has closed it
-                self._open()
-            if len(data) <= _ATOMIC:
-                os.write(self._fd, data)
-        except OSError:  # full, or nobody reads
+    def _write_line(self, of: tuple[str, str, int | None], line: str) -> None:
+        pieces = [line[at : at + _PIECE] for at in range(0, max(len(line), 1), _PIECE)]
+        if not all([self._write(*of, piece) for piece in pieces]):  # noqa: C419 - each of them is tried
             self._lost += 1
+
+    def _write(self, replica: str, name: str, index: int | None, text: str) -> bool:
+        """Whether it was written: not where the pipe is full, or nobody reads."""
+        told = json.dumps([replica, name, index, text], ensure_ascii=False)
+        data = told.encode(errors="backslashreplace") + b"\n"  # of half a character as JSON escapes it, too
+        if len(data) > _ATOMIC:
+            return False
+        if not self._is_open():  # a task has closed it
+            self._open()
+        try:
+            return os.write(self._fd, data) == len(data)
+        except OSError:
+            return False
+
+    def _is_open(self) -> bool:
+        try:
+            return self._fd >= 0 and os.fstat(self._fd).st_ino == self._inode
+        except OSError:
+            return False
 
     def _open(self) -> None:
         try:
@@ -117,6 +134,8 @@ class LineReader:
         os.mkfifo(path, 0o600)
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # both ends: it never ends
+        with contextlib.suppress(OSError, AttributeError):  # more than a user may have; not Linux
+            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._rest = b""
 
     def fileno(self) -> int:

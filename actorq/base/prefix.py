@@ -11,13 +11,24 @@ import io
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 #: what ran: "replica", "map", "index", or some of them
 Context = Mapping[str, Any]
 
-#: told of whole lines and of what ran
-_keeper: Callable[[Context, Sequence[str]], None] | None = None
+#: a line that is longer than this is told in pieces, characters
+_LONGEST = 65_536
+
+
+class Keeper(Protocol):
+    """Who is told of whole lines and of what ran."""
+
+    def __call__(self, now: Context, lines: Sequence[str]) -> None: ...
+    def end(self) -> None:
+        """The inputs of a lease have ended."""
+
+
+_keeper: Keeper | None = None
 
 
 def install(context: Callable[[], Context], *, shown: bool = True) -> None:
@@ -30,10 +41,16 @@ def install(context: Callable[[], Context], *, shown: bool = True) -> None:
     sys.stdout, sys.stderr = (Prefixed(stream, context, shown=shown) for stream in (sys.stdout, sys.stderr))
 
 
-def keep_lines(keeper: Callable[[Context, Sequence[str]], None]) -> None:
+def keep_lines(keeper: Keeper) -> None:
     """From now on `keeper` is told of whole lines, and of what ran."""
     global _keeper
     _keeper = keeper
+
+
+def lease_ended() -> None:
+    """The inputs that ran have ended."""
+    if _keeper is not None:
+        _keeper.end()
 
 
 def prefix(now: Context) -> str:
@@ -45,6 +62,19 @@ def prefix(now: Context) -> str:
     return f"{now['replica']}{place}{index} | "
 
 
+class _Begun:
+    """A line that has no end yet: joined when it has one, as a dot may be written for each of a million items."""
+
+    def __init__(self, now: Context) -> None:
+        self.now = now
+        self.parts: list[str] = []
+        self.size = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+
 class Prefixed(io.TextIOBase):
     """Writes whole lines to `stream`, each behind its prefix, or all as it comes where that is not `shown`."""
 
@@ -52,26 +82,35 @@ class Prefixed(io.TextIOBase):
         self.stream = stream
         self._context = context
         self._shown = shown
-        self._begun: dict[tuple[int, str], tuple[Context, str]] = {}
+        self._begun: dict[tuple[int, str], _Begun] = {}
 
     def write(self, text: str) -> int:
+        size = len(text)
         if not self._shown:
             self.stream.write(text)
         now = dict(self._context())
         key = (threading.get_ident(), prefix(now))
-        *lines, rest = (self._begun.pop(key, (now, ""))[1] + text).split("\n")
-        if rest:
-            # as a terminal would show it
-            self._begun[key] = now, rest.rpartition("\r")[2] if len(rest) > 1 else rest
-        if lines:
-            self._told(now, lines)
-        return len(text)
+        begun = self._begun.pop(key, None) or _Begun(now)
+        if "\n" in text or "\r" in text:
+            *lines, rest = (begun.text + text).split("\n")
+            if lines:
+                self._told(now, lines)
+            begun = _Begun(now)
+            text = rest.rpartition("\r")[2] if len(rest) > 1 else rest  # as a terminal would show it
+        if text:
+            begun.parts.append(text)
+            begun.size += len(text)
+        if begun.size > _LONGEST:
+            self._told(now, [begun.text])
+        elif begun.size:
+            self._begun[key] = begun
+        return size
 
     def flush(self) -> None:
         """What was begun is a line, too: who flushes wants it to be seen, or ends."""
         while self._begun:
-            now, rest = self._begun.pop(next(iter(self._begun)))  # in the order in which they were begun
-            self._told(now, [rest])
+            begun = self._begun.pop(next(iter(self._begun)))  # in the order in which they were begun
+            self._told(begun.now, [begun.text])
         self.stream.flush()
 
     def _told(self, now: Context, lines: Sequence[str]) -> None:

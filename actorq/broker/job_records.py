@@ -43,6 +43,6 @@ def delete(link: Link, environment: str, job_id: str) -> None:
     payloads = link.command("HMGET", keys.job(job_id), "aq", "aq_alone")
     payloads += [fields[3] for _, fields in last_entry(link, job_id)]
     large = blobs.keys_of(payloads)
-    link.command("UNLINK", keys.job(job_id), keys.out(job_id), keys.job_results(job_id), *large)
+    link.command("UNLINK", keys.job(job_id), keys.out(job_id), keys.job_results(job_id), keys.output(job_id), *large)
     for registry in keys.ended_jobs(environment):
         link.command("ZREM", registry, job_id)

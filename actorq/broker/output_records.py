@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from actorq.broker import keys
+from actorq.broker.commands import Argument
 from actorq.broker.link import Link
 
 #: lines of a map that are kept, or a few more, and for how long after the last one, seconds
@@ -31,10 +32,10 @@ class Printed(NamedTuple):
 
 def keep_output(link: Link, lines: Iterable[tuple[str, str, int | None, str]]) -> None:
     """Keeps lines: replica, name, index and text of each."""
-    commands: list[tuple[str | int, ...]] = []
+    commands: list[tuple[Argument, ...]] = []
     names: dict[str, None] = {}
     for replica, name, index, text in lines:
-        told = ("r", replica, "i", "" if index is None else index, "t", text)
+        told = ("r", replica, "i", "" if index is None else index, "t", text.encode(errors="backslashreplace"))
         commands.append(("XADD", keys.output(name), "MAXLEN", "~", MOST_LINES, "*", *told))
         names[name] = None
     commands += [("EXPIRE", keys.output(name), _SECONDS) for name in names]

@@ -241,7 +241,7 @@ def delete_run(link: Link, run_id: str) -> None:
     """Nothing stays of a run that has ended."""
     for large in _large(link, run_id):
         link.command("UNLINK", *large)
-    link.command("UNLINK", *kept_of_run(run_id), keys.lead(run_id), keys.map_(run_id))
+    link.command("UNLINK", *kept_of_run(run_id), keys.lead(run_id), keys.map_(run_id), keys.output(run_id))
 
 
 def _raw(word: str) -> bytes:

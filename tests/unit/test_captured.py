@@ -43,11 +43,10 @@ def test_a_line_arrives_with_what_ran(reader: LineReader, writer: LineWriter) ->
 
 
 def test_a_long_line_comes_in_pieces(reader: LineReader, writer: LineWriter) -> None:
-    text = "".join(map(chr, range(1, 2000)))
-    writer(NOW, [text])
-    lines = reader.read()
-    assert len(lines) == 4
-    assert "".join(line.text for line in lines) == text
+    for text in ("".join(map(chr, range(1, 2000))), "\0" * 5000, "\N{SNAKE}" * 5000, "\udcff" * 5000, '"' * 5000):
+        writer(NOW, [text])
+        assert "".join(line.text for line in reader.read()) == text
+        writer.end()
 
 
 def test_of_one_input_a_bounded_part_is_kept_and_the_next_one_begins_anew(
@@ -57,24 +56,37 @@ def test_of_one_input_a_bounded_part_is_kept_and_the_next_one_begins_anew(
     for _ in range(200):
         writer(NOW, ["x" * 500])
         lines += reader.read()
-    assert sum(len(line.text) for line in lines) < INPUT_CHARACTERS + 100
+    assert INPUT_CHARACTERS - 1000 < sum(len(line.text) for line in lines) < INPUT_CHARACTERS + 100
     assert lines[-1].text == "(more than 65,536 characters: the rest is not kept)"
     writer({**NOW, "index": 4}, ["y"])
     assert reader.read() == [Line("r", "m", 4, "y")]
+    writer.end()
+    writer(NOW, ["once more", "z" * INPUT_CHARACTERS])  # its next try
+    again = reader.read()
+    assert again[0].text == "once more"
+    assert "".join(line.text for line in again[1:-1]) == "z" * (INPUT_CHARACTERS - len("once more") - 1)
+    assert "is not kept" in again[-1].text
 
 
-def test_who_writes_does_not_wait_for_who_reads(reader: LineReader, writer: LineWriter) -> None:
-    for index in range(2000):
+def test_who_writes_does_not_wait_for_who_reads_and_says_how_many_lines_that_cost(
+    reader: LineReader, writer: LineWriter
+) -> None:
+    for index in range(4000):
         writer({**NOW, "index": index}, ["x" * 500])  # more than a pipe holds
-    while reader.read():
-        pass
+    kept = 0
+    while some := reader.read():
+        kept += len(some)
+    writer.end()
+    (lost,) = reader.read()
+    assert lost == Line("r", "m", 3999, f"({4000 - kept:,} lines were left out: too many came at once)")
     writer(NOW, ["y"])
-    lost, last = reader.read()
-    assert "lines were left out: too many came at once" in lost.text
-    assert last.text == "y"
+    assert reader.read() == [Line("r", "m", 3, "y")]
 
 
 def test_a_pipe_that_a_task_has_closed_is_opened_again(reader: LineReader, writer: LineWriter, tmp_path: Path) -> None:
+    os.close(writer.fileno())
+    writer(NOW, ["b"])
+    assert reader.read() == [Line("r", "m", 3, "b")]
     os.close(writer.fileno())
     with (tmp_path / "other").open("wb"):  # it has the number of the pipe now
         writer(NOW, ["a"])

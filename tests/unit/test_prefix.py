@@ -50,3 +50,13 @@ def test_who_closes_it_keeps_nobody_from_writing() -> None:
     out.close()
     print("b", file=out)
     assert under.getvalue() == "r | a\nr | b\n"
+
+
+def test_a_dot_for_each_of_many_items_takes_no_longer_the_more_there_are() -> None:
+    under, told = io.StringIO(), list[int]()
+    out = Prefixed(under, lambda: {"replica": "r"}, shown=False)
+    for _ in range(300_000):
+        out.write(".")
+    told += [len(begun.text) for begun in out._begun.values()]
+    assert told[0] <= 65_536  # what is longer is a line
+    assert under.getvalue() == "." * 300_000

@@ -9,7 +9,7 @@ if other ~= '' then return {-1, other} end
 local new = call('HSETNX', KEYS[1], 'plan', ARGV[6])
 if new == 1 then
   -- what one before it of this name has left, which was dropped in mid-run: its results are not those of this one
-  for _, kind in ipairs({'map', 'out', 'in', 'sums', 'failed', 'lead'}) do call('DEL', AQ .. ':' .. kind .. ':' .. ARGV[4]) end
+  for _, kind in ipairs({'map', 'out', 'in', 'sums', 'failed', 'lead', 'output'}) do call('DEL', AQ .. ':' .. kind .. ':' .. ARGV[4]) end
   call('HSET', KEYS[1], 'env', ENV, 'state', 'running', 'count', 0, 'created', string.format('%.3f', t))
   call('EXPIRE', KEYS[1], ARGV[5])
   call('ZADD', KEYS[2], t + ARGV[5], ARGV[4])

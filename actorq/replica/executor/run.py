@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
+from actorq.base.prefix import lease_ended
 from actorq.base.settings import settings
 from actorq.base.tracing import traced
 from actorq.errors import CodecError, PayloadTooLargeError
@@ -321,6 +322,7 @@ def flush_streams() -> None:
             stream.flush()
         except Exception:  # noqa: S112 - the reader is gone; the task closed it, or put something else there
             continue
+    lease_ended()
 
 
 def _run_coroutine(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], value: Any) -> Any:

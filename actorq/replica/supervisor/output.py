@@ -19,6 +19,8 @@ from actorq.replica.spec import SupervisorSpec
 
 #: lines gather for so long, seconds, and so many are sent at once
 _GATHER_SECONDS, _AT_ONCE = 0.1, 2000
+#: what is told of lines that were lost, and of how many maps
+_LOST, _MOST_LOST = "lines were lost here: the server could not be reached, or had no room", 1000
 #: how long a server that does not answer is asked, seconds
 _PATIENCE = 2.0
 
@@ -43,17 +45,20 @@ class OutputKeeper(threading.Thread):
     def __init__(self, path: Path, url: str) -> None:
         super().__init__(name="actorq.output", daemon=True)
         self._lines = LineReader(path)
-        self._link = Link(url, patience=_PATIENCE)
+        self._link = Link(url, patience=_PATIENCE, clears=True)
         self._waker = Waker()
         self._ends = False
-        self._lost = 0
+        self._lost: dict[str, int] = {}  # lines of each map that could not be kept
 
     def run(self) -> None:
         while not self._ends:
             ready([self._lines, self._waker], 3600.0)
             if not self._ends:
                 time.sleep(_GATHER_SECONDS)
-            self._keep()
+            try:
+                self._keep()
+            except Exception as error:  # what tasks print must not end the thread that keeps it
+                logger().error("output_failed", error=repr(error))
         self._link.close()
         self._lines.close()
         self._waker.close()
@@ -71,13 +76,16 @@ class OutputKeeper(threading.Thread):
                 self._send(some[at : at + _AT_ONCE])
 
     def _send(self, lines: list[Line]) -> None:
+        lost = [Line("", name, None, f"({count:,} {_LOST})") for name, count in self._lost.items()]
         try:
-            keep_output(self._link, lines)
+            keep_output(self._link, [*lost, *lines])
         except BrokerError as error:
             if not self._lost:
                 logger().warning("output_lost", error=str(error))
-            self._lost += len(lines)
+            for line in lines:
+                if line.name in self._lost or len(self._lost) < _MOST_LOST:
+                    self._lost[line.name] = self._lost.get(line.name, 0) + 1
             return
-        if self._lost:
-            logger().warning("output_kept_again", lost=self._lost)
-            self._lost = 0
+        if lost:
+            logger().warning("output_kept_again", lost=sum(self._lost.values()))
+            self._lost.clear()

@@ -158,9 +158,8 @@ def leave_lead(link: Link, run_id: str) -> None:
     link.command("UNLINK", keys.lead(run_id))
 
 
-def run_sums(link: Link, run_id: str) -> Iterator[bytes]:
-    """The checksums of the inputs of a run, of one chunk after the other."""
-    first = 0
+def run_sums(link: Link, run_id: str, first: int) -> Iterator[bytes]:
+    """The checksums of the inputs of a run, of one chunk after the other, from chunk `first` on."""
     while some := link.command("LRANGE", keys.run_sums(run_id), first, first + _SUMS_AT_ONCE - 1):
         yield from some
         first += len(some)

@@ -40,7 +40,7 @@ def logs(name: str, redis_url: str | None, index: int | None, follow: bool, outp
     nothing is seen.
     """
     shown = 0
-    with client_of(redis_url) as client, client.lent() as link:
+    with client_of(redis_url, follows=follow) as client, client.lent() as link:
         for line in _lines(link, name, follow=follow):
             if index in (None, line.input):
                 shown += 1

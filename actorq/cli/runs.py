@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actorq.base.settings import settings
 from actorq.cli.options import output, redis_url, say, server_url
 from actorq.cli.tables import print_table
 from actorq.errors import ActorqError, CodecError, PoolError, TaskError
@@ -18,6 +20,7 @@ from actorq.errors import ActorqError, CodecError, PoolError, TaskError
 if TYPE_CHECKING:
     from actorq.broker.client import Client
     from actorq.monitor.jobs import JobView
+    from actorq.monitor.records import Problems
     from actorq.monitor.runs import RunView
 
 #: seconds to try a server that cannot be reached
@@ -27,11 +30,11 @@ _MOST = 10_000
 
 
 @contextmanager
-def client_of(url: str | None) -> Iterator[Client]:
-    """A client of the server that was given, or that is set."""
+def client_of(url: str | None, *, follows: bool = False) -> Iterator[Client]:
+    """A client of the server that was given, or that is set; one that `follows` bears an outage as programs do."""
     from actorq.broker.client import Client
 
-    client = Client(server_url(url), _PATIENCE)
+    client = Client(server_url(url), settings().broker_timeout if follows else _PATIENCE)
     try:
         yield client
     finally:
@@ -44,10 +47,13 @@ def client_of(url: str | None) -> Iterator[Client]:
 @output
 def runs(environment: str | None, redis_url: str | None, output: str) -> None:
     """Show the maps that were started with `spawn_map`: those that go on, then those that ended, the last one first."""
+    from actorq.monitor.records import Problems
     from actorq.monitor.runs import runs as all_runs
 
     with client_of(redis_url) as client, client.lent() as link:
-        found = [run for run in all_runs(link) if environment in (None, run.environment, run.id)]
+        problems = Problems()
+        found = [run for run in all_runs(link, problems=problems) if environment in (None, run.environment, run.id)]
+    _tell(problems)
     if environment is not None and not found:
         raise PoolError(f"There is no run {environment!r} on this server, and none of an environment of this name.")
     if output == "json":
@@ -70,9 +76,12 @@ def runs(environment: str | None, redis_url: str | None, output: str) -> None:
 def jobs(environment: str | None, redis_url: str | None, most: int, output: str) -> None:
     """Show the jobs that were made with `spawn`: what runs, what waits, what is scheduled, and the last that ended."""
     from actorq.monitor.jobs import jobs as all_jobs
+    from actorq.monitor.records import Problems
 
+    problems = Problems()
     with client_of(redis_url) as client, client.lent() as link:
-        found = all_jobs(link, environment, most=most)
+        found = all_jobs(link, environment, most=most, problems=problems)
+    _tell(problems)
     if output == "json":
         say(json.dumps([asdict(job) for job in found], indent=2))
         return
@@ -81,6 +90,11 @@ def jobs(environment: str | None, redis_url: str | None, most: int, output: str)
         [_job_row(job) for job in found],
         [job.problem for job in found],
     )
+
+
+def _tell(problems: Problems) -> None:
+    if str(problems):
+        say(f"A list cannot be read, and what it names is not shown: {problems}.", err=True)
 
 
 def _job_row(job: JobView) -> tuple[Any, ...]:
@@ -125,31 +139,42 @@ def results(run: str, redis_url: str | None, start: int, follow: bool, output: s
     from actorq.runs.reader import Reader
     from actorq.wire import codec
 
-    with client_of(redis_url) as client:
+    with client_of(redis_url, follows=follow) as client:
         if (of_job := _result_of_job(client, run, follow=follow)) is not None:
-            sys.stdout.buffer.write(codec.pack(*of_job) if output == "msgpack" else line_of(0, *of_job))
+            write_out(codec.pack(*of_job) if output == "msgpack" else line_of(0, *of_job), flush=True)
             return
         reader = Reader(client, run, ordered=True, start=start)
-        index, write = start, sys.stdout.buffer.write
+        index = start
         try:
             if not follow:
                 reader.catch_up()
             while (some := reader.some(wait=follow)) is not None:
                 for value in some:
-                    write(codec.pack(value) if output == "msgpack" else line_of(index, value))
+                    write_out(codec.pack(value) if output == "msgpack" else line_of(index, value))
                     index += 1
-                sys.stdout.buffer.flush()
-        except ActorqError:
+                write_out(b"", flush=True)
+        except (ActorqError, click.exceptions.Exit):
             raise
         except Exception as error:  # what the task raised
             told = f"input {index} failed with {type(error).__name__}: {error}"
             raise TaskError(told, remote_traceback=remote_traceback(error)) from error
         finally:
-            sys.stdout.buffer.flush()
             reader.close()
+        write_out(b"", flush=True)
         if not reader.over:
             there = f"{index:,} outputs are there" if index > start else f"There is no output from index {start:,} on"
             say(f"{there}, and the run goes on: --follow waits for the others.", err=True)
+
+
+def write_out(data: bytes, *, flush: bool = False) -> None:
+    """To standard output. Ends the program quietly where nobody reads it any more, as `head` does not."""
+    try:
+        sys.stdout.buffer.write(data)
+        if flush:
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what the interpreter would flush at its end
+        raise click.exceptions.Exit(1) from None
 
 
 def _result_of_job(client: Client, name: str, *, follow: bool) -> tuple[Any] | None:
@@ -222,7 +247,8 @@ def _failure_of_job(client: Client, name: str) -> list[dict[str, Any]] | None:
     try:
         Job[Any](client, name).result()
     except Exception as error:  # what has ended it
-        told = {"type": type(error).__name__, "message": str(error), "traceback": remote_traceback(error)}
+        message = Exception.__str__(error) if isinstance(error, TaskError) else str(error)  # its own has the traceback
+        told = {"type": type(error).__name__, "message": message, "traceback": remote_traceback(error)}
         return [{"index": 0, **told, "input": "(that of the job)"}]
     return []
 

@@ -334,7 +334,11 @@ class Task(Generic[P, R, C]):
 def _unix_seconds(at: datetime | float | None) -> float | None:
     if at is None:
         return None
-    seconds = at.timestamp() if isinstance(at, datetime) else at
+    seconds: Any
+    try:
+        seconds = at.timestamp() if isinstance(at, datetime) else at
+    except (ValueError, OverflowError, OSError):  # a year that the system's clock does not know
+        seconds = at
     return checks.number("at", seconds, 0, _LATEST, what="a datetime, or Unix seconds")
 
 

@@ -36,17 +36,20 @@ class JobView:
     problem: str = ""
 
 
-def jobs(link: Link, environment: str | None = None, *, most: int = 100) -> list[JobView]:
+def jobs(
+    link: Link, environment: str | None = None, *, most: int = 100, problems: Problems | None = None
+) -> list[JobView]:
     """What runs, what waits in its order, what is scheduled, and what has ended, the last one first.
 
     Args:
         link: a connection.
         environment: its name; None: all.
         most: how many of each of these kinds are looked for, of each environment.
+        problems: told of lists that cannot be read.
 
     Raises `BrokerError`.
     """
-    asking, now, last = Asking(link, Problems()), time.time(), str(most - 1)
+    asking, now, last = Asking(link, problems or Problems()), time.time(), str(most - 1)
     due: dict[str, float] = {}
     ids: list[str] = []
     for name in [environment] if environment else environments(asking):
@@ -65,7 +68,8 @@ def jobs(link: Link, environment: str | None = None, *, most: int = 100) -> list
     ids = list(dict.fromkeys(ids))
     told = fields_of(link, [keys.job(job_id) for job_id in ids], _OF_JOB)
     # what has no `aq_keep` is a lease of a map, or a call that somebody waits for
-    return [_view(job_id, job, due.get(job_id), now) for job_id, job in zip(ids, told, strict=True) if "aq_keep" in job]
+    found = [(job_id, job) for job_id, job in zip(ids, told, strict=True) if "aq_keep" in job or str(job.problems)]
+    return [_view(job_id, job, due.get(job_id), now) for job_id, job in found]
 
 
 def _view(job_id: str, job: Fields, due: float | None, now: float) -> JobView:

@@ -48,7 +48,14 @@ class RunView:
     problem: str = ""
 
 
-def runs(link: Link, environment: str | None = None, *, ended: int | None = None, sizes: bool = True) -> list[RunView]:
+def runs(
+    link: Link,
+    environment: str | None = None,
+    *,
+    ended: int | None = None,
+    sizes: bool = True,
+    problems: Problems | None = None,
+) -> list[RunView]:
     """All runs, or those of one environment: the open ones first, then the ended ones. Raises `BrokerError`.
 
     Args:
@@ -56,9 +63,11 @@ def runs(link: Link, environment: str | None = None, *, ended: int | None = None
         environment: its name; None: all.
         ended: how many of those that have ended, of each environment, the last ones; None: all.
         sizes: whether to ask what the server holds of each, which it has to count.
+        problems: told of lists that cannot be read.
     """
     now = time.time()
-    found = _named(link, [environment] if environment else environments(Asking(link, Problems())), ended)
+    lists = Asking(link, problems or Problems())
+    found = _named(lists, [environment] if environment else environments(lists), ended)
     ids = [run_id for _, run_id in found]
     told = fields_of(link, [keys.run(run_id) for run_id in ids], _OF_RUN)
     progress = fields_of(link, [keys.map_(run_id) for run_id in ids], _OF_PROGRESS)
@@ -70,9 +79,8 @@ def runs(link: Link, environment: str | None = None, *, ended: int | None = None
     return [view for view in views if view is not None]
 
 
-def _named(link: Link, names: Sequence[str], ended: int | None) -> list[tuple[str, str]]:
+def _named(asking: Asking, names: Sequence[str], ended: int | None) -> list[tuple[str, str]]:
     """Environment and run, each once: the open ones first."""
-    asking = Asking(link, Problems())
     last = "-1" if ended is None else str(ended - 1)
     open_ = asking.ask_each([["ZRANGE", keys.runs(name), "0", "-1"] for name in names])
     over = asking.ask_each([["ZREVRANGE", keys.ended(name), "0", last] for name in names]) if ended != 0 else []

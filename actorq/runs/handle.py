@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from actorq.base.awaiting import in_thread
 from actorq.broker.client import Client
 from actorq.runs import reader
 from actorq.runs.reader import Reader
@@ -44,7 +45,10 @@ class Run(Generic[R]):
         return Reader(self._client, self.map_id).outputs()
 
     def outputs(self, *, start: int = 0, ordered: bool | None = None) -> Iterator[R]:
-        """The outputs from index `start` on; `ordered` says whether in the order of the inputs, or as they come."""
+        """The outputs from index `start` on; `ordered` says whether in the order of the inputs, or as they come.
+
+        Raises `DeclarationError` for an index that is none.
+        """
         return Reader(self._client, self.map_id, ordered=ordered, start=start).outputs()
 
     def results(self) -> list[R]:
@@ -87,11 +91,11 @@ class Run(Generic[R]):
 
     async def aio(self, *, start: int = 0, ordered: bool | None = None) -> AsyncIterator[R]:
         """`outputs`, without blocking the event loop."""
-        found = await asyncio.to_thread(Reader, self._client, self.map_id, ordered=ordered, start=start)
+        found = await in_thread(lambda: Reader(self._client, self.map_id, ordered=ordered, start=start))
         asked: asyncio.Future[Iterator[Any] | None] | None = None
         try:
             while True:
-                asked = asyncio.ensure_future(asyncio.to_thread(found.some))
+                asked = in_thread(found.some)
                 if (outputs := await asyncio.shield(asked)) is None:
                     break
                 for output in outputs:

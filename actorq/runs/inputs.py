@@ -89,6 +89,9 @@ class Upload:
         self._total = total
         self._expires = expires
         self._first = 0
+        self._known = b""  # checksums of what others have stored, of the inputs from `_known_from` to `_stored`
+        self._known_from = 0
+        self._chunks_seen = 0  # of which they are, or which were stored here
 
     def all_of(self, source: Source, progress: Callable[[int], None]) -> int:
         """Stores, or compares, all inputs; returns their number. `progress` is told how many there are.
@@ -96,13 +99,19 @@ class Upload:
         Raises `MapConflictError` for other inputs than those that are there, `CodecError` for one that cannot be
         carried, what the user's iterator raises, and `BrokerError`.
         """
-        known = b"".join(run_records.run_sums(self._link, self._run_id)) if self._stored else b""
+        if self._stored:
+            self._look()
         for data, parts in self._chunks(source):
-            rest = parts if self._first >= self._stored else self._compared(parts, known)
-            if rest:
+            rest = parts if self._first >= self._stored else self._compared(parts)
+            while rest:
                 if self._total is not None:
                     raise self._conflict(self._total, "the run that is there has no more inputs")
-                self._append(data if rest is parts else codec.join_list(rest), rest)
+                if self._append(data if rest is parts else codec.join_list(rest), rest):
+                    break
+                self._look()  # another program stores the same, it seems
+                if self._stored <= self._first:
+                    raise self._conflict(self._first, "another program stores inputs of a run of this name")
+                rest = self._compared(rest)
             progress(self._first)
         if self._first < (self._total or self._stored):
             raise self._conflict(self._first, "the run that is there has more inputs")
@@ -136,18 +145,29 @@ class Upload:
     def _named(self, position: int) -> str:
         return f"Input {self._first + position} of {self._task}"
 
-    def _compared(self, parts: list[bytes], known: bytes) -> list[bytes]:
+    def _look(self) -> None:
+        """Reads the checksums of what others have stored behind what is known."""
+        some = list(run_records.run_sums(self._link, self._run_id, self._chunks_seen))
+        self._chunks_seen += len(some)
+        self._known, self._known_from = b"".join(some), self._first
+        self._stored = self._first + len(self._known) // _SUM_BYTES
+        if self._total is None and (record := run_records.run_record(self._link, self._run_id)) is not None:
+            self._total = record.total
+
+    def _compared(self, parts: list[bytes]) -> list[bytes]:
         """What is not there of a chunk. Raises `MapConflictError` where something else is there."""
         count = min(len(parts), self._stored - self._first)
         here = _sums(parts[:count])
-        there = known[_SUM_BYTES * self._first : _SUM_BYTES * (self._first + count)]
+        at = _SUM_BYTES * (self._first - self._known_from)
+        there = self._known[at : at + _SUM_BYTES * count]
         if here != there:
             differ = next(i for i in range(count) if here[4 * i : 4 * i + 4] != there[4 * i : 4 * i + 4])
             raise self._conflict(self._first + differ, "the run that is there has another input")
         self._first += count
         return parts[count:]  # never `parts` itself: some of it was there
 
-    def _append(self, packed: bytes, parts: list[bytes]) -> None:
+    def _append(self, packed: bytes, parts: list[bytes]) -> bool:
+        """Stores inputs; False where somebody else has stored some meanwhile."""
         data = seal_part(self._environment, self._run_id, f"inputs {self._first}", packed)
         since, told = time.monotonic(), False
         named, sums = (self._link, self._environment, self._run_id), _sums(parts)
@@ -166,8 +186,10 @@ class Upload:
         if stored == running.ENDED:
             raise self._ended()
         if stored != self._first + len(parts):
-            raise self._conflict(self._first, "another program stores inputs of a run of this name")
+            return False
         self._first = stored
+        self._chunks_seen += 1
+        return True
 
     def _ended(self) -> PoolError:
         return PoolError(f"Run {self._run_id!r} has ended, or was deleted, while its inputs were stored.")

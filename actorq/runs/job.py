@@ -6,13 +6,13 @@ whether it runs again, and keep what has ended it; so it needs no driver, and wh
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from actorq.base import tracing
+from actorq.base.awaiting import in_thread
 from actorq.broker import blobs, job_records, records, run_records
 from actorq.broker.client import Client
 from actorq.broker.job_records import JobRecord
@@ -72,9 +72,9 @@ class Job(Generic[R]):
 
     async def aio(self) -> R:
         """`result`, without blocking the event loop; `asyncio.timeout` bounds it."""
-        while not await asyncio.to_thread(self._ends_within, _WAIT_SECONDS):
+        while not await in_thread(lambda: self._ends_within(_WAIT_SECONDS)):
             pass
-        return await asyncio.to_thread(self.result)
+        return await in_thread(self.result)
 
     def status(self) -> str:
         """RQ's word for where it is: "scheduled", "queued", "started", "finished", "failed" or "canceled".

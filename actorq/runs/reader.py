@@ -13,6 +13,7 @@ from typing import Any
 
 import msgpack
 
+from actorq.base import checks
 from actorq.base.settings import settings
 from actorq.broker import records, run_records
 from actorq.broker.client import Client
@@ -60,7 +61,7 @@ class Reader:
         self.task = options.head.task
         self._options = options if ordered is None else replace(options, ordered=ordered)
         self._created = record.created
-        self._start = self._next = start  # the index of the output that is next, in order
+        self._start = self._next = checks.whole("start", start, 0)  # the index of the output that is next, in order
         self._link = client.borrow()
         self._journal = self._begin(record)
         self._lonely = Lonely(self.environment, self._link.url, f"run {run_id!r} waits")

@@ -35,7 +35,7 @@ def test_a_chunk_has_a_size_whatever_its_inputs_have(steps: MakeSteps) -> None:
     found = run.link.command("XRANGE", keys.run_inputs(RUN), "-", "+", most=100 << 20)
     sizes = [len(fields[3]) for _, fields in found]
     assert max(sizes) < 3 * inputs._CHUNK_BYTES
-    assert len(list(run_records.run_sums(run.link, RUN))) == len(sizes)
+    assert len(list(run_records.run_sums(run.link, RUN, 0))) == len(sizes)
 
 
 def test_a_journal_of_any_length_is_folded(steps: MakeSteps) -> None:

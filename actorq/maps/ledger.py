@@ -62,10 +62,11 @@ class Ledger:
         #: the inputs that have failed for good
         self.failed: list[int] = []
         #: these inputs, packed, for who keeps them; None: nobody does
-        self.kept: list[tuple[int, bytes]] | None = None
-        #: what fails now is tried again later: see `reopen`
-        self.forgives = False
-        self._parked: list[int] = []
+        self.failed_inputs: list[tuple[int, bytes]] | None = None
+        #: the journal that is folded tells, further on, that its run was opened once more: what fails until then is
+        #: deferred, and runs again with `reopen`
+        self.will_reopen = False
+        self._deferred: list[int] = []
         self._source = source
         self._outputs = Outputs(ordered=options.ordered)
         self._drawing = Drawing(source, options, self._outputs, self.counters, sizer or LeaseSizer())
@@ -154,9 +155,9 @@ class Ledger:
         for lease in list(self.outstanding.values()):
             self._remove(lease)
             self._ordering.returned(lease.indexes[lease.done :], codec.split_list(lease.inputs)[lease.done :])
-        for index in self._parked:
+        for index in self._deferred:
             self._leases.lease_again(range(index, index + 1), unknown_inputs(1), 0.0)
-        self._parked.clear()
+        self._deferred.clear()
 
     def fill(self, inputs_of: Callable[[Sequence[int]], list[bytes]]) -> None:
         """Fills in the inputs of all that may run again; `inputs_of` tells those of indexes, packed each."""
@@ -289,11 +290,11 @@ class Ledger:
     def _follow(self, verdict: Verdict, index: int, part: bytes, replica: str, now: float) -> None:
         """Does with an input that failed what was decided."""
         if isinstance(verdict, Final):
-            if self.kept is not None:
-                self.kept.append((index, part))
-            if self.forgives:
+            if self.failed_inputs is not None:
+                self.failed_inputs.append((index, part))
+            if self.will_reopen:
                 self._verdicts.close(range(index, index + 1))
-                self._parked.append(index)
+                self._deferred.append(index)
             else:
                 self._give_up(index, verdict, replica)
             return

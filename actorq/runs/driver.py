@@ -88,7 +88,7 @@ def take_over(links: Sequence[Link], run_id: str, record: run_records.RunRecord)
     transport = RunTransport(links[0], links[1], run_id, plan, ledger, journal.last)
     try:
         ledger.fill(inputs.of)
-        ledger.kept = []
+        ledger.failed_inputs = []
         inputs.keep(transport.leader, ledger.failed)  # whoever led before may have had no time for it
     except FencedError:
         return None
@@ -179,7 +179,7 @@ class Driving:
         leader = self._transport.leader
         state = "failed" if failed else "done"
         try:
-            inputs.put(leader, self._ledger.kept or [])
+            inputs.put(leader, self._ledger.failed_inputs or [])
             if fatal is None and self._ledger.complete:  # else some of the others have no result yet
                 inputs.keep_only(leader, self._ledger.failed)
             ended = running.end(link, leader, state, why, self._plan.result_ttl, self._ledger.counters) == running.DONE

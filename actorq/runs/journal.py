@@ -59,7 +59,7 @@ class Journal:
         self._environment = options.environment
         # who folds draws no input, so nothing bounds it, and what was decided already has no time to wait for
         self.ledger = Ledger(run_id, source, replace(options, timeout=None, affinity=None, single=False))
-        self.ledger.forgives = rounds > 0
+        self.ledger.will_reopen = rounds > 0
         self._rounds = rounds
         #: the id of the last entry that was folded
         self.last = b"0-0"
@@ -107,10 +107,10 @@ class Journal:
             case Lives():
                 ledger.lives(report.lease)
             case Ended():
-                self.ended = None if ledger.forgives else report.state
+                self.ended = None if ledger.will_reopen else report.state
             case Reopened():
                 self.ended = None
                 self._rounds -= 1
-                ledger.forgives = self._rounds > 0
+                ledger.will_reopen = self._rounds > 0
                 ledger.reopen()
         ledger.given_up.clear()

@@ -18,7 +18,7 @@ from actorq.base.settings import settings
 from actorq.broker import records, run_records
 from actorq.broker.client import Client
 from actorq.broker.run_records import JournalGapError
-from actorq.broker.scripts import running, submitting
+from actorq.broker.scripts import running
 from actorq.errors import MapTimeoutError, PoolError, TaskError
 from actorq.maps.handle import values_of
 from actorq.maps.remote import Lonely
@@ -213,15 +213,6 @@ def cancel(client: Client, run_id: str) -> None:
     with client.lent() as link:
         person = running.by_person(record.environment, run_id)
         running.end(link, person, "cancelled", b"", plan.result_ttl, reader.counters)
-
-
-def cancel_work(client: Client, name: str) -> str:
-    """Ends a run, or a live map, whose program gets an error. What it was: "run", "map", or "" for neither."""
-    with client.lent() as link:
-        if run_records.run_record(link, name) is None:
-            return "map" if submitting.cancel_map(link, name) else ""
-    cancel(client, name)
-    return "run"
 
 
 def retry(client: Client, run_id: str, head: Head | None = None) -> None:

@@ -157,9 +157,9 @@ class RunTransport:
             self._note(("l", lease, "x", "vanished from the server", "p", "-", "w", "?"))
 
     def _note(self, entry: Sequence[str]) -> None:
-        if self._ledger.kept:
-            self._inputs.put(self.leader, self._ledger.kept)
-            self._ledger.kept = []
+        if self._ledger.failed_inputs:
+            self._inputs.put(self.leader, self._ledger.failed_inputs)
+            self._ledger.failed_inputs = []
         if not running.note(self._link, self.leader, self._ledger.needed_from, entry):
             raise self._fenced()
 

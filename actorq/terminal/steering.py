@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from actorq.broker import records, run_records
+from actorq.broker import records
 from actorq.broker.client import Client
-from actorq.errors import PoolError
-from actorq.runs import reader
+from actorq.runs import named
 
 #: seconds to try a server that cannot be reached
 _PATIENCE = 5.0
@@ -30,20 +29,13 @@ def _client(url: str) -> Iterator[Client]:
 def cancel(url: str, name: str) -> str:
     """Ends a run, or a live map, whose program gets an error; what was done. Raises `ActorqError`."""
     with _client(url) as client:
-        found = reader.cancel_work(client, name)
-    if not found:
-        raise PoolError(f"{name!r} is not there any more.")
-    return f"{name} is cancelled."
+        return named.cancel(client, name)
 
 
 def retry(url: str, name: str) -> str:
     """Runs again what has failed of a run that has ended. Raises `ActorqError`."""
     with _client(url) as client:
-        with client.lent() as link:
-            if run_records.run_record(link, name) is None:
-                raise PoolError(f"{name!r} is a map, not a run: its program decides what runs again.")
-        reader.retry(client, name)
-    return f"What failed of {name} runs again."
+        return named.retry(client, name)
 
 
 def pause(url: str) -> str:

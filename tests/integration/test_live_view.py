@@ -120,13 +120,13 @@ def test_a_server_tells_what_it_keeps_and_a_login_that_may_not_ask_is_shown_what
 
 def test_a_live_map_and_a_run_are_cancelled(worker: Worker, tmp_path: Path) -> None:
     outputs = iter(tasks.until.map([str(tmp_path / "flag")] * 4, map_id="live"))
-    assert steering.cancel(worker.url, "live") == "live is cancelled."
+    assert steering.cancel(worker.url, "live") == "Map live is cancelled: its program is told within a second."
     with pytest.raises(ActorqError, match="cancel"):
         list(outputs)
     run = tasks.wait.spawn_map([0.05] * 1000, map_id="long")
     steering.cancel(worker.url, "long")
     assert run.wait(timeout=30) == "cancelled"
-    with pytest.raises(PoolError, match="not there any more"):
+    with pytest.raises(PoolError, match="There is no run, job or live map"):
         steering.cancel(worker.url, "nothing")
     with pytest.raises(PoolError, match="was cancelled"):
         steering.retry(worker.url, "long")
@@ -140,7 +140,7 @@ def test_what_failed_of_a_run_runs_again(worker: Worker, tmp_path: Path) -> None
     flag.touch()
     steering.retry(worker.url, "again")
     assert actorq.attach("again").results() == [0, 1, 2, 3]
-    with pytest.raises(PoolError, match="a map, not a run"):
+    with pytest.raises(PoolError, match="There is no run or job"):
         steering.retry(worker.url, "nothing")
     run.delete()
 

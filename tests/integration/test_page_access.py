@@ -227,7 +227,7 @@ def test_a_button_cancels_a_live_map(worker: Worker, tmp_path: Path) -> None:
         assert "Cancel this map" in page.get("/work", id="live")
         reply = page.post("/do/cancel", csrf=csrf, name="live", next="/work?id=live")
         assert reply.headers["location"] == "/work?id=live"
-        assert "Map live was cancelled" in page.get("/work", id="live")
+        assert "Map live is cancelled" in page.get("/work", id="live")
         thread.join(60)
         assert [type(error) for error in ended] == [PoolError]
         assert eventually(lambda: page.shows("/work", "It is not on the server any more", id="live"))

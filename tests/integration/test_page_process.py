@@ -94,7 +94,7 @@ def test_a_signed_run_is_shown_without_the_key_and_is_retried_only_with_it(
             assert "Run &#39;signed&#39; is signed: set ACTORQ_SIGNING_KEY" in retried(address)
             assert run.state == "done"
         with monitored(on_server, *options, ACTORQ_SIGNING_KEY=KEY) as (_, address):
-            assert retried(address) == "What has failed of run signed runs once more.\n"
+            assert retried(address) == "Run signed: 1 input that failed runs again, and what never ran.\n"
         assert run.wait(60) == "done"
         run.delete()
     finally:

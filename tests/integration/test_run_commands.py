@@ -128,7 +128,7 @@ def test_failures_show_the_input_and_are_tried_again(told: str, tmp_path: Path) 
     assert "raise FileNotFoundError(path)" in command("failures", "failing", "--traceback")
     assert [row["index"] for row in json.loads(command("failures", "failing", "-o", "json"))] == [3, 13]
     flag.touch()
-    assert command("retry", "failing") == "2 inputs of run failing that failed run again, and what never ran.\n"
+    assert command("retry", "failing") == "Run failing: 2 inputs that failed run again, and what never ran.\n"
     assert eventually(lambda: run.state == "done")
     assert run.results() == list(range(20))
     assert command("failures", "failing") == ""

@@ -57,7 +57,7 @@ def test_a_click_cancels_a_real_map_and_the_page_says_so_without_a_reload(busy: 
     light.wait_live()
     light.find("#act-cancel summary").click()
     light.find("#act-cancel button").click()
-    light.wait_for("Map live was cancelled")
+    light.wait_for("Map live is cancelled")
     light.run("window.same = true")
     light.wait_for("It is not on the server any more.")
     assert light.run("return window.same") is True

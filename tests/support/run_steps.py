@@ -62,7 +62,7 @@ class Driver:
     def end(self, link: Link, *, tolerant: bool) -> None:
         """As a driver ends a run that is finished."""
         ledger = self.lead.ledger
-        StoredInputs(link, "e", RUN).put(self.lead.transport.leader, ledger.kept or [])
+        StoredInputs(link, "e", RUN).put(self.lead.transport.leader, ledger.failed_inputs or [])
         self.say_end("failed" if ledger.failed and not tolerant else "done", link)
         self.close()
 

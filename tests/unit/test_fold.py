@@ -40,11 +40,11 @@ def book(ledger: Ledger, report: Report) -> None:
 
 def folded(ledger: Ledger, journal: list[Report], rounds: int) -> Ledger:
     """`ledger`, told of all that has come, as `Journal` does it."""
-    ledger.forgives = rounds > 0
+    ledger.will_reopen = rounds > 0
     for report in journal:
         if isinstance(report, Reopened):
             rounds -= 1
-            ledger.forgives = rounds > 0
+            ledger.will_reopen = rounds > 0
         book(ledger, report)
     return ledger
 

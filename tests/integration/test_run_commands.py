@@ -170,7 +170,7 @@ def test_a_live_map_is_cancelled_from_outside(told: str) -> None:
 def test_a_program_that_does_not_know_the_task_runs_it_again(told: str, tmp_path: Path) -> None:
     run = tasks.fails_at.spawn_map(range(4), map_id="elsewhere")
     assert run.wait(timeout=30) == "failed"
-    assert command("retry", "elsewhere").startswith("1 inputs of run elsewhere")
+    assert command("retry", "elsewhere").startswith("Run elsewhere: 1 input that failed runs again")
     assert run.wait(timeout=30) == "failed"
     assert [type(error) for error in actorq.attach("elsewhere").failures] == [ValueError]
     run.delete()

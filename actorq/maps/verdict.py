@@ -62,6 +62,8 @@ class Verdicts:
         Args:
             alone: whether it had the process to itself, by its lease.
         """
+        if data.get("kind") == failure.FORGONE:
+            return Again()
         if data.get("kind") == failure.DISTURBED and self._rules.shared and not alone:
             return Again(alone=True)
         tries = self._attempts[index] = self._attempts.get(index, 0) + 1

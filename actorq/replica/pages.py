@@ -64,7 +64,8 @@ _TOTALS: Final = (_LEASES_DONE, _LEASES_FAILED, _BUSY_MICROSECONDS, _INPUTS_DONE
 MAX_SLOTS: Final = 256
 
 #: what a supervisor may ask of its executor, with the wake-up signal
-NOTHING, LATE, TIMEOUT, CANCEL, MEMORY = range(5)
+#: FORGO is as CANCEL, and not somebody's wish: what has not run may yet be wanted
+NOTHING, LATE, TIMEOUT, CANCEL, MEMORY, FORGO = range(6)
 
 #: what an executor does: start hooks and loads, leases or waiting for one, exit hooks
 STARTING, SERVING, ENDING = range(3)

@@ -65,6 +65,8 @@ STUCK, BLOCKED = TIMEOUT, "blocked"
 DAMAGED = "damaged"
 #: another input has cancelled it: its outcome says nothing
 DISTURBED = "disturbed"
+#: its lease was taken from its replica, or its map was gone for a moment: it has no outcome
+FORGONE = "forgone"
 
 
 def describe(error: BaseException) -> dict[str, Any]:

@@ -172,8 +172,11 @@ def test_a_replica_whose_executors_die_with_nothing_to_do_is_quarantined(start: 
     port = worker.http_port()
     assert eventually(lambda: samples(get(port, "/metrics")[1])["actorq_replicas hooked-none quarantined"] == 1)
     assert get(port, "/readyz")[0] == 503
-    replicas = json.loads(actorq("workers", "-o", "json", url=on_server).stdout)
-    assert [replica["state"] for replica in replicas] == ["quarantined"]
+
+    def states() -> list[str]:
+        return [replica["state"] for replica in json.loads(actorq("workers", "-o", "json", url=on_server).stdout)]
+
+    assert eventually(lambda: states() == ["quarantined"])  # the server is told of it with the next renewal
     assert len(worker.family()) == 1  # the zygote; nothing has started for it
     _, events = worker.stop()
     assert [event["event"] for event in events].count("replica_quarantined") == 1

@@ -16,8 +16,10 @@ from urllib.parse import urlparse
 
 import psutil
 import pytest
+import redis
 
 from actorq import CodecError, DeclarationError, MapTimeoutError, PoolError, TaskTimeoutError
+from actorq.broker import keys
 from tests.conftest import ROOT, Worker, eventually
 from tests.support.code import tasks
 
@@ -333,3 +335,23 @@ def test_ctrl_c_reaches_a_script_whose_iterator_blocks(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert "KeyboardInterrupt" in err
+
+
+def test_an_input_of_a_map_that_the_server_has_forgotten_for_a_moment_runs_again(worker: Worker) -> None:
+    handle = tasks.wait.map([0.0, 4.0, 4.0], map_id="forgotten")
+    outputs = iter(handle)
+    assert next(outputs) == 0.0
+    forgotten = threading.Event()
+
+    def forget() -> None:
+        with redis.Redis.from_url(worker.url) as server:
+            while not forgotten.wait(0.02):  # until a renewal has seen it, which comes every second
+                server.delete(keys.map_("forgotten"))
+
+    strike = threading.Thread(target=forget)
+    strike.start()
+    time.sleep(2.0)
+    forgotten.set()
+    strike.join()
+    assert list(outputs) == [4.0, 4.0]
+    assert handle.stats().failed == 0

@@ -211,6 +211,15 @@ def test_what_shared_a_process_that_died_is_charged_only_if_it_ends_one_of_its_o
     assert isinstance(lost, ReplicaLostError)
 
 
+def test_what_was_stopped_without_anybodys_wish_runs_again_and_costs_no_try() -> None:
+    ledger = ledger_of([1], retries=0)
+    for _ in range(3):
+        lease = ledger.offer(1, 0.0)[0]
+        ledger.results(lease.id, frame(lease, 0, 1, {0: failure.described(failure.FORGONE, "stopped")}), 0.0)
+    assert (ledger.counters.failed, ledger.counters.retried) == (0, 0)
+    assert run_everything(ledger) == [2]
+
+
 def test_what_another_input_has_disturbed_is_charged_only_if_it_was_alone() -> None:
     ledger = ledger_of([1, 2], shared=True, return_exceptions=True)
     disturbed = {0: failure.described(failure.DISTURBED, "was cancelled")}

@@ -194,7 +194,7 @@ def test_the_inputs_of_a_cancelled_lease_that_have_not_run_fail(at: int) -> None
         return i
 
     run = ran(tight(task))
-    run.abandon("stopped")
+    run.abandon(wished=True)
     frame = run.take("w")
     assert values(frame) == [i if i < at else None for i in range(MANY)]
     assert list(frame.errors) == list(range(at, MANY))

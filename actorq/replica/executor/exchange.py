@@ -44,6 +44,8 @@ from actorq.wire.seal import seal, seal_results, unseal
 _EARLY_SECONDS = 0.3
 #: failed inputs of one lease that are put into RQ's registry; the caller gets all of them either way
 _RECORDED_FAILURES = 50
+#: kinds of errors that say nothing of the input
+_NO_OUTCOME = (failure.DISTURBED, failure.FORGONE)
 #: "<lease>:<attempt>", its results, its payload
 Done = tuple[bytes, Frame, bytes | bytearray]
 #: "<lease>:<attempt>", its payload
@@ -249,7 +251,7 @@ class Exchange:
         step = Step(want=want, holds=holds, lease=lease, attempt=attempt, frame=message)
         if frame.errors:
             step.errors = True
-            step.disturbed = all(error.get("kind") == failure.DISTURBED for error in frame.errors.values())
+            step.disturbed = all(error.get("kind") in _NO_OUTCOME for error in frame.errors.values())
             step.failed = _failures(self._environment, lease.decode(errors="replace"), frame, payload)
         return step, stores
 
@@ -322,4 +324,4 @@ def _failures(environment: str, lease: str, frame: Frame, payload: bytes | bytea
 
 def _is_final(error: dict[str, Any], *, last: bool) -> bool:
     """Whether an input has failed for good; `last`: it has no retries left."""
-    return bool(error.get("final")) or (last and error["kind"] != failure.DISTURBED)
+    return bool(error.get("final")) or (last and error["kind"] not in _NO_OUTCOME)

@@ -26,7 +26,7 @@ from actorq.replica.executor.preparing import refused
 from actorq.replica.executor.run import Prepared, Run, Stop, flush_streams
 from actorq.replica.executor.runner import Lent, Runner
 from actorq.replica.executor.watched import Watched
-from actorq.replica.pages import CANCEL, ENDING, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, Page
+from actorq.replica.pages import CANCEL, ENDING, FORGO, LATE, MEMORY, NAME_BYTES, SERVING, TIMEOUT, Page
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec
 from actorq.wire import codec, failure
 from actorq.wire.messages import Frame
@@ -88,6 +88,7 @@ class Executor(Generic[R]):
         self._isolation = self._process.isolation
         self._run: Run | None = None
         self._lease = b""
+        self._forgone = False  # the lease was stopped, and nobody has wished it
         self._untidy = False  # a lease has run, and `_tidy_up` has not
         self._waiting = False  # inside the wait on the mailbox, where the handler may raise
         self._draining = False
@@ -147,8 +148,8 @@ class Executor(Generic[R]):
             self._process.wear.stop_for_memory()
             self._page.stopping()
             raise Stop(failure.LOST)
-        elif request == CANCEL and self._page.request_of == self._page.lease:
-            run.stopped = True
+        elif request in (CANCEL, FORGO) and self._page.request_of == self._page.lease:
+            run.stopped, self._forgone = True, request == FORGO
             if run.armed:
                 run.armed = False
                 raise Stop(failure.CANCELLED)
@@ -215,7 +216,7 @@ class Executor(Generic[R]):
         """Runs one lease and returns what to commit."""
         self._page.hold(member)
         self._untidy = True
-        self._watched.cancelled = False
+        self._watched.cancelled = self._watched.forgone = False
         try:
             if len(member) > NAME_BYTES:
                 raise PoolError(f"The id of a lease has {len(member)} characters, and may have {NAME_BYTES}.")
@@ -230,7 +231,7 @@ class Executor(Generic[R]):
         self._page.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run = run
         self._isolation.task = prepared.head.task
-        run.stopped = self._watched.cancelled
+        run.stopped, self._forgone = self._watched.cancelled, self._watched.forgone
         try:
             if not run.stopped:
                 run.run(self._process.event_loop)
@@ -245,7 +246,7 @@ class Executor(Generic[R]):
         self._inputs_done += run.count
         flush_streams()  # before the results are sent: whoever has them may end this process
         if run.stopped:
-            run.abandon("stopped: its map was cancelled, or an operator stopped the job")
+            run.abandon(wished=not self._forgone)
         return member, self._maps.told(run.take(self._worker)), payload
 
     def _tell(self) -> None:
@@ -317,7 +318,7 @@ class Executor(Generic[R]):
             self._missed_wake = False
             self.on_wake()
         if not mine and run.armed:
-            run.stopped = True
+            run.stopped = self._forgone = True
             run.armed = False
             raise Stop(failure.CANCELLED)
 

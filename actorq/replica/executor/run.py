@@ -184,10 +184,12 @@ class Run:
         self._flushed = frame.start
         self._since -= frame.busy
 
-    def abandon(self, why: str) -> None:
-        """Every input without a result fails."""
+    def abandon(self, *, wished: bool) -> None:
+        """Every input without a result fails, where somebody has wished it; else it has none."""
+        why = "stopped: its map was cancelled, or an operator stopped the job"
         for position in range(self.done, self._inputs.count):
-            self._errors[position] = failure.described(failure.CANCELLED, why, final=True)
+            kind = failure.CANCELLED if wished else failure.FORGONE
+            self._errors[position] = failure.described(kind, why, final=wished)
             self._append(self._nothing)
 
     def restore(self) -> None:

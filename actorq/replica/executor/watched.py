@@ -13,7 +13,7 @@ from typing import Any
 
 from actorq.replica.executor.inputs import LARGE_BYTES, decoded, each_packed, is_single
 from actorq.replica.executor.run import Prepared, Stop
-from actorq.replica.pages import CANCEL, MEMORY, TIMEOUT, UNKNOWN, Page
+from actorq.replica.pages import CANCEL, FORGO, MEMORY, TIMEOUT, UNKNOWN, Page
 from actorq.wire import failure
 
 
@@ -28,6 +28,8 @@ class Watched:
         self.page = page
         #: the lease was cancelled meanwhile
         self.cancelled = False
+        #: it was, and nobody has wished it
+        self.forgone = False
         self._decoding = False  # the inputs of a lease: the handler may raise
 
     @contextmanager
@@ -39,7 +41,8 @@ class Watched:
         try:
             yield
         finally:
-            self.cancelled |= page.request == CANCEL and page.request_of == page.lease
+            if page.request in (CANCEL, FORGO) and page.request_of == page.lease:
+                self.cancelled, self.forgone = True, page.request == FORGO
             page.end_lease()
 
     def decoded(self, prepared: Prepared, packed: memoryview) -> tuple[Sequence[Any], bool]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actorq.replica.caches import CacheListener
-from actorq.replica.pages import CANCEL, ENDING, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Page
+from actorq.replica.pages import CANCEL, ENDING, FORGO, LATE, MEMORY, SERVING, STARTING, TIMEOUT, Page
 from actorq.replica.spec import NO_MEMORY, START_FAILED, WAKE_SIGNAL
 from actorq.replica.supervisor.health import Cause, Health
 from actorq.wire import failure
@@ -296,7 +296,7 @@ class Replica:
         """Stops the lease `member`, if it runs here."""
         for slot in self.slots:
             if slot.page.running and slot.page.held == member:
-                self._interrupt(slot)
+                self._interrupt(slot, FORGO)
 
     def cancel_job(self, worker: str, job: str) -> None:
         """Stops a job that `worker` runs, or is about to run."""
@@ -311,15 +311,15 @@ class Replica:
         if self.pid:
             send_signal(self.pid, WAKE_SIGNAL)
 
-    def _interrupt(self, slot: Slot) -> None:
+    def _interrupt(self, slot: Slot, request: int) -> None:
         """Stops what a slot runs: by an exception, and by SIGKILL if that does not help."""
         slot.cancelled_lease, slot.cancel_kill_at = slot.page.lease, time.monotonic() + _KILL_GRACE
         slot.page.unclaim(slot.page.lease)  # what it claimed is likely of the same map
-        self.ask(slot, CANCEL, slot.page.lease)
+        self.ask(slot, request, slot.page.lease)
 
     def _watch_orders(self, slot: Slot, now: float) -> None:
         if slot.page.running and slot.unwanted.pop(slot.page.held.rpartition(":")[0], None) is not None:
-            self._interrupt(slot)
+            self._interrupt(slot, CANCEL)
         slot.unwanted = {job: until for job, until in slot.unwanted.items() if now < until}
 
     def _watch_lease(self, slot: Slot, now: float) -> None:

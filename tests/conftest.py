@@ -22,6 +22,8 @@ import pytest
 import redis
 
 from actorq.base.settings import settings
+from actorq.maps import opening
+from actorq.maps.sizing import Sizes
 from actorq.runtime import program as runtime_module
 from actorq.runtime.embedded import EmbeddedServer
 from actorq.runtime.program import runtime, shutdown
@@ -117,6 +119,12 @@ def _belongs_to_pool(server: redis.Redis, key: bytes) -> bool:
     """Registration of replicas, lanes of calls, and what expires by itself."""
     permanent = (b"rq:queues", b"rq:workers", b"aq:idle:", b"rq:clean_registries")
     return key.startswith(permanent) or server.ttl(key) > 0 or key.startswith((b"aq:map:call-", b"aq:out:call-"))
+
+
+@pytest.fixture(autouse=True)
+def remembers_no_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map begins with leases as large as those of its task's last map, which was another test's."""
+    monkeypatch.setattr(opening, "_SIZES", Sizes())
 
 
 @pytest.fixture(scope="session", autouse=True)

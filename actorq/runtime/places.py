@@ -9,6 +9,7 @@ Deployment of its own, and inputs of regular tasks get pods
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +33,19 @@ if TYPE_CHECKING:
     from actorq.runtime.local import LocalPool
     from actorq.runtime.wanted import Wishes
     from actorq.wire.lease import Bundle
+
+#: what the first map imports is imported by one thread: of five that started maps at once on a busy machine, four were
+#: told by Python 3.13.0 that a module is not there which the fifth was just importing
+_IMPORTS = threading.RLock()
+
+
+def _forked() -> None:
+    """In a fork of the program nobody holds it."""
+    global _IMPORTS
+    _IMPORTS = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +99,8 @@ class Pools:
         options = self.with_code(environment, options)
 
         def transport(map_id: str, owner: str) -> Transport:
-            from actorq.maps.redis_transport import RedisTransport
+            with _IMPORTS:
+                from actorq.maps.redis_transport import RedisTransport
 
             client, pool = self.connect(environment, inputs)
             return RedisTransport(client, map_id, owner, options, lease_seconds=environment.lease_seconds, pool=pool)
@@ -133,12 +148,14 @@ class Pools:
 
     def bundle_of(self, environment: Environment) -> Bundle | None:
         """The code that replicas of `environment` are sent; None where they have it."""
-        from actorq.code import bundle
+        with _IMPORTS:
+            from actorq.code import bundle
 
         return bundle.pack(environment.name, environment.modules) if self._sends_code(environment) else None
 
     def _sends_code(self, environment: Environment) -> bool:
-        from actorq.code import bundle
+        with _IMPORTS:
+            from actorq.code import bundle
 
         in_pods = settings().kubernetes_namespace is not None and environment.container_image is not None
         if self._server is not None or settings().redis_url is None or settings().replica_of is not None:

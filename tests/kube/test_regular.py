@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -237,8 +238,11 @@ def test_a_used_up_quota_is_told(on_cluster: FakeCluster, impatient: None) -> No
 QUOTA = "pods is forbidden: exceeded quota: small, requested: pods=1, used: pods={}"
 
 
-def test_a_quota_that_another_map_uses_up_is_waited_for_and_told_once(on_cluster: FakeCluster, impatient: None) -> None:
-    first = pods.naps.map([5.0])
+def test_a_quota_that_another_map_uses_up_is_waited_for_and_told_once(
+    on_cluster: FakeCluster, impatient: None, tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    first = pods.until.map([str(flag)])
     assert eventually(lambda: started(on_cluster), timeout=30)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -246,20 +250,25 @@ def test_a_quota_that_another_map_uses_up_is_waited_for_and_told_once(on_cluster
         second = pods.pid.map(range(2))
         assert eventually(lambda: any("quota" in str(each.message) for each in seen), timeout=30)
         on_cluster.quota = QUOTA.format(2)  # the figures change
-        assert list(first) == [5.0]
+        flag.touch()
+        assert list(first) == [str(flag)]
         on_cluster.quota = None
         assert [x for x, _ in second] == [0, 1]
     assert len([each for each in seen if "quota" in str(each.message)]) == 1
 
 
-def test_a_job_that_a_quota_refuses_is_made_when_another_map_has_made_room(on_cluster: FakeCluster) -> None:
-    first = pods.naps.map([12.0])
+def test_a_job_that_a_quota_refuses_is_made_when_another_map_has_made_room(
+    on_cluster: FakeCluster, tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    first = pods.until.map([str(flag)])
     assert eventually(lambda: started(on_cluster), timeout=30)
     refused = Fault(403, 'jobs.batch "j" is forbidden: exceeded quota: small', method="POST", kind="jobs")
     on_cluster.faults.extend([refused] * 2)
     with pytest.warns(RuntimeWarning, match="waits. The quota of namespace 'test' is used up"):
         assert [x for x, _ in pods.pid.map(range(2))] == [0, 1]
-    assert list(first) == [12.0]
+    flag.touch()
+    assert list(first) == [str(flag)]
 
 
 def test_a_job_that_a_quota_refuses_is_an_error_where_nothing_will_make_room(on_cluster: FakeCluster) -> None:

@@ -22,6 +22,14 @@ def pid(x: int) -> tuple[int, int]:
 
 
 @regular.task
+def until(flag: str) -> str:
+    """Runs until there is a file of this name."""
+    while not Path(flag).exists():
+        time.sleep(0.02)
+    return flag
+
+
+@regular.task
 def fails(x: int) -> int:
     raise KeyError(x)
 

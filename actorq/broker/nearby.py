@@ -31,7 +31,7 @@ from pathlib import Path
 
 from actorq.wire.messages import Parts
 
-#: from this size on it is quicker than the server, bytes: six calls of the system, 40 us, beside 0.3 ms
+#: from this size on it is quicker than the server, bytes: there and back 152 us beside 174; of 1 MiB, 289 beside 411
 LEAST_BYTES = 256 * 1024
 #: seconds after which results that nobody has read are garbage
 _STALE_SECONDS = 120.0
@@ -87,7 +87,11 @@ class Nearby:
         self._folder = folder
 
     def put(self, name: str, parts: Parts) -> str | None:
-        """Writes a message; the word it begins with. None where there is no room, and it must go another way."""
+        """Writes a message, unless it is there: the same lease may be sent twice. The word it begins with; None where
+        there is no room, and it must go another way.
+        """
+        if (there := self._word_of(name)) is not None:
+            return there
         size, written = _WORD + sum(map(len, parts)), self._folder / f"w-{next_number()}"
         word = os.urandom(_WORD)
         try:
@@ -130,6 +134,11 @@ class Nearby:
         if whole and not keep:
             self.forget(name)
         return data if whole else None
+
+    def _word_of(self, name: str) -> str | None:
+        with contextlib.suppress(OSError), (self._folder / name).open("rb", buffering=0) as file:
+            return file.read(_WORD).hex()
+        return None
 
     def _take(self, path: Path) -> None:
         """Has a file that is to be written again at `path`, if there is one."""

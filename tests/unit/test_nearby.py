@@ -39,6 +39,13 @@ def test_a_message_arrives_whole_and_goes_when_it_was_read(memory: Nearby, folde
     assert names(folder) == {"f-0"}  # to be written again
 
 
+def test_a_lease_that_is_sent_twice_has_the_reference_that_it_had(memory: Nearby, folder: Path) -> None:
+    word = memory.put("i-m-1", (b"payload",))
+    assert word
+    assert memory.put("i-m-1", (b"payload",)) == word
+    assert memory.get("i-m-1", word, MOST, keep=False) == bytearray(b"payload")
+
+
 def test_files_are_written_again_whatever_their_size_was(memory: Nearby, folder: Path) -> None:
     for size in (1000, 10, 0, 5000):
         name = payload_name(f"m-{size}")

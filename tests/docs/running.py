@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shlex
 import socket
@@ -60,7 +61,7 @@ def _shell(commands: list[str]) -> list[str]:
         here = re.sub(rf"\b{_PORT}\b", port, command)
         here = re.sub(r"^make ", f"make --no-print-directory -C {shlex.quote(str(ROOT))} ", here)
         lines += [f"echo '{_NEXT}'", here]
-        if here.endswith("&") and f"--port {port}" in here:
+        if re.sub(r"\s+# .*", "", here).endswith("&") and f"--port {port}" in here:
             lines.append(f"until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.05; done")
     return lines
 
@@ -107,6 +108,11 @@ def _members(session: int) -> list[psutil.Process]:
 
 
 def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    """Below those that the kernel gives to who connects: who tries again and again to connect to one of these meets
+    himself in the end, takes that for the server, and the server finds its port in use.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as listening, contextlib.suppress(OSError):
+            listening.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")

@@ -13,6 +13,7 @@ from actorq.cli.runs import client_of
 from actorq.errors import PoolError
 
 if TYPE_CHECKING:
+    from actorq.broker.client import Client
     from actorq.broker.link import Link
     from actorq.broker.output_records import Printed
 
@@ -41,7 +42,7 @@ def logs(name: str, redis_url: str | None, index: int | None, follow: bool, outp
     """
     shown = 0
     with client_of(redis_url, follows=follow) as client, client.lent() as link:
-        for line in _lines(link, name, follow=follow):
+        for line in _lines(client, link, name, follow=follow):
             if index in (None, line.input):
                 shown += 1
                 say(_as_json(line) if output == "json" else _as_text(line, alone=index is not None))
@@ -53,9 +54,10 @@ def logs(name: str, redis_url: str | None, index: int | None, follow: bool, outp
             )
 
 
-def _lines(link: Link, name: str, *, follow: bool) -> Iterator[Printed]:
+def _lines(client: Client, link: Link, name: str, *, follow: bool) -> Iterator[Printed]:
     """What is there; with `follow` what comes, too."""
     from actorq.broker.output_records import output_of, wait_for_output
+    from actorq.runs import named
 
     last, ended, over = b"0-0", False, not follow
     while True:
@@ -64,18 +66,11 @@ def _lines(link: Link, name: str, *, follow: bool) -> Iterator[Printed]:
             last = some[-1].id
         if over:
             return
-        over, ended = ended, _has_ended(link, name)  # once more when it has: a worker sends its lines a moment later
+        over, ended = (
+            ended,
+            named.has_ended(client, name),
+        )  # once more when it has: a worker sends its lines a moment later
         wait_for_output(link, name, last, _WAIT_SECONDS)
-
-
-def _has_ended(link: Link, name: str) -> bool:
-    from actorq.broker import job_records, records, run_records
-
-    if (run := run_records.run_record(link, name)) is not None:
-        return run.state != "running"
-    if (job := job_records.job_record(link, name)) is not None:
-        return job.status in ("finished", "failed", "canceled")
-    return not records.map_lives(link, name)
 
 
 def _as_text(line: Printed, *, alone: bool) -> str:

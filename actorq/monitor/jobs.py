@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from actorq.broker import keys
 from actorq.broker.link import Link
-from actorq.monitor.records import Asking, Fields, Problems, environments, fields_of, raw, shown_name
+from actorq.monitor.records import Asking, Fields, Problems, fields_of, queues_of, raw, shown_name
 
-_OF_JOB = ("origin", "status", "description", "created_at", "ended_at", "worker_name", "aq_raised", "aq_keep")
+_OF_JOB = ("origin", "status", "description", "created_at", "worker_name", "aq_raised", "aq_keep")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def jobs(
     asking, now, last = Asking(link, problems or Problems()), time.time(), str(most - 1)
     due: dict[str, float] = {}
     ids: list[str] = []
-    for name in [environment] if environment else environments(asking):
+    for name in [environment] if environment else queues_of(asking):
         ended = [["ZREVRANGE", key, "0", last] for key in keys.ended_jobs(name)]
         asked = (
             ["ZRANGE", keys.wip(name), "0", last],

@@ -96,7 +96,7 @@ class Asking:
         self.problems.add(f"{text(key.encode(errors='surrogateescape'))} holds another kind of value")
 
 
-def environments(asking: Asking) -> list[str]:
+def queues_of(asking: Asking) -> list[str]:
     """The names of those of which the server knows a queue."""
     return sorted(raw(key).removeprefix(keys.queue("")) for key in asking.ask([], "SMEMBERS", keys.QUEUES))
 

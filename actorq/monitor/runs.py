@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from actorq.broker import keys, run_records
 from actorq.broker.link import Link
 from actorq.errors import ActorqError
-from actorq.monitor.records import Asking, Fields, Problems, environments, fields_of, raw, shown_name, text
+from actorq.monitor.records import Asking, Fields, Problems, fields_of, queues_of, raw, shown_name, text
 from actorq.runs.plan import Plan
 
 #: what is read of the record of a run, and of what its driver last said
@@ -67,7 +67,7 @@ def runs(
     """
     now = time.time()
     lists = Asking(link, problems or Problems())
-    found = _named(lists, [environment] if environment else environments(lists), ended)
+    found = _named(lists, [environment] if environment else queues_of(lists), ended)
     ids = [run_id for _, run_id in found]
     told = fields_of(link, [keys.run(run_id) for run_id in ids], _OF_RUN)
     progress = fields_of(link, [keys.map_(run_id) for run_id in ids], _OF_PROGRESS)

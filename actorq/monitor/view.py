@@ -19,7 +19,7 @@ from actorq.broker import keys, records
 from actorq.broker.link import Link
 from actorq.cache.report import CacheReport
 from actorq.monitor.model import EnvironmentView, MapView, ReplicaView
-from actorq.monitor.records import Asking, Fields, Problems, fields_of, raw, shown_name, text
+from actorq.monitor.records import Asking, Fields, Problems, fields_of, queues_of, raw, shown_name, text
 
 #: jobs whose inputs are counted, and whose age is looked at; a deeper queue counts the rest as leases of the same size
 _COUNTED_JOBS = 200
@@ -67,8 +67,7 @@ def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
     asking = Asking(link, Problems())
     now = time.time()
     workers = _workers(asking)
-    names = {raw(key).removeprefix(f"{keys.RQ}:queue:") for key in asking.ask([], "SMEMBERS", keys.QUEUES)}
-    wanted = [name for name in sorted(names | set(workers)) if only is None or name == only]
+    wanted = [name for name in sorted({*queues_of(asking), *workers}) if only is None or name == only]
     known = asking.ask_each(
         [["EXISTS", keys.used(n), keys.runs(n), keys.scheduled(n), keys.calls(n), keys.maps(n)] for n in wanted]
     )

@@ -37,7 +37,7 @@ R = TypeVar("R")
 #: one wait for the end of a job, seconds; then it is looked whether it is still there
 _WAIT_SECONDS = 1.0
 #: RQ's words for a job that has ended
-_ENDED = frozenset({"finished", "failed", "canceled"})
+ENDED = frozenset({"finished", "failed", "canceled"})
 #: bytes of the checksum by which two jobs of one name are compared
 _SUM_BYTES = 16
 
@@ -64,7 +64,7 @@ class Job(Generic[R]):
         """
         with self._client.lent() as link:
             record = self._waited_for(link, timeout)
-            if record.status not in _ENDED:
+            if record.status not in ENDED:
                 raise MapTimeoutError(
                     f"Job {self.job_id!r} did not end within {timeout} s: it is {record.status}, and goes on."
                 )
@@ -108,7 +108,7 @@ class Job(Generic[R]):
 
     def _ends_within(self, seconds: float) -> bool:
         with self._client.lent() as link:
-            return self._waited_for(link, seconds).status in _ENDED
+            return self._waited_for(link, seconds).status in ENDED
 
     def _waited_for(self, link: Link, timeout: float | None) -> JobRecord:
         """The job when it has ended, or after `timeout` seconds."""
@@ -116,7 +116,7 @@ class Job(Generic[R]):
         before = job_records.last_entry(link, self.job_id)  # of a job that is tried again
         last = before[0][0] if before else b"0-0"
         lonely: Lonely | None = None
-        while (record := _record(link, self.job_id)).status not in _ENDED:
+        while (record := _record(link, self.job_id)).status not in ENDED:
             left = _WAIT_SECONDS if until is None else min(_WAIT_SECONDS, until - time.monotonic())
             if left <= 0:
                 break

@@ -14,7 +14,7 @@ from actorq.broker.records import map_lives
 from actorq.broker.scripts import submitting
 from actorq.errors import PoolError
 from actorq.runs.handle import Run
-from actorq.runs.job import Job
+from actorq.runs.job import ENDED, Job
 
 
 def find(client: Client, name: str) -> Run[Any] | Job[Any] | None:
@@ -25,6 +25,17 @@ def find(client: Client, name: str) -> Run[Any] | Job[Any] | None:
         if job_records.job_record(link, name) is not None:
             return Job(client, name)
     return None
+
+
+def has_ended(client: Client, name: str) -> bool:
+    """Whether nothing of it runs, or will; also of the name of nothing."""
+    found = find(client, name)
+    if isinstance(found, Job):
+        return found.status() in ENDED
+    if found is not None:
+        return found.state != "running"
+    with client.lent() as link:
+        return not map_lives(link, name)
 
 
 def cancel(client: Client, name: str) -> str:

@@ -48,14 +48,14 @@ def send_payload(parts: Parts, lease: str, link: Link) -> tuple[bytes, list[Stor
 
 
 def send_results(
-    parts: Parts, member: str | bytes, start: int, link: Link, *, lives: int = TTL_SECONDS
+    parts: Parts, member: str | bytes, start: int, link: Link, *, keep: int = 0
 ) -> tuple[bytes, list[Store]]:
-    """The same for a frame of results; where it `lives` longer than usual, anybody may read it, from any host."""
-    if lives == TTL_SECONDS and len(parts[-1]) >= nearby.LEAST_BYTES:
+    """The same for a frame of results. One to be kept, for `keep` seconds, may be read by anybody, from any host."""
+    if not keep and len(parts[-1]) >= nearby.LEAST_BYTES:
         name = nearby.results_name(member.decode(errors="replace") if isinstance(member, bytes) else member)
         if (sent := _near(parts, name, link)) is not None:
             return sent
-    return send(parts, member, start, lives=lives)
+    return send(parts, member, start, lives=keep or TTL_SECONDS)
 
 
 def _near(parts: Parts, name: str, link: Link) -> tuple[bytes, list[Store]] | None:

@@ -104,6 +104,14 @@ def test_where_there_is_no_room_the_server_is_used(monkeypatch: pytest.MonkeyPat
     assert stored() - before >= 6
 
 
+def test_the_result_of_a_job_stays_on_the_server_however_long_it_is_kept() -> None:
+    job = doubled.spawn(np.ones(COUNT), result_ttl=120)  # as long as others wait for their reader
+    assert job.result(timeout=30)[-1] == 2.0
+    assert not left()
+    assert job.result(timeout=30)[-1] == 2.0
+    job.delete()
+
+
 def test_the_results_of_a_run_stay_on_the_server() -> None:
     run = doubled.spawn_map(arrays(3))
     assert run.wait(timeout=30) == "done"

@@ -102,8 +102,8 @@ class Exchange:
         self._unsure = False  # it may hold what it does not know of
         #: enough leases wait for the other replicas
         self.plenty = False
-        #: seconds that a large result of the lease that runs may wait for its readers
-        self.lives = blobs.TTL_SECONDS
+        #: seconds that large results of the lease that runs are kept for their readers; 0: until its submitter has them
+        self.keep = 0
         self._near = set[bytes]()  # leases whose payloads came beside them
         self._sent: _Sent | None = None  # by `go_on`, and not settled
 
@@ -244,7 +244,7 @@ class Exchange:
         self._uncounted = frame
         lease, _, attempt = member.rpartition(b":")
         parts = seal_results(self._environment, lease.decode(errors="replace"), frame.parts())
-        message, stores = blobs.send_results(parts, member, frame.start, self._link, lives=self.lives)
+        message, stores = blobs.send_results(parts, member, frame.start, self._link, keep=self.keep)
         if lease in self._near:  # whatever becomes of it now, nobody runs this lease again
             self._near.discard(lease)
             blobs.forget_payloads([lease.decode(errors="replace")], self._link)

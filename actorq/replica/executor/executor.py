@@ -227,7 +227,7 @@ class Executor(Generic[R]):
         self._lease = member
         if self._maps.other_code:
             self._tell()
-        self._exchange.lives = prepared.head.keep or blobs.TTL_SECONDS
+        self._exchange.keep = prepared.head.keep
         self._page.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run = run
         self._isolation.task = prepared.head.task
@@ -330,9 +330,7 @@ class Executor(Generic[R]):
         if frame is not None:
             lease = self._lease.rpartition(b":")[0].decode(errors="replace")
             parts = seal_results(self._spec.environment, lease, frame.parts())
-            message, stores = blobs.send_results(
-                parts, self._lease, frame.start, self._link, lives=self._exchange.lives
-            )
+            message, stores = blobs.send_results(parts, self._lease, frame.start, self._link, keep=self._exchange.keep)
             part = Part(frame.start, frame.start + frame.count, message)
         answer = sync(
             self._exchange.free_link(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actorq.base.amounts import rate, size, whole_span
 from actorq.base.settings import settings
 from actorq.cli.options import output, redis_url, say, server_url
 from actorq.cli.tables import print_table
@@ -98,24 +99,15 @@ def _tell(problems: Problems) -> None:
 
 
 def _job_row(job: JobView) -> tuple[Any, ...]:
-    times = (_age(job.age_seconds), _age(job.due_seconds))
+    times = (whole_span(job.age_seconds), whole_span(job.due_seconds))
     return (job.id, job.environment, job.task, job.status, job.retried, *times, job.replica or "-")
 
 
 def _row(run: RunView) -> tuple[Any, ...]:
     total = f"{run.stored:,}+" if run.total is None else f"{run.total:,}"
     driver = run.driver or ("nobody" if run.state == "running" else "-")
-    numbers = (f"{run.done:,}/{total}", run.failed, f"{run.rate:,.1f}/s", _age(run.age_seconds))
-    return (run.id, run.environment, run.task, run.state, *numbers, driver, f"{run.bytes / 1e6:,.1f} MB")
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    numbers = (f"{run.done:,}/{total}", run.failed, f"{rate(run.rate)}/s", whole_span(run.age_seconds))
+    return (run.id, run.environment, run.task, run.state, *numbers, driver, size(run.bytes))
 
 
 @click.command(short_help="The outputs of a run.")

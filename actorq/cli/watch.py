@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from actorq.base.amounts import rate, size, whole_span
 from actorq.base.settings import masked
 from actorq.cli.live import again
 from actorq.cli.options import monitor_address, output, redis_url, say, server_url
@@ -86,8 +87,7 @@ def _print_status(views: Sequence[EnvironmentView]) -> None:
 def _map_row(view: MapView) -> tuple[str | int, ...]:
     done = f"{view.done:,}/{'?' if view.total is None else f'{view.total:,}'}"
     runs = f"{view.running} {'pods' if view.pods else 'leases'}"
-    left = "-" if view.eta is None else f"{view.eta:,.0f} s"
-    return f"  {view.id}", view.task, done, view.failed, f"{view.rate:,.1f}/s", left, runs
+    return f"  {view.id}", view.task, done, view.failed, f"{rate(view.rate)}/s", whole_span(view.eta), runs
 
 
 @click.command(short_help="Depth and age of every queue.")
@@ -145,11 +145,11 @@ def workers(environment: str | None, redis_url: str | None, output: str) -> None
                 r.state,
                 r.map or "-",
                 "-" if r.index is None else r.index,
-                f"{r.heartbeat_seconds:.0f} s ago",
+                f"{whole_span(r.heartbeat_seconds)} ago",
                 r.inputs,
                 r.restarts,
                 r.cached,
-                f"{r.cached_bytes / 1e6:,.1f} MB",
+                size(r.cached_bytes),
             )
             for v in views
             for r in v.replicas

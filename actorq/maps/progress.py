@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from actorq.base.amounts import rate, whole_span
 from actorq.maps.pace import Pace
 
 if TYPE_CHECKING:
@@ -96,11 +97,11 @@ class Bar:
         return self._counters.succeeded + self._counters.failed
 
     def _more(self) -> list[str]:
-        rate, total = self._pace.rate(self._done), self._counters.total
+        pace, total = self._pace.rate(self._done), self._counters.total
         told = [f"{self._counters.failed:,} failed"] if self._counters.failed else []
-        told.append(shown_rate(rate))
-        if total is not None and rate > 0 and self._done < total:
-            told.append(f"{shown_time((total - self._done) / rate)} left")
+        told.append(shown_rate(pace))
+        if total is not None and pace > 0 and self._done < total:
+            told.append(f"{whole_span((total - self._done) / pace)} left")
         told.append(f"{self._pump.busy} busy")
         if self._pump.ledger.held_back:
             told.append("held back: outputs wait to be taken")
@@ -116,19 +117,9 @@ def drawn_bar(share: float, width: int, *, blocks: bool) -> str:
     return (_EIGHTHS[-1] * (eighths // 8) + part).ljust(width)
 
 
-def shown_rate(rate: float) -> str:
+def shown_rate(value: float) -> str:
     """Inputs a second, or, where that would be next to nothing, a minute."""
-    if 0 < rate < 0.1:
-        return f"{60 * rate:.1f}/min"
-    return f"{rate:,.1f}/s" if 0 < rate < 10 else f"{rate:,.0f}/s"
-
-
-def shown_time(seconds: float) -> str:
-    """As a person says it."""
-    if seconds < 100:
-        return f"{seconds:,.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:,.0f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
+    return f"{rate(60 * value)}/min" if 0 < value < 0.1 else f"{rate(value)}/s"
 
 
 class _Painter:

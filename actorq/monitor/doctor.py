@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from actorq.base.amounts import size
 from actorq.base.names import package_version
 from actorq.base.settings import settings
 from actorq.broker import keys
@@ -188,11 +189,11 @@ def _memory(facts: Facts) -> Iterator[Finding]:
     else:
         yield Finding(OK, "eviction", policy)
     machine = facts.number("total_system_memory")
-    told = f"{_size(used)} used" + (f" of {_size(limit)}" if limit else ", no limit")
+    told = f"{size(used)} used" + (f" of {size(limit)}" if limit else ", no limit")
     if limit and used > _NEARLY * limit:
         yield Finding(NOTE, "memory", told, "Nearly full: it will refuse writes, and maps and uploads wait for room.")
     elif not limit and machine and used > _NEARLY / 2 * machine:
-        yield Finding(NOTE, "memory", told, f"Of {_size(machine)} of the machine: a snapshot may need twice as much.")
+        yield Finding(NOTE, "memory", told, f"Of {size(machine)} of the machine: a snapshot may need twice as much.")
     else:
         yield Finding(OK, "memory", told)
 
@@ -259,7 +260,3 @@ def _signing() -> Iterator[Finding]:
         yield Finding(OK, "signing", "with the key of this program")
     else:
         yield Finding(NOTE, "signing", "none", "Who can write to the server can have replicas run any of their tasks.")
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from actorq.base.amounts import span
 from actorq.monitor.doctor import BAD, NOTE, findings
 from actorq.monitor.model import EnvironmentView, ReplicaView
 from actorq.page.collector import Look
-from actorq.page.words import plural, span
+from actorq.page.words import plural
 
 #: findings of the doctor that say nothing a person has to act on while work runs
 _QUIET = frozenset({"signing", "workers", "version"})

@@ -96,7 +96,7 @@ def take_over(links: Sequence[Link], run_id: str, record: run_records.RunRecord)
     return Lead(ledger=ledger, transport=transport)
 
 
-class Driving:
+class DrivenRun:
     """One run that this process drives.
 
     Args:
@@ -217,7 +217,7 @@ class Driver(threading.Thread):
         self.url = url
         self._environment = environment
         self._is_gone = is_gone
-        self._driven: dict[str, Driving] = {}
+        self._driven: dict[str, DrivenRun] = {}
         self._refused: dict[str, float | None] = {}  # run -> when it was made, where that is known
         self._stopped = threading.Event()
         self._link = Link(url, patience=0.0)
@@ -246,7 +246,7 @@ class Driver(threading.Thread):
 
     def look(self) -> None:
         """Drives what is open and nobody drives. Raises `BrokerError`, of the last run that could not be driven."""
-        self._driven = {run_id: driving for run_id, driving in self._driven.items() if not driving.over}
+        self._driven = {run_id: run for run_id, run in self._driven.items() if not run.over}
         refused: BrokerError | None = None
         for run_id in run_records.open_runs(self._link, self._environment):
             if run_id not in self._driven and not self._stopped.is_set():
@@ -261,8 +261,8 @@ class Driver(threading.Thread):
     def stop(self) -> None:
         """Lets go of all runs."""
         self._stopped.set()
-        for driving in list(self._driven.values()):
-            driving.stop()
+        for run in list(self._driven.values()):
+            run.stop()
         if self.is_alive() and threading.current_thread() is not self:
             self.join(2 * _LOOK_SECONDS)
 
@@ -273,11 +273,11 @@ class Driver(threading.Thread):
             if record is None or record.state != "running":
                 run_records.forget_open_run(self._link, self._environment, run_id)
             elif self._refused.get(run_id) != record.created:
-                driving = Driving(self.url, run_id, record)
-                if not driving.over:
-                    self._driven[run_id] = driving
+                run = DrivenRun(self.url, run_id, record)
+                if not run.over:
+                    self._driven[run_id] = run
                     if self._stopped.is_set():  # meanwhile
-                        driving.stop()
+                        run.stop()
         except WrongTypeError as error:  # somebody has written to its keys: no driver can go on
             self._refuse(run_id, record, error)
             if record is not None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actorq.base.amounts import size, span, whole_span
 from actorq.monitor.server import ServerView
 from actorq.terminal.picture import Picture, Scope
-from actorq.terminal.words import Span, age, size, whole_age
+from actorq.terminal.words import Span
 
 #: looks are made every second: from this age on, seconds, something is slow
 STALE_SECONDS = 4.0
@@ -51,9 +52,9 @@ def trouble_line(picture: Picture | None, away: str, address: str, now: float) -
         return Span(told, "bad" if away else "warn")
     old = now - picture.taken
     if away:
-        return Span(f"Server away, tried every second; this is {whole_age(old)} old. {away}", "bad")
+        return Span(f"Server away, tried every second; this is {whole_span(old)} old. {away}", "bad")
     if old >= STALE_SECONDS:
-        return Span(f"Data {age(old)} old: the server, or the way to it, is slow.", "warn")
+        return Span(f"Data {span(old)} old: the server, or the way to it, is slow.", "warn")
     if picture.server.suspended:
         return Span("Paused: no replica takes anything more. Press p to go on.", "warn")
     return None

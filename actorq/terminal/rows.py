@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actorq.base.amounts import rate, size, span, whole_span
 from actorq.monitor.failures import FailureView
 from actorq.monitor.metrics import REGISTERED_STATES
 from actorq.monitor.model import EnvironmentView, ReplicaView
 from actorq.terminal.history import Rates
 from actorq.terminal.layout import Column
 from actorq.terminal.picture import Picture
-from actorq.terminal.words import Cell, Curve, Name, Text, age, last_name, rate, size, whole_age
+from actorq.terminal.words import Cell, Curve, Name, Text, last_name
 
 _TONES = {
     "busy": "good",
@@ -101,11 +102,11 @@ def _environment(view: EnvironmentView, seen: Sequence[float | None]) -> Row:
         (
             Name(view.name, "strong"),
             Text(f"{view.queued_inputs:,}", "" if view.queued_inputs else "dim"),
-            Text(whole_age(view.oldest_seconds), "warn" if view.oldest_seconds > _LONG_SECONDS else "dim"),
+            Text(whole_span(view.oldest_seconds), "warn" if view.oldest_seconds > _LONG_SECONDS else "dim"),
             Text(f"{view.running_leases:,}", "" if view.running_leases else "dim"),
             Text(f"{view.failed_inputs:,}", "bad" if view.failed_inputs else "dim"),
             _served(view),
-            Text(rate(total_rate(view)), "" if total_rate(view) else "dim"),
+            Text(f"{rate(total_rate(view))}/s", "" if total_rate(view) else "dim"),
             Curve(seen),
         ),
         " · ".join(filter(None, (view.name, str(_served(view)), later, told))),
@@ -150,11 +151,11 @@ def _replica(environment: str, replica: ReplicaView) -> Row:
             Text(last_name(replica.task), "dim"),
             Name(replica.map),
             Text("" if replica.index is None else f"{replica.index:,}"),
-            Text(age(replica.running_seconds) if busy else "", "warn" if slow else ""),
+            Text(span(replica.running_seconds) if busy else "", "warn" if slow else ""),
             Text(f"{replica.inputs:,}"),
             Text(cached, "" if replica.cached else "dim"),
             Text(f"{hits:,}", "" if hits else "dim"),
-            Text(whole_age(replica.heartbeat_seconds), "bad" if replica.state == "stale" else "dim"),
+            Text(whole_span(replica.heartbeat_seconds), "bad" if replica.state == "stale" else "dim"),
             Text(f"{replica.restarts:,}", "warn" if replica.restarts else "dim"),
             Text(replica.problem, "bad"),
         ),
@@ -172,7 +173,7 @@ def failure_rows(picture: Picture) -> list[Row]:
 
 
 def _failure(failure: FailureView, now: float) -> Row:
-    since = "?" if failure.at is None else whole_age(now - failure.at)
+    since = "?" if failure.at is None else whole_span(now - failure.at)
     return Row(
         (failure.environment, failure.id),
         (
@@ -204,7 +205,7 @@ def failure_text(failure: FailureView) -> Iterator[str]:
 def replica_text(replica: ReplicaView) -> str:
     """What is known of one: what it runs, and what it holds."""
     lines = [
-        f"state     {replica.state}, heard {whole_age(replica.heartbeat_seconds)} ago",
+        f"state     {replica.state}, heard {whole_span(replica.heartbeat_seconds)} ago",
         f"runs      {replica.task or 'nothing'}" + (f" of {replica.map}" if replica.map else ""),
         f"done      {replica.inputs:,} inputs, {replica.restarts:,} restarts",
         f"holds     {counted(replica.cached, 'value')}, {size(replica.cached_bytes)}",

@@ -1,4 +1,4 @@
-"""Numbers, ages, bars and curves as a terminal shows them.
+"""Texts, bars and curves as a terminal shows them.
 
 The one idea: what is drawn is text first. A bar and a curve can be read without colours; a tone only helps.
 """
@@ -12,9 +12,6 @@ from actorq.base.masking import printable
 
 #: from the least to the most
 _BLOCKS = "▁▂▃▄▅▆▇█"
-#: seconds of each unit; below two of one, the next smaller one says more
-_UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
-_SIZES = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 class Span(NamedTuple):
@@ -121,32 +118,6 @@ def _block(value: float, most: float) -> str:
     if value <= 0 or most <= 0:
         return _BLOCKS[0]
     return _BLOCKS[min(1 + int(value / most * (len(_BLOCKS) - 1)), len(_BLOCKS) - 1)]
-
-
-def age(seconds: float) -> str:
-    """A time that has passed, or is left: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`."""
-    for unit, size in _UNITS:
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{max(seconds, 0.0):.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-
-
-def whole_age(seconds: float) -> str:
-    """The same without tenths, for what is told to the second."""
-    return f"{max(seconds, 0.0):.0f} s" if seconds < 9.95 else age(seconds)
-
-
-def size(count: int) -> str:
-    """Bytes."""
-    for unit, least in _SIZES:
-        if count >= least:
-            return f"{count / least:,.1f} {unit}" if count < 10 * least else f"{count / least:,.0f} {unit}"
-    return f"{count} B"
-
-
-def rate(value: float) -> str:
-    """Inputs a second: `1,234/s`, `12.3/s`."""
-    return f"{value:,.0f}/s" if value >= 99.95 else f"{value:.1f}/s"
 
 
 def last_name(task: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from actorq.base.amounts import rate, span
 from actorq.monitor.model import MapView
 from actorq.monitor.runs import RunView
 from actorq.terminal.history import Births
 from actorq.terminal.layout import Column
 from actorq.terminal.picture import Picture
 from actorq.terminal.rows import Row, counted
-from actorq.terminal.words import Bar, Name, Text, age, last_name, rate
+from actorq.terminal.words import Bar, Name, Text, last_name
 
 _RUN_TONES = {"done": "good", "failed": "bad", "cancelled": "warn"}
 
@@ -99,7 +100,7 @@ def _work(work: Work) -> Row:
     fast = source.rate if work.map or not work.live else 0.0  # what nobody drives has no rate of now
     left = work.left_seconds if work.live else None
     told = _told(work)
-    begun = f"began {age(work.age_seconds)} ago"
+    begun = f"began {span(work.age_seconds)} ago"
     return Row(
         (work.environment, work.id),
         (
@@ -108,8 +109,8 @@ def _work(work: Work) -> Row:
             Bar(source.done, source.failed, total),
             Text(f"{source.done:,}/{'?' if total is None else f'{total:,}'}"),
             Text(f"{100 * source.done // total}%" if total else "", "dim"),
-            Text(rate(fast), "" if work.live and fast else "dim"),
-            Text("" if left is None else age(left)),
+            Text(f"{rate(fast)}/s", "" if work.live and fast else "dim"),
+            Text("" if left is None else span(left)),
             Text(f"{source.failed:,}", "bad" if source.failed else "dim"),
             told,
         ),

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from actorq.base.amounts import size
 from actorq.base.names import public_module
 from actorq.errors import (
     CodecError,
@@ -325,10 +326,6 @@ def end_of(returncode: int) -> str:
 def stopped_for(used: int, limit: int, *, killed: bool = False) -> str:
     """Why an input was stopped, as its caller reads it."""
     return (
-        f"{'killed' if killed else 'stopped'}: its replica used {_bytes(used)} of the {_bytes(limit)} there are; "
+        f"{'killed' if killed else 'stopped'}: its replica used {size(used)} of the {size(limit)} there are; "
         "give the replica more memory or the input less work"
     )
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

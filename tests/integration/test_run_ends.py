@@ -37,7 +37,7 @@ def test_an_input_that_waits_to_be_tried_again_is_kept_when_the_run_ends_early(s
     reader.retry(run.client, RUN)
     record = run.record()
     assert record is not None
-    driving = driver_module.Driving.__new__(driver_module.Driving)
+    driving = driver_module.DrivenRun.__new__(driver_module.DrivenRun)
     lead = run.driver().lead
     for name, value in {
         "_url": run.url, "_run_id": RUN, "_environment": "e", "_plan": run.plan, "_ledger": lead.ledger,

@@ -54,7 +54,7 @@ def test_a_good_server_has_nothing_bad() -> None:
         ("role", BAD, "a read-only replica", {"role": "slave"}),
         ("eviction", BAD, "drops keys when it is full", {"maxmemory_policy": "allkeys-lru", "maxmemory": "9000000"}),
         ("eviction", NOTE, "without a limit", {"maxmemory_policy": "allkeys-lru"}),
-        ("memory", NOTE, "1 MiB used of 1 MiB", {"maxmemory": "1100000"}),
+        ("memory", NOTE, "977 KiB used of 1.0 MiB", {"maxmemory": "1100000"}),
         ("memory", NOTE, "4.7 GiB used, no limit", {"used_memory": "5000000000"}),
         ("connections", NOTE, "9,000 of 10,000", {"connected_clients": "9000"}),
         ("append-only file", BAD, "its last write failed", {"aof_last_write_status": "err"}),

@@ -1,4 +1,4 @@
-"""Bars, curves, ages and columns of the live view."""
+"""Bars, curves and columns of the live view."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from actorq.terminal.history import STEP_SECONDS, Births, Rates
 from actorq.terminal.layout import Column, fit, heights
-from actorq.terminal.words import Bar, Cell, Curve, Name, Text, age, last_name, rate, size, whole_age
+from actorq.terminal.words import Bar, Cell, Curve, Name, Text, last_name
 
 
 def drawn(cell: Cell, width: int) -> str:
@@ -55,21 +55,6 @@ def test_a_name_is_cut_in_its_middle() -> None:
     assert [drawn(name, width) for width in (30, 21, 12, 3)] == [
         "plain-vm-17586-72ef-3", "plain-vm-17586-72ef-3", "plain-…2ef-3", "p…3",
     ]  # fmt: skip
-
-
-def test_times_sizes_and_rates_are_short() -> None:
-    assert [age(s) for s in (0.04, 9.94, 10, 119, 120, 7300, 200_000, -1)] == [
-        "0.0 s", "9.9 s", "10 s", "119 s", "2 min", "2 h", "2 d", "0.0 s",
-    ]  # fmt: skip
-    assert [whole_age(s) for s in (0.4, 3.0, 600)] == ["0 s", "3 s", "10 min"]
-    assert [size(n) for n in (0, 2048, 5 << 20, 412 << 20, 3 << 30)] == [
-        "0 B",
-        "2.0 KiB",
-        "5.0 MiB",
-        "412 MiB",
-        "3.0 GiB",
-    ]
-    assert [rate(value) for value in (0, 12.34, 1234.5)] == ["0.0/s", "12.3/s", "1,234/s"]
 
 
 def test_a_task_is_shown_without_its_module() -> None:

@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from actorq.broker.connect import REPLY_TIMEOUT
 from actorq.broker.link import Link
-from actorq.broker.patience import never
+from actorq.broker.patience import REPLY_TIMEOUT, never
 from actorq.broker.serverinfo import check_server
 
 

@@ -1,83 +1,69 @@
-"""How redis-py opens a connection: with stated timeouts, and without its own retries, which `Link` does instead."""
+"""How a connection to the server is opened.
+
+The one idea: redis-py, which knows addresses, TLS and logins, is imported where those are needed. A Unix socket without
+a login, as the server of one program has, is opened here: redis-py takes 0.1 s of each process to import, which is a
+third of the time until a program has its first result.
+"""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
+import contextlib
+import socket
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
-from redis.driver_info import DriverInfo
-from redis.exceptions import RedisError
-from redis.retry import Retry
-
-from actorq.base.masking import hide, masked
-from actorq.base.settings import settings
-from actorq.errors import DeclarationError
-
-#: seconds to wait for a connection, and for the reply of a call that does not block
-CONNECT_TIMEOUT = 5.0
-REPLY_TIMEOUT = 10.0
+from actorq.broker.patience import CONNECT_TIMEOUT
+from actorq.broker.refusals import LostError
 
 
-def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> ConnectionPool:
-    """A factory of connections to `url`. Raises `DeclarationError` for an address that cannot be one."""
-    hide(url)
-    try:
-        _check_database(url)
-        pool = ConnectionPool.from_url(url, **_socket_options(url))
-    except (ValueError, TypeError):
-        raise _no_address(url) from None
-    pool.connection_kwargs.update(  # afterwards: what the address says must not change how we speak
-        socket_connect_timeout=min(CONNECT_TIMEOUT, reply_timeout),
-        socket_timeout=reply_timeout,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        decode_responses=False,
-        driver_info=_driver_info(),
-    )
-    return pool
+class Connection(Protocol):
+    """A way to one server, closed at first."""
+
+    def open(self, seconds: float) -> socket.socket:
+        """Connects and logs in. Raises `CallError`.
+
+        Args:
+            seconds: how long each step of that may take.
+        """
+
+    def close(self) -> None:
+        """Closes it. It may be opened again."""
 
 
-def new_connection(url: str, reply_timeout: float = REPLY_TIMEOUT) -> Any:
-    """A connection to `url` that is not open yet. Raises `DeclarationError` as `connection_pool` does, and for an
-    option behind the address that redis-py does not know.
-    """
-    try:
-        return connection_pool(url, reply_timeout).make_connection()
-    except (RedisError, TypeError, ValueError) as error:
-        if isinstance(error, DeclarationError):
-            raise
-        raise _no_address(url) from None
-
-
-def _no_address(url: str) -> DeclarationError:
-    """Without redis-py's own words, which may quote a part of the password."""
-    return DeclarationError(
-        f"{masked(url)!r} is not a Redis address: use redis://host:6379/0, rediss:// for TLS, or unix:///path."
-    )
-
-
-def _check_database(url: str) -> None:
-    """Raises `ValueError` for a database that is no number: redis-py would take 0, which is another one."""
+def needs_redis_py(url: str) -> bool:
+    """Whether connections to `url` are opened by redis-py."""
     parts = urlsplit(url)
-    if parts.scheme != "unix" and (number := unquote(parts.path).strip("/")) and not number.isdecimal():
-        raise ValueError(number)
+    return parts.scheme != "unix" or not parts.path or bool(parts.netloc or parts.query or parts.fragment)
 
 
-@cache
-def _driver_info() -> DriverInfo:
-    """What `CLIENT LIST` shows of us: redis-py, whose version would be looked up on disk for every connection."""
-    return DriverInfo()
+def new_connection(url: str) -> Connection:
+    """A connection to `url` that is not open yet. Raises `DeclarationError` for an address that cannot be one."""
+    if needs_redis_py(url):
+        from actorq.broker.redis_py import RedisPyConnection
+
+        return RedisPyConnection(url)
+    return _Socket(unquote(urlsplit(url).path))
 
 
-def _socket_options(url: str) -> dict[str, Any]:
-    if url.startswith("unix"):
-        return {}
-    options: dict[str, Any] = {"socket_keepalive": True}
-    authorities = settings().redis_ca_file
-    if url.startswith("rediss") and authorities is not None:
-        options["ssl_ca_certs"] = authorities
-    return options
+class _Socket:
+    """A connection over a Unix socket, to a server that asks for no login."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+
+    def open(self, seconds: float) -> socket.socket:
+        try:
+            self._socket = opened = socket.socket(socket.AF_UNIX)
+            opened.settimeout(min(seconds, CONNECT_TIMEOUT))
+            opened.connect(self._path)
+        except OSError as error:  # also where this process has no descriptor left
+            self.close()
+            raise LostError(f"{self._path}: {error.strerror or error}") from error
+        return opened
+
+    def close(self) -> None:
+        opened, self._socket = self._socket, None
+        if opened is not None:
+            with contextlib.suppress(OSError):
+                opened.close()

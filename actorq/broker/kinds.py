@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import hiredis
-from redis.exceptions import RedisError
 
 from actorq.base.masking import printable
 from actorq.broker import keys
 from actorq.broker.keys import AQ, RQ
+from actorq.errors import BrokerError
 
 #: the kinds of values, by how their keys begin; see the table in `keys.py`
 _KINDS = {
@@ -92,7 +92,7 @@ def find(ask: Ask, sent: bytes | bytearray | memoryview) -> OddKey | None:
         ask: runs commands.
         sent: one command or more, as they were written.
     """
-    with suppress(RedisError):
+    with suppress(BrokerError):
         for group in (sorted(_named(sent)), *_ours(ask)):
             ours = [(key, kind) for key in group if (kind := kind_of(key)) is not None]
             for (key, should), holds in zip(ours, ask([["TYPE", _raw(key)] for key, _ in ours]), strict=True):
@@ -104,7 +104,7 @@ def find(ask: Ask, sent: bytes | bytearray | memoryview) -> OddKey | None:
 def move_aside(ask: Ask, odd: OddKey) -> str | None:
     """Takes what somebody has written out of the way; returns where it is now, None where that is not permitted."""
     aside = f"{_ASIDE}{odd.key}"
-    with suppress(RedisError):
+    with suppress(BrokerError):
         ask([["RENAME", _raw(odd.key), _raw(aside)]])
         return aside
     return None

@@ -1,15 +1,14 @@
 """One connection to Redis, built on purpose.
 
-redis-py opens the socket (`connecting.py`): TLS, ACL login. This module owns what redis-py leaves to chance: a deadline
-for every reply, EVALSHA with a reload when the server forgot a script, and one policy for outages (`patience.py`). A
-`Link` belongs to one thread. All that is sent through it may safely be sent twice, so a broken connection is answered
-by sending the same again; one that goes silent, with no word of its end, breaks when a reply is over its deadline.
+`connect.py` opens the socket. This module owns what clients of Redis leave to chance: a deadline for every reply,
+EVALSHA with a reload when the server forgot a script, and one policy for outages (`patience.py`). A `Link` belongs to
+one thread. All that is sent through it may safely be sent twice, so a broken connection is answered by sending the same
+again; one that goes silent, with no word of its end, breaks when a reply is over its deadline.
 """
 
 from __future__ import annotations
 
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,18 +17,24 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import hiredis
-import redis
-from redis.exceptions import RedisError
 
 from actorq.base.log import logger
 from actorq.base.masking import masked
 from actorq.broker import kinds
 from actorq.broker.commands import Argument, Command, packed
-from actorq.broker.connect import CONNECT_TIMEOUT, REPLY_TIMEOUT, new_connection
-from actorq.broker.patience import Patience, is_lost, never
-from actorq.broker.refusals import Refused, ReplyTooLargeError, explain, forgot_script, is_wrong_type, typed
+from actorq.broker.connect import new_connection
+from actorq.broker.patience import REPLY_TIMEOUT, Patience, is_lost, never
+from actorq.broker.refusals import (
+    CallError,
+    LostError,
+    RefusedError,
+    ReplyTooLargeError,
+    explain,
+    forgot_script,
+    is_wrong_type,
+    typed,
+)
 from actorq.broker.scripts.load import Script
-from actorq.errors import BrokerError
 
 #: the largest reply there is but for blobs, which are fetched: 64 frames of 32 KiB, or what `actorq status` asks for
 MOST_REPLY_BYTES = 16 << 20
@@ -54,8 +59,8 @@ class Store:
 class Link:
     """A connection of one thread, with retries.
 
-    redis-py connects and logs in; from then on commands are packed and replies parsed by hiredis directly, which takes
-    a quarter of the time of redis-py's general path: a remote call makes eight of these steps.
+    Commands are packed and replies parsed by hiredis directly, which takes a quarter of the time of redis-py's general
+    path: a remote call makes eight of these steps.
 
     Args:
         url: server address.
@@ -85,7 +90,7 @@ class Link:
         self._most = most
         self._patience = Patience(url, patience, stubborn=stubborn, at_once=at_once, is_gone=is_gone)
         self._reply_timeout = reply_timeout
-        self._connection: Any = new_connection(url, reply_timeout)
+        self._connection = new_connection(url)
         self._sock: Any = None
         self._reader: Any = hiredis.Reader()  # its stubs refuse what it takes
         self._buffer = bytearray(_READ_BYTES)
@@ -133,23 +138,23 @@ class Link:
         return self._patiently(lambda: self.call_once(script, command, stores), full=full)
 
     def call_once(self, script: Script, command: bytes, stores: Sequence[Store]) -> Any:
-        """The same, once: `drop` the connection after an error. Raises redis-py's errors."""
+        """The same, once: `drop` the connection after an error. Raises `CallError`."""
         self._open()
         for store in stores:
             self._write_store(store)
         self._write(command)
-        refused: RedisError | None = None
+        refused: CallError | None = None
         for _ in stores:
             try:
                 self.read()
-            except redis.ResponseError as error:
+            except RefusedError as error:
                 refused = error
         if refused is not None:
             self.drop()  # the script refers to what was not stored: its reply does not matter
             raise refused
         try:
             return self.read()
-        except redis.ResponseError as error:
+        except RefusedError as error:
             if not forgot_script(error):
                 raise
             self.load(script)
@@ -164,7 +169,7 @@ class Link:
             self._open(seconds)
             with self._within(seconds):
                 return self.call_once(script, Command.of(script, keys, *args).packed(), stores)
-        except RedisError as error:
+        except CallError as error:
             self.drop()
             raise explain(self._located(error), self.url) from error
         except BaseException:
@@ -206,7 +211,7 @@ class Link:
         try:
             self._open()
             self._write(b"".join(commands))
-        except RedisError as error:
+        except CallError as error:
             self.drop()
             raise explain(error, self.url) from error
 
@@ -228,7 +233,7 @@ class Link:
         if not self.calm:
             self._patience.answered()
 
-    def bear(self, error: RedisError) -> None:
+    def bear(self, error: CallError) -> None:
         """What was asked for has failed: returns, after a pause, when it should be asked for again.
 
         Raises `BrokerError` when the patience is spent or trying again cannot help.
@@ -238,7 +243,7 @@ class Link:
         self._patience.bear(self._located(error), time.monotonic(), full=True)
 
     def read(self, most: int = 0) -> Any:
-        """The next reply, within the reply timeout. Raises redis-py's errors, and `ReplyTooLargeError`."""
+        """The next reply, within the reply timeout. Raises `CallError`, and `ReplyTooLargeError`."""
         size, most = 0, max(most, self._most)
         if self._early is not _NOTHING:
             reply, self._early = self._early, _NOTHING
@@ -248,7 +253,7 @@ class Link:
             while reply is False:
                 count = self._sock.recv_into(self._buffer)
                 if not count:
-                    raise redis.ConnectionError("the server closed the connection")
+                    raise LostError("the server closed the connection")
                 self._reader.feed(self._buffer, 0, count)
                 reply = self._reader.gets()
                 size += count
@@ -258,9 +263,9 @@ class Link:
         except ReplyTooLargeError:
             raise
         except _NO_REPLY_YET as error:
-            raise redis.TimeoutError("no reply in time") from error
+            raise LostError("no reply in time") from error
         except (OSError, AttributeError, hiredis.ProtocolError) as error:  # AttributeError: the connection was dropped
-            raise redis.ConnectionError(str(error)) from error
+            raise LostError(str(error)) from error
         if isinstance(reply, hiredis.ReplyError):
             raise typed(str(reply))
         return reply
@@ -268,20 +273,20 @@ class Link:
     def read_each(self, count: int) -> list[Any]:
         """The next `count` replies. Raises the first refusal when all of them are here, or what else `read` raises."""
         replies: list[Any] = []
-        refused: redis.ResponseError | None = None
+        refused: RefusedError | None = None
         for _ in range(count):  # to the last one: the next command must not be given a reply of these
             try:
                 replies.append(self.read())
-            except redis.ResponseError as error:
+            except RefusedError as error:
                 refused = refused or error
         if refused is not None:
             raise refused
         return replies
 
     def read_within(self, seconds: float) -> Any:
-        """The next reply, which should be here. Raises redis-py's errors."""
+        """The next reply, which should be here. Raises `CallError`."""
         if self._sock is None:
-            raise redis.ConnectionError("the connection was dropped")
+            raise LostError("the connection was dropped")
         with self._within(seconds):
             return self.read()
 
@@ -297,7 +302,7 @@ class Link:
         """Closes the connection; the next use opens a new one. Replies not yet read are forgotten."""
         self._sock, self._early = None, _NOTHING
         self._reader = hiredis.Reader()
-        self._connection.disconnect()
+        self._connection.close()
 
     close = drop
 
@@ -309,18 +314,13 @@ class Link:
         """Opens the connection if it is closed. `seconds`: for each step of that, where it is not the reply timeout."""
         if self._sock is None:
             limit = self._patience.time_for(seconds or self._reply_timeout)
-            self._connection.socket_timeout, self._connection.socket_connect_timeout = (
-                limit,
-                min(limit, CONNECT_TIMEOUT),
-            )
-            self._connection.connect()
-            self._sock = self._connection._sock  # redis-py has no public name for it
+            self._sock = self._connection.open(limit)
             self._limit(limit)
 
     def _limit(self, seconds: float, sock: Any = None) -> None:
         """How long the socket may wait. The kernel sees to that where it can; Python would `poll` before each use."""
         sock = sock or self._sock
-        if isinstance(sock, ssl.SSLSocket):
+        if type(sock) is not socket.socket:  # TLS
             sock.settimeout(seconds)
             return
         whole = int(seconds)
@@ -354,9 +354,9 @@ class Link:
         except ReplyTooLargeError:
             raise
         except _NO_REPLY_YET as error:
-            raise redis.TimeoutError("no reply in time") from error
+            raise LostError("no reply in time") from error
         except (OSError, ValueError) as error:
-            raise redis.ConnectionError(str(error)) from error
+            raise LostError(str(error)) from error
         view.release()
         del value[-2:]
         return value
@@ -374,7 +374,7 @@ class Link:
     def _receive(self, into: memoryview) -> int:
         received = int(self._sock.recv_into(into))
         if not received:
-            raise redis.ConnectionError("the server closed the connection")
+            raise LostError("the server closed the connection")
         return received
 
     def _write_store(self, store: Store) -> None:
@@ -391,28 +391,28 @@ class Link:
         try:
             self._sock.sendall(data)
         except OSError as error:
-            raise redis.ConnectionError(str(error)) from error
+            raise LostError(str(error)) from error
 
-    def _located(self, error: RedisError) -> RedisError:
+    def _located(self, error: CallError) -> CallError:
         """`error`, with the key where it is one of another type; looked for over a connection that knows of nothing."""
         if not is_wrong_type(error):
             return error
-        with closing(Link(self.url, patience=0.0)) as link, suppress(BrokerError):
+        with closing(Link(self.url, patience=0.0)) as link:
             if (odd := kinds.find(link.pipeline, self._written)) is not None:
-                return Refused("WRONGTYPE", str(error), odd)
+                return RefusedError("WRONGTYPE", str(error), odd)
         return error
 
-    def clear(self, error: RedisError) -> None:
+    def clear(self, error: CallError) -> None:
         """Moves aside what a command has met that was sent by another connection, RQ's, where it was that."""
         self._written = b""
         self._cleared(self._located(error))
 
-    def _cleared(self, error: RedisError) -> bool:
+    def _cleared(self, error: CallError) -> bool:
         """Whether what is in the way was moved out of it: the command may be sent again."""
-        odd = error.odd if isinstance(error, Refused) else None
+        odd = error.odd if isinstance(error, RefusedError) else None
         if not self._clears or odd is None or not odd.movable:
             return False
-        with closing(Link(self.url, patience=0.0)) as link, suppress(BrokerError):
+        with closing(Link(self.url, patience=0.0)) as link:
             if (aside := kinds.move_aside(link.pipeline, odd)) is not None:
                 logger().error("key_moved", key=odd.key, to=aside, what=odd.told(), advice=odd.advice)
                 return True
@@ -424,7 +424,7 @@ class Link:
             begun = time.monotonic()
             try:
                 reply = attempt()
-            except RedisError as error:
+            except CallError as error:
                 if is_lost(error):
                     self.drop()  # a reply may still come: it must not be taken for that of the next command
                 located = self._located(error)

@@ -11,13 +11,12 @@ import random
 import time
 from collections.abc import Callable
 
-import redis
-from redis.exceptions import RedisError
-
 from actorq.base.warned import warn
-from actorq.broker.refusals import explain, is_full, refusal
+from actorq.broker.refusals import CallError, RefusedError, explain, is_full, refusal
 from actorq.errors import BrokerError
 
+#: seconds to wait for a connection, and for the reply of a call that does not block
+CONNECT_TIMEOUT, REPLY_TIMEOUT = 5.0, 10.0
 #: first and longest pause between two tries, seconds; half of it is random so that replicas do not return in step
 _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.02, 2.0
 #: an outage this long is worth a word to the user, seconds
@@ -84,7 +83,7 @@ class Patience:
         self.calm, self._at_once = True, False
         self._since, self._failures, self._pause, self._warned = None, 0, _BACKOFF_FIRST, False
 
-    def bear(self, error: RedisError, begun: float, *, full: bool) -> None:
+    def bear(self, error: CallError, begun: float, *, full: bool) -> None:
         """A call that was begun then has failed: returns, after a pause, if it should be tried again.
 
         Args:
@@ -114,13 +113,13 @@ class Patience:
         time.sleep(min(left, self._pause * (0.5 + random.random() / 2)))
         self._pause = min(2 * self._pause, _BACKOFF_LONGEST)
 
-    def _may_pass(self, error: RedisError, *, full: bool) -> bool:
+    def _may_pass(self, error: CallError, *, full: bool) -> bool:
         row = refusal(error)
         if self._at_once and row.unreachable:
             return False
         return (row.passes and (full or not is_full(error))) or (row.passes_in_time and self._stubborn)
 
 
-def is_lost(error: RedisError) -> bool:
+def is_lost(error: CallError) -> bool:
     """Whether the connection is of no use after `error`: a reply may still come, or another server is the right one."""
-    return not isinstance(error, redis.ResponseError) or refusal(error).elsewhere
+    return not isinstance(error, RefusedError) or refusal(error).elsewhere

@@ -11,18 +11,6 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-import redis
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    MasterDownError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-)
-
 from actorq.base.masking import masked, printable
 from actorq.broker.kinds import OddKey
 from actorq.errors import BrokerError
@@ -48,7 +36,15 @@ class ReplyTooLargeError(BrokerError):
     """The Redis server has sent more than anything of actorq has: something else writes to its keys."""
 
 
-class Refused(redis.ResponseError):
+class CallError(Exception):
+    """A call to the server has failed. Who makes it tries again, or explains it as a `BrokerError`."""
+
+
+class LostError(CallError):
+    """Nobody answers: the connection could not be opened, was cut, or is silent."""
+
+
+class RefusedError(CallError):
     """An error reply. Its code is the first word of what the server says, or one that this module makes of it."""
 
     def __init__(self, code: str, text: str, odd: OddKey | None = None) -> None:
@@ -77,7 +73,8 @@ class Refusal:
     unreachable: bool = False
 
 
-_FULL, _NO_LOGIN, _NOT_PERMITTED, _TOO_MANY, _FORGETFUL = "OOM", "NOAUTH", "NOPERM", "MAXCLIENTS", "NOSCRIPT"
+FULL, NO_LOGIN, NOT_PERMITTED = "OOM", "NOAUTH", "NOPERM"
+_TOO_MANY, _FORGETFUL = "MAXCLIENTS", "NOSCRIPT"
 _WRONG_TYPE = "WRONGTYPE"
 _WRONG_LOGIN, _NEEDLESS_LOGIN = "WRONGPASS", "no password set"
 
@@ -105,19 +102,19 @@ _TABLE = {
     _FORGETFUL: Refusal(means="forgets scripts as soon as they are loaded", passes=True),
     _TOO_MANY: Refusal(means="takes no more connections", advice="Raise maxclients.", passes=True),
     # whoever can wait for room does; a map that can still read its results frees some itself, see `RedisTransport`
-    _FULL: Refusal(
+    FULL: Refusal(
         means="is full: it has reached maxmemory",
         advice="Raise it, or delete what fills it.",
         kind=ServerFullError,
         passes=True,
     ),
-    _NO_LOGIN: Refusal(
+    NO_LOGIN: Refusal(
         means="refuses the login: it asks for a password",
         advice="Put user and password into the URL.",
         kind=LoginRefusedError,
         passes_in_time=True,
     ),
-    _NOT_PERMITTED: Refusal(
+    NOT_PERMITTED: Refusal(
         means="does not permit what actorq needs",
         advice="docs/security.md has the ACL rule.",
         kind=NotPermittedError,
@@ -130,12 +127,12 @@ _TABLE = {
     "DENIED": Refusal(means="runs in protected mode", advice="Give it a password, or let it listen on loopback only."),
 }
 _TABLE[_WRONG_LOGIN] = replace(
-    _TABLE[_NO_LOGIN],
+    _TABLE[NO_LOGIN],
     means="refuses the login: the password is wrong, or there is no such user",
     advice="Correct user and password in the URL.",
 )
 _TABLE[_NEEDLESS_LOGIN] = replace(
-    _TABLE[_NO_LOGIN],
+    _TABLE[NO_LOGIN],
     means="refuses the login: it has no password",
     advice="Take user and password out of the URL, or set them on the server.",
 )
@@ -152,78 +149,64 @@ _AWAY = Refusal(
 _FORWARDED = "A port-forward of kubectl ends with the pod that it leads to: start it again."
 _HERE = ("127.0.0.1", "localhost", "::1")
 
-#: what redis-py, which opens connections, makes of the same refusals
-_CLASSES: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...] = (
-    ((AuthenticationError, AuthorizationError), _NO_LOGIN),
-    (NoPermissionError, _NOT_PERMITTED),
-    (BusyLoadingError, "LOADING"),
-    (OutOfMemoryError, _FULL),
-    (ReadOnlyError, "READONLY"),
-    (MasterDownError, "MASTERDOWN"),
-)
 _MARKS = (
     ("username-password pair", _WRONG_LOGIN),
     ("invalid password", _WRONG_LOGIN),
     ("without any password configured", _NEEDLESS_LOGIN),
     ("no password is set", _NEEDLESS_LOGIN),
     ("max number of clients", _TOO_MANY),
-    ("noauth", _NO_LOGIN),
+    ("noauth", NO_LOGIN),
     ("wrongpass", _WRONG_LOGIN),
-    ("noperm", _NOT_PERMITTED),
-    ("unknown command", _NOT_PERMITTED),
-    ("wrongtype", _WRONG_TYPE),  # of redis-py's pipelines
+    ("noperm", NOT_PERMITTED),
+    ("unknown command", NOT_PERMITTED),
+    ("wrongtype", _WRONG_TYPE),  # as redis-py tells it
 )
 #: a script's error, as Redis up to 6.2 wraps it: "ERR Error running script (…): @user_script: 1: -OOM command not …"
 _WRAPPED = re.compile(r"@user_script.*?-([A-Z]+) ")
 
 
-def typed(text: str) -> Refused:
+def typed(text: str) -> RefusedError:
     """An error reply as an exception."""
     code, _, rest = text.partition(" ")
     if code != "ERR":
-        return Refused(code, text)
+        return RefusedError(code, text)
     wrapped = _WRAPPED.search(rest)
-    return Refused(wrapped[1] if wrapped and wrapped[1] in _TABLE else _code_in(rest), rest)
+    return RefusedError(wrapped[1] if wrapped and wrapped[1] in _TABLE else code_in(rest), rest)
 
 
-def refusal(error: RedisError) -> Refusal:
-    """What the table says of `error`, of this module or of redis-py."""
-    if isinstance(error, Refused):
+def refusal(error: CallError) -> Refusal:
+    """What the table says of `error`."""
+    if isinstance(error, RefusedError):
         return _TABLE.get(error.code, _OTHER)
-    for kind, code in _CLASSES:
-        if isinstance(error, kind):
-            return _TABLE[_code_in(str(error), code) if code == _NO_LOGIN else code]
-    if (code := _code_in(str(error))) in _TABLE:
-        return _TABLE[code]
-    return _AWAY if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) else _OTHER
+    return _AWAY if isinstance(error, LostError) else _OTHER
 
 
-def forgot_script(error: RedisError) -> bool:
+def forgot_script(error: CallError) -> bool:
     """Whether the server does not know the script that was called."""
-    return isinstance(error, Refused) and error.code == _FORGETFUL
+    return isinstance(error, RefusedError) and error.code == _FORGETFUL
 
 
-def is_wrong_type(error: RedisError) -> bool:
+def is_wrong_type(error: CallError) -> bool:
     """Whether a key holds another kind of value than the command is for."""
     return refusal(error) is _TABLE[_WRONG_TYPE]
 
 
-def is_full(error: RedisError) -> bool:
+def is_full(error: CallError) -> bool:
     """Whether the server has no room for what was sent."""
-    return refusal(error) is _TABLE[_FULL]
+    return refusal(error) is _TABLE[FULL]
 
 
-def explain(error: RedisError, url: str) -> BrokerError:
+def explain(error: CallError, url: str) -> BrokerError:
     """`error` as a message for a person: what happened, to which server, what to do."""
     row = refusal(error)
-    if isinstance(error, Refused) and error.odd is not None:
+    if isinstance(error, RefusedError) and error.odd is not None:
         return row.kind(f"{masked(url)} {row.means}: {error.odd.told()}. {error.odd.advice}.")
     text = printable(masked(str(error)))
     forwarded = _FORWARDED if row.unreachable and urlsplit(url).hostname in _HERE else ""
     return row.kind(" ".join(filter(None, [f"{masked(url)} {row.means} ({text}).", row.advice, forwarded])))
 
 
-def _code_in(text: str, otherwise: str = "ERR") -> str:
+def code_in(text: str, otherwise: str = "ERR") -> str:
     """The row for a refusal without a code of its own."""
     lowered = text.lower()
     return next((code for mark, code in _MARKS if mark in lowered), otherwise)

@@ -100,6 +100,7 @@ def worker(
     """
     from actorq.base.log import configure_later
     from actorq.base.names import archive_of
+    from actorq.broker.connect import needs_redis_py
     from actorq.code.importing import parse_target
     from actorq.replica.spec import Served, SupervisorSpec, ZygoteSpec
     from actorq.replica.start.zygote import start_zygote
@@ -129,6 +130,7 @@ def worker(
         log=log,
         prefix=prefix,
         capture=capture_output,
+        redis_py=needs_redis_py(url),
     )
 
     def ready(served: Served) -> None:

@@ -26,7 +26,10 @@ def own_modules(declaring: AbstractSet[str]) -> list[str]:
     roots = {root for name in declaring if (root := project_root(name)) is not None}
     own = []
     for name, module in list(sys.modules.items()):
-        if name in declaring or name.partition(".")[0] in packages:
+        package = name.partition(".")[0]
+        if package == "actorq":
+            continue
+        if name in declaring or package in packages:
             own.append(name)
             continue
         file = getattr(module, "__file__", None)
@@ -34,7 +37,7 @@ def own_modules(declaring: AbstractSet[str]) -> list[str]:
             continue
         if any(_real(file).startswith(root) for root in roots):
             own.append(name)
-    return [name for name in own if name.partition(".")[0] != "actorq"]
+    return own
 
 
 def project_root(name: str) -> str | None:

@@ -18,8 +18,6 @@ import re
 import secrets
 import time
 
-from redis.connection import parse_url
-
 from actorq.base.warned import warn
 from actorq.broker import keys
 from actorq.broker.link import Link
@@ -150,5 +148,7 @@ class MapLogin:
 
 def _scope(url: str) -> str:
     """Users are of a whole server, and maps of one database and one prefix of keys in it: others' are not looked at."""
+    from redis.connection import parse_url  # as the connections read it; not for programs without a cluster
+
     database = parse_url(url).get("db", 0)  # type: ignore[no-untyped-call]
     return hashlib.sha256(f"{keys.AQ}/{database}".encode()).hexdigest()[:6]

@@ -6,13 +6,15 @@ thread of its own, tells the loop when there is room for more.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actorq.errors import DeclarationError
 from actorq.maps.fed import FedSource
+
+if TYPE_CHECKING:
+    import asyncio
 
 _END = object()
 
@@ -47,6 +49,8 @@ class AsyncSource(FedSource):
         super().__init__(None, on_input)
         self._inputs: AsyncGenerator[Any, None] | None = _together(iterables)
         self._loop = next(each.loop for each in iterables if isinstance(each, AsyncInputs))
+        import asyncio
+
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -73,6 +77,8 @@ class AsyncSource(FedSource):
             self._task.cancel()
 
     async def _feed(self) -> None:
+        import asyncio
+
         inputs, self._inputs = self._inputs, None
         assert inputs is not None
         error: BaseException | None = None

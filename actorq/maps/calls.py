@@ -10,8 +10,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
 from actorq.base import tracing
 from actorq.base.names import new_id
 from actorq.broker import blobs, keys
@@ -19,6 +17,7 @@ from actorq.broker.client import Client
 from actorq.broker.commands import NO_REPLY, Command
 from actorq.broker.linger import Linger
 from actorq.broker.link import Link
+from actorq.broker.refusals import CallError
 from actorq.broker.scripts import submitting
 from actorq.broker.scripts.submitting import CallOffers
 from actorq.code.bundle import Courier
@@ -254,7 +253,7 @@ class Caller:
     def _receive(self, lane: _Lane) -> list[Report]:
         try:
             reply = lane.linger.read(awake=len(_busy) == 1)  # or threads would keep each other from running
-        except RedisError:  # `_vanished` connects again, with patience
+        except CallError:  # `_vanished` connects again, with patience
             lane.link.drop()
             return []
         return lane.position.take(reply, lane.link, self.environment.name)

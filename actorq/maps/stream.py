@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from actorq.base.waiting import Waker, ready
 from actorq.broker import keys
 from actorq.broker.commands import Command, packed
 from actorq.broker.link import Link
+from actorq.broker.refusals import CallError
 from actorq.broker.run_records import JournalGapError
 from actorq.broker.stream import after, parse_reports
 from actorq.wire.lease import Report
@@ -150,7 +149,7 @@ class ReportStream:
         self._asked_at = None
         try:
             reply, *known = self._reader.read_each(2 if self._keep else 1)
-        except RedisError as error:  # asked again; nothing read was forgotten, the stream keeps it
+        except CallError as error:  # asked again; nothing read was forgotten, the stream keeps it
             self._reader.bear(error)
             return []
         self._reader.answered()

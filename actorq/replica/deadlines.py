@@ -11,7 +11,7 @@ a silent connection keeps from being said must be said again, over a new one, be
 
 from __future__ import annotations
 
-from actorq.broker.connect import REPLY_TIMEOUT
+from actorq.broker.patience import REPLY_TIMEOUT
 
 
 def renewal(lease_seconds: float) -> float:

@@ -71,6 +71,8 @@ class ZygoteSpec:
     prefix: bool = False
     #: what they print is kept on the server
     capture: bool = False
+    #: executors reach the server through redis-py
+    redis_py: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

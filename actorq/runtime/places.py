@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from actorq.base.settings import settings
 from actorq.declare.environment import ActorEnvironment, Environment, TaskEnvironment
 from actorq.declare.status import PoolStatus
-from actorq.errors import DeclarationError, PoolError
-from actorq.maps.remote import RemotePool
+from actorq.errors import ActorqError, DeclarationError, PoolError
 
 if TYPE_CHECKING:
     from actorq.broker.client import Client
@@ -75,6 +75,17 @@ class Pools:
         self._server: EmbeddedServer | None = None
         self._on_cluster: dict[str, KubernetesPool] = {}
         self._wishes: Wishes | None = None
+
+    @contextmanager
+    def beginning(self, environment: Environment) -> Iterator[None]:
+        """Around what a thread imports for its first map. Before that, what takes longest is begun: this program's own
+        server, and the replicas of `environment`, if it is served by such.
+        """
+        if self._server is None and isinstance(environment, ActorEnvironment):
+            with suppress(ActorqError):  # which `connect` tells
+                self._begin(environment)
+        with _IMPORTS:
+            yield
 
     def connect(self, environment: ActorEnvironment, inputs: int | None = None) -> tuple[Client, Pool]:
         """The server that serves `environment`, and what is known of its replicas: there are some, or soon will be.
@@ -256,31 +267,46 @@ class Pools:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
+    def _begin(self, environment: ActorEnvironment) -> None:
+        """Waits for nothing. A server that keeps what it knows is asked first which replicas it must forget."""
+        with self.lock:
+            if self._server is None and settings().redis_url is None and settings().state_dir is None:
+                _refuse_while_imported()
+                self._local_pool(environment, self._own_server().url)
+
     def _connected(self) -> Client:
         """The server's client, started when first needed."""
-        from actorq.broker.client import Client
-
         _refuse_while_imported()
         if self.closed:
             raise PoolError("The program is ending: no map can start any more.")
         if self._server is not None and self.client is not None and not self._server.answers():
             self.drop()
         if self.client is None:
-            url = settings().redis_url
+            url, gone = settings().redis_url, {}
             if url is None:
-                if settings().kubernetes_namespace is not None:
-                    raise DeclarationError(
-                        "ACTORQ_KUBERNETES_NAMESPACE is set, and pods cannot reach an embedded server: "
-                        "set ACTORQ_REDIS_URL to one that they can."
-                    )
-                from actorq.runtime.embedded import EmbeddedServer
+                server = self._own_server()
+                url, gone = server.url, {"is_gone": server.is_gone}
+            with _IMPORTS:
+                from actorq.broker.client import Client
 
-                state = settings().state_dir
-                self._server = EmbeddedServer(None if state is None else Path(state))
-                self.client = Client(self._server.url, settings().broker_timeout, self._server.is_gone)
-            else:
-                self.client = Client(url, settings().broker_timeout)
+            self.client = Client(url, settings().broker_timeout, **gone)
         return self.client
+
+    def _own_server(self) -> EmbeddedServer:
+        """That of this program, started when first needed."""
+        if self.closed:
+            raise PoolError("The program is ending: no map can start any more.")
+        if settings().kubernetes_namespace is not None:
+            raise DeclarationError(
+                "ACTORQ_KUBERNETES_NAMESPACE is set, and pods cannot reach an embedded server: "
+                "set ACTORQ_REDIS_URL to one that they can."
+            )
+        if self._server is None:
+            from actorq.runtime.embedded import EmbeddedServer
+
+            state = settings().state_dir
+            self._server = EmbeddedServer(None if state is None else Path(state))
+        return self._server
 
     def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
         from actorq.runtime.local import LocalPool
@@ -340,6 +366,8 @@ class Pools:
 
             return WantedPool(environment, client)
         if settings().kubernetes_namespace is None or settings().replica_of is not None:
+            from actorq.maps.remote import RemotePool
+
             return RemotePool(environment.name, client.url)
         from actorq.kube.release import ReleasePool
 

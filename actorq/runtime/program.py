@@ -12,7 +12,6 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,18 @@ from actorq.base.settings import settings
 from actorq.declare.environment import ActorEnvironment, Environment, TaskEnvironment
 from actorq.declare.map_options import MapOptions
 from actorq.errors import BrokerError, DeclarationError, PoolError
-from actorq.maps.handle import MapHandle
-from actorq.maps.opening import open_map
-from actorq.maps.pump import Pump
 from actorq.runtime.places import Place, Pools
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from actorq.broker.client import Client
     from actorq.declare.engine import JobOptions, RunOptions
     from actorq.declare.task import Task
     from actorq.maps.calls import Caller
     from actorq.maps.futures import Submitter
+    from actorq.maps.handle import MapHandle
+    from actorq.maps.pump import Pump
     from actorq.runs.driver import Driver
     from actorq.runs.handle import Run
     from actorq.runs.job import Job
@@ -67,7 +67,10 @@ class Runtime:
         map_id: str,
         progress: bool | None,
     ) -> MapHandle[Any]:
-        from actorq.maps.progress import bar_of
+        with self.pools.beginning(task.environment):
+            from actorq.maps.handle import MapHandle
+            from actorq.maps.opening import open_map
+            from actorq.maps.progress import bar_of
 
         try:
             pump = open_map(map_id, iterables, options, partial(self._place, task.environment))
@@ -85,9 +88,10 @@ class Runtime:
         map_id: str,
         kept: RunOptions,
     ) -> Run[Any]:
-        from actorq.runtime.spawning import spawn
-
         environment = _served(task, "spawn_map() of", "drive a run", "map()")
+        with self.pools.beginning(environment):
+            from actorq.runtime.spawning import spawn
+
         with self._lock:
             client, _ = self.pools.connect(environment, 1)
         options = self.pools.with_code(environment, options)
@@ -111,9 +115,10 @@ class Runtime:
         return spawner.make(args, kwargs, job_id, options)
 
     def _spawner(self, task: Task[Any, Any, Any]) -> TaskSpawner:
-        from actorq.runtime.spawning import TaskSpawner
-
         environment = _served(task, "spawn() of", "run it later", "submit()")
+        with self.pools.beginning(environment):
+            from actorq.runtime.spawning import TaskSpawner
+
         with self._lock:
             client, _ = self.pools.connect(environment, 1)
             return TaskSpawner(client, task, environment, self.pools.bundle_of(environment), self.pools.generation)
@@ -179,9 +184,10 @@ class Runtime:
             raise
 
     def _submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
-        from actorq.maps.futures import Submitter, options_of_calls
-
         environment = task.environment
+        with self.pools.beginning(environment):
+            from actorq.maps.futures import Submitter, options_of_calls
+
         before = self._submitters.get((environment.name, task.name))
         if before is not None and (before.task is not task or not before.code.is_current):  # it runs that of before
             before.finish()
@@ -249,10 +255,11 @@ class Runtime:
     def _caller(self, task: Task[Any, Any, Any]) -> Caller:
         generation, caller = self._callers.get((task.environment.name, task.name), (0, None))
         if caller is None or generation != self.pools.generation or not self._usable(caller, task):
-            from actorq.maps.calls import Caller
-
             environment = task.environment
             assert isinstance(environment, ActorEnvironment)
+            with self.pools.beginning(environment):
+                from actorq.maps.calls import Caller
+
             with self._lock:
                 client, pool = self.pools.connect(environment, 1)
                 if caller is not None:

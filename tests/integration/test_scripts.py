@@ -270,3 +270,23 @@ def test_import_is_light() -> None:
     code = f"import sys, actorq; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=_ROOT)
     assert done.stdout == "[]\n"
+
+
+def test_maps_and_calls_of_local_replicas_are_light(folder: Path) -> None:
+    """What takes long to import is for other servers, for coroutines, and for a supervisor whose replicas serve."""
+    script = write(
+        folder,
+        "light.py",
+        """
+        import sys
+        import actorq
+        env = actorq.ActorEnvironment("light", isolation="none")
+        HEAVY = ["redis", "rq", "asyncio", "ssl"]
+        @env.task
+        def imported(_: int) -> list[str]:
+            return [name for name in HEAVY if name in sys.modules]
+        if __name__ == "__main__":
+            print(imported.remote(0), *imported.map([1]), imported(2))
+        """,
+    )
+    assert run(script) == "[] [] []\n"

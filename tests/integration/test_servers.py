@@ -19,7 +19,7 @@ import redis
 
 from actorq import BrokerError, DeclarationError
 from actorq.broker.link import Link
-from actorq.broker.refusals import ServerFullError, explain
+from actorq.broker.refusals import LostError, ServerFullError, explain
 from actorq.broker.scripts.submitting import CallOffers, MapOffers, Offered
 from actorq.broker.serverinfo import check_server
 from actorq.runtime import embedded
@@ -212,7 +212,7 @@ def test_an_unreachable_server_is_named(on_server: str, monkeypatch: pytest.Monk
 
 
 def test_a_forwarded_port_that_has_ended_is_thought_of(on_server: str) -> None:
-    ended = redis.ConnectionError("connection refused")
+    ended = LostError("connection refused")
     assert "port-forward of kubectl ends with the pod" in refusal(f"redis://localhost:{free_port()}/0")
     assert "port-forward" not in str(explain(ended, "redis://redis.example.org:6379/0"))
     assert "port-forward" not in str(explain(ended, on_server))

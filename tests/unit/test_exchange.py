@@ -6,9 +6,9 @@ from typing import Any
 
 import hiredis
 import pytest
-import redis
 
 from actorq.broker.blobs import LARGE_BYTES
+from actorq.broker.refusals import LostError
 from actorq.errors import BrokerError
 from actorq.replica.executor.exchange import Done, Exchange
 from actorq.replica.pages import PAGE_BYTES, Page
@@ -42,7 +42,7 @@ class FakeLink:
     def read(self) -> Any:
         if self.breaks:
             self.breaks = False
-            raise redis.ConnectionError
+            raise LostError("cut")
         return self.answers.pop(0)
 
     def read_within(self, seconds: float) -> Any:

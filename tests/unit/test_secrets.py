@@ -20,7 +20,7 @@ from actorq import DeclarationError
 from actorq.base import log, masking
 from actorq.base.masking import masked, printable
 from actorq.base.settings import Settings, settings
-from actorq.broker.connect import connection_pool
+from actorq.broker.redis_py import connection_pool
 from actorq.kube.address import PodAddress
 from actorq.replica.spec import ExecutorSpec, SupervisorSpec, ZygoteSpec
 

@@ -6,7 +6,6 @@ lower its priority and not raise it) is named, once.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import logging
@@ -55,18 +54,20 @@ def _arguments() -> _Setting:
 
 def _policy() -> Any:
     """The event loop policy; None where it is the default, which comes when it is first asked for."""
-    policy = getattr(asyncio.events, "_event_loop_policy", None)
-    return None if type(policy) in _DEFAULT_POLICIES else policy
+    policy = getattr(sys.modules.get("asyncio.events"), "_event_loop_policy", None)
+    return None if policy is None or _is_default(policy) else policy
 
 
 def _set_policy(policy: Any) -> None:
-    asyncio.events._event_loop_policy = policy  # type: ignore[attr-defined]  # setting it the public way warns in 3.14
+    events: Any = sys.modules.get("asyncio.events")
+    if events is not None:
+        events._event_loop_policy = policy  # setting it the public way warns in 3.14
 
 
-#: by its names in Python 3.11 to 3.13, and from 3.14 on
-_DEFAULT_POLICIES = [
-    getattr(asyncio.unix_events, name, None) for name in ("DefaultEventLoopPolicy", "_DefaultEventLoopPolicy")
-]
+def _is_default(policy: Any) -> bool:
+    """By its names in Python 3.11 to 3.13, and from 3.14 on."""
+    names = ("DefaultEventLoopPolicy", "_DefaultEventLoopPolicy")
+    return type(policy) in [getattr(sys.modules.get("asyncio.unix_events"), name, None) for name in names]
 
 
 def _trace_memory(on: bool) -> None:

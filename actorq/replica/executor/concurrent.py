@@ -22,10 +22,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import redis
-
 from actorq.base.log import logger
 from actorq.base.waiting import Waker, ready
+from actorq.broker.refusals import LostError
 from actorq.replica import context, deadlines
 from actorq.replica.executor import marked
 from actorq.replica.executor.executor import Executor, link_to
@@ -208,7 +207,7 @@ class SlotRunner:
                 waker.clear()
                 self._lent.on_wake()
             elif not found:
-                raise redis.TimeoutError("no answer to the wait on the mailbox")
+                raise LostError("no answer to the wait on the mailbox")
             else:
                 break
         return link.read()

@@ -16,12 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from actorq.base.log import logger
 from actorq.broker import blobs, keys
 from actorq.broker.commands import packed
 from actorq.broker.link import Link, Store
+from actorq.broker.refusals import CallError
 from actorq.broker.scripts.serving import (
     GO_ON,
     GO_ON_AND_CLAIM,
@@ -128,7 +127,7 @@ class Exchange:
             self._waits = False
             try:
                 self._link.read()  # the empty mail that answers the wait
-            except RedisError:
+            except CallError:
                 self._link.drop()
         return self._taken(answer.lease, answer.attempt, answer.payload)
 
@@ -139,7 +138,7 @@ class Exchange:
                 self._link.send(self._wait)
             reply = read()
             self._waits = False
-        except (RedisError, BrokerError):
+        except (CallError, BrokerError):
             self.drop()
             return None
         if not reply or not reply[1]:
@@ -230,7 +229,7 @@ class Exchange:
             return
         try:
             sent.answer = Steps.answer(read())
-        except RedisError:
+        except CallError:
             sent.lost = True
             self._link.drop()
 
@@ -261,7 +260,7 @@ class Exchange:
         if self._link.connected:
             try:
                 answer = self._steps.once(self._link, step, stores) if stores else self._send(step)
-            except (RedisError, BrokerError):
+            except (CallError, BrokerError):
                 self._link.drop()
         if answer is None:
             # without the wait behind it: the server may still serve a wait of the old connection first

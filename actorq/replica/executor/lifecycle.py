@@ -8,11 +8,10 @@ wrong at the start is left in a file for the supervisor: see `leftovers`.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actorq.base.log import give_way, logger
 from actorq.cache import loads as cache_loads
@@ -23,6 +22,9 @@ from actorq.isolation.fork.forkable import why_not_forkable
 from actorq.replica import leftovers
 from actorq.replica.spec import ExecutorSpec
 from actorq.wire import failure
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: values that an executor's successor loads before it takes work; more would keep it from working for too long
 _MOST_LOADS = 100
@@ -105,6 +107,8 @@ class Lifecycle:
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """On the loop of the tasks, where what it opens can be used; a loop that is open cannot be forked."""
+        import asyncio
+
         if self._forks:
             return asyncio.run(coroutine)
         loop = self._event_loop()

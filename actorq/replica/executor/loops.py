@@ -9,11 +9,13 @@ The methods are replaced on the loop itself, so it may be of any class, such as 
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Holder:

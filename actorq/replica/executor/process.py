@@ -4,10 +4,10 @@ hooks, what is restored after an input, and when all of it is used up.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actorq.broker.link import Link
 from actorq.declare.environment import ActorEnvironment
@@ -17,6 +17,9 @@ from actorq.replica.executor.loops import SharedLoop
 from actorq.replica.executor.versions import Versions
 from actorq.replica.executor.wear import Wear
 from actorq.replica.spec import ExecutorSpec
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Process:
@@ -64,6 +67,8 @@ class Process:
     def event_loop(self) -> asyncio.AbstractEventLoop:
         """Where coroutines run."""
         if self._loop is None:
+            import asyncio  # takes 10 ms; the zygote has imported it where a task is a coroutine
+
             self._loop = SharedLoop(asyncio.new_event_loop()).loop
         return self._loop
 

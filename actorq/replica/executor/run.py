@@ -10,7 +10,6 @@ In both, a signal handler that runs between two bytecodes sees an exact state: o
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import sys
@@ -19,7 +18,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actorq.base.prefix import lease_ended
 from actorq.base.settings import settings
@@ -31,6 +30,9 @@ from actorq.replica.pages import Page
 from actorq.wire import codec, failure
 from actorq.wire.carried.arrays import WRITING, writable_arrays
 from actorq.wire.messages import CALL, LENGTH, ONE, STAR, Frame, Head
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: inputs that take less than this, seconds, run in the tight loop
 _TIGHT_SECONDS = 50e-6
@@ -329,6 +331,8 @@ def flush_streams() -> None:
 
 def _run_coroutine(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], value: Any) -> Any:
     """Runs one input of a coroutine task, and ends what it leaves on the loop, so that the next finds it empty."""
+    import asyncio
+
     mine = Holder()
     try:
         return loop.run_until_complete(_held(mine, call, value))

@@ -7,11 +7,10 @@ see `outputs.py`.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
 from itertools import starmap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actorq.replica import context
 from actorq.replica.executor.inputs import PART
@@ -20,6 +19,9 @@ from actorq.replica.executor.run import Prepared, Run, Stop
 from actorq.replica.pages import Page
 from actorq.wire import failure
 from actorq.wire.messages import CALL, STAR
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class TightRun(Run):

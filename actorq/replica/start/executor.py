@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import traceback
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from actorq.base import log
 from actorq.base.captured import LineWriter, pipe_in
 from actorq.base.prefix import keep_lines
-from actorq.broker.link import Link
 from actorq.code.modules import own_modules
 from actorq.declare.environment import ActorEnvironment
 from actorq.isolation import handlers
@@ -71,9 +71,19 @@ def _make(spec: ExecutorSpec, pages: list[Page]) -> Executor[Runner] | Concurren
     return executor
 
 
-def prepare(environment: ActorEnvironment) -> None:
-    """In the zygote, before it forks: imports and looks up what every executor would, for 10 ms each."""
+def prepare(environment: ActorEnvironment, *, redis_py: bool) -> None:
+    """In the zygote, before it forks: imports and looks up what every executor would, for 10 ms each.
+
+    Args:
+        environment: what they serve.
+        redis_py: whether they connect through it.
+    """
     global _generators
+    if redis_py:
+        pass
+    hooks: list[Any] = [*environment.tasks.values(), *environment.at_start]
+    if any(inspect.iscoroutinefunction(inspect.unwrap(hook.function)) for hook in hooks):
+        import asyncio  # noqa: F401
     if environment.concurrency > 1:
         _concurrent()
     else:
@@ -81,7 +91,6 @@ def prepare(environment: ActorEnvironment) -> None:
     if environment.isolation == "fork":
         log.prepare()
     _generators = _generators_of(environment)
-    Link("unix:///", patience=0.0)  # is never opened
 
 
 def _generators_of(environment: ActorEnvironment) -> list[Any]:

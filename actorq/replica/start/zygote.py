@@ -205,7 +205,7 @@ def _import(spec: ZygoteSpec, pages: Pages, channel: Channel) -> Served | None:
         os.environ.update(environment.environment)
         from actorq.replica.start import executor as entry
 
-        entry.prepare(environment)
+        entry.prepare(environment, redis_py=spec.redis_py)
     except BaseException as error:
         channel.send({"failed": _explain(error, spec)})
         return None

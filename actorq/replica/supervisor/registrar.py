@@ -23,8 +23,8 @@ from rq.worker import BaseWorker
 from actorq.base.log import logger
 from actorq.base.names import package_version
 from actorq.broker import keys, run_records
-from actorq.broker.connect import connection_pool
 from actorq.broker.link import Link
+from actorq.broker.redis_py import connection_pool, of_redis_py
 from actorq.broker.scripts import jobs, serving
 from actorq.errors import BrokerError
 from actorq.replica import deadlines
@@ -232,7 +232,7 @@ class Registrar(threading.Thread):
             self.broker_errors += 1
             self._say_lost("broker_unreachable", error)
             if isinstance(error, redis.RedisError):
-                self._link.clear(error)
+                self._link.clear(of_redis_py(error))
             return False
         except Exception:  # the boundary of the thread
             logger().exception("registrar_failed")

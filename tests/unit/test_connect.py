@@ -60,7 +60,7 @@ def test_what_listens_and_takes_nobody_is_given_up_in_time(tmp_path: Path) -> No
         connections = [new_connection(f"unix://{path}") for _ in range(10)]
         try:
             with pytest.raises(LostError):
-                list(map(lambda connection: connection.open(0.01), connections))
+                [connection.open(0.01) for connection in connections]
         finally:
             for connection in connections:
                 connection.close()

@@ -62,6 +62,9 @@ class _Socket:
             raise LostError(f"{self._path}: {error.strerror or error}") from error
         return opened
 
+    def __del__(self) -> None:
+        self.close()  # nobody holds it any more, such as the reader of a loop that was left; redis-py does the same
+
     def close(self) -> None:
         opened, self._socket = self._socket, None
         if opened is not None:

@@ -64,7 +64,7 @@ ERROR, TIMEOUT, LOST, CANCELLED = "error", "timeout", "lost", "cancelled"
 STUCK, BLOCKED = TIMEOUT, "blocked"
 #: results came that could not be read
 DAMAGED = "damaged"
-#: another input has cancelled it: its outcome says nothing
+#: another input has cancelled it, or may have taken its memory: its outcome says nothing
 DISTURBED = "disturbed"
 #: its lease was taken from its replica, or its map was gone for a moment: it has no outcome
 FORGONE = "forgone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,16 @@ def test_an_input_of_a_slot_that_takes_all_memory_fails_alone() -> None:
     results = list(exhausting.fills_beside.map(range(6), return_exceptions=True))
     assert isinstance(results.pop(1), MemoryError)
     assert results == [0, 2, 3, 4, 5]
+
+
+def test_an_input_of_a_slot_that_finds_no_memory_runs_again_alone(tmp_path: Path) -> None:
+    assert exhausting.finds_none_at_first.remote(str(tmp_path / "tries")) == 2
+
+
+def test_an_input_of_a_slot_that_finds_no_memory_alone_has_taken_it_itself(tmp_path: Path) -> None:
+    with pytest.raises(MemoryError):
+        exhausting.finds_none.remote(str(tmp_path / "tries"))
+    assert (tmp_path / "tries").read_text() == "xx"
 
 
 def test_a_replica_that_has_no_memory_left_for_good_is_replaced_and_says_why() -> None:

@@ -199,6 +199,8 @@ class SlotRun(Run):
         return call.result()
 
     def _caught(self, error: BaseException) -> bool:
+        if isinstance(error, MemoryError) and not self.prepared.head.alone:  # whoever has taken it: alone, that is told
+            error = _Judged(failure.described(failure.DISTURBED, "found no memory beside others that run"))
         if not isinstance(error, _Judged):
             return super()._caught(error)
         self._errors[self.done] = error.data

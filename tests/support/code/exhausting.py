@@ -30,6 +30,11 @@ def _fill(into: list[Any], size: int) -> None:
         into[0] = (bytearray(size), into[0])
 
 
+def _count(tries: str) -> None:
+    with Path(tries).open("a") as file:
+        file.write("x")
+
+
 @restored.task
 def fills(x: int, size: int) -> tuple[int, int]:
     """With objects of `size` bytes: small ones leave nothing to tell of it with."""
@@ -65,3 +70,18 @@ async def fills_beside(x: int) -> int:
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     return x
+
+
+@slots.task
+async def finds_none_at_first(tries: str) -> int:
+    """As an input whose neighbour has just taken all; `tries` is a file."""
+    _count(tries)
+    if (count := len(Path(tries).read_text())) == 1:
+        raise MemoryError
+    return count
+
+
+@slots.task
+async def finds_none(tries: str) -> int:
+    _count(tries)
+    raise MemoryError

@@ -23,7 +23,7 @@ from actorq.broker.link import Link
 from actorq.broker.refusals import ServerFullError
 from actorq.broker.scripts import running
 from actorq.broker.scripts.running import Leader
-from actorq.errors import MapConflictError, PoolError
+from actorq.errors import CodecError, MapConflictError, PoolError
 from actorq.maps.sources import Source
 from actorq.wire import codec
 from actorq.wire.seal import seal_part, unseal_part
@@ -129,10 +129,10 @@ class Upload:
                 time.sleep(0.001)  # an iterator of the user's takes its time
                 continue
             if source.packed:
-                data, parts = codec.join_list(values), list(values)
+                parts = list(values)
             else:
                 parts = codec.pack_each(values, settings().max_payload_bytes, self._named)
-                data = codec.join_list(parts)
+            data = codec.pack(values) if type(values) is range else codec.join_list(parts)
             if len(data) <= 2 * _CHUNK_BYTES or len(parts) == 1:
                 yield data, parts
             else:  # these are larger than those before them
@@ -208,23 +208,18 @@ class StoredInputs:
         self._environment = environment
         self._run_id = run_id
         self._first = 0  # of the chunk that was read last
-        self._parts: list[bytes] = []
+        self._chunk = codec.PackedList(codec.join_list([]))
 
     def of(self, indexes: Sequence[int]) -> list[bytes]:
         """Inputs, packed each. Raises `PoolError` for one that is not there."""
         return [self.at(index) for index in indexes]
 
     def at(self, index: int) -> bytes:
-        if not self._first <= index < self._first + len(self._parts):
-            found = run_records.run_chunk(self._link, self._run_id, index)
-            if found is None:
-                if (kept := run_records.failed_input(self._link, self._run_id, index)) is not None:
-                    return unseal_part(self._environment, self._run_id, f"input {index}", kept)
-                raise PoolError(f"Input {index} of run {self._run_id!r} is not on the server any more.")
-            self._first, data = found
-            plain = unseal_part(self._environment, self._run_id, f"inputs {self._first}", data)
-            self._parts = codec.split_list(plain)
-        return self._parts[index - self._first]
+        if not self._read(index):
+            if (kept := run_records.failed_input(self._link, self._run_id, index)) is not None:
+                return unseal_part(self._environment, self._run_id, f"input {index}", kept)
+            raise self._gone(index)
+        return self._chunk[index - self._first]
 
     def put(self, leader: Leader, inputs: Sequence[tuple[int, bytes]]) -> None:
         """Keeps inputs that have failed, when the others go. Raises `FencedError` for who does not lead."""
@@ -246,11 +241,30 @@ class StoredInputs:
         if over := run_records.kept_failed(self._link, self._run_id) - set(indexes):
             running.keep(self._link, leader, {}, over)
 
-    def from_(self, index: int, most: int) -> list[bytes]:
-        """Those from `index` on that lie in one chunk."""
-        self.at(index)
+    def from_(self, index: int, most: int) -> Sequence[bytes]:
+        """Those from `index` on that lie in one chunk: where that is all of it, as it is stored."""
+        if not self._read(index):
+            raise self._gone(index)
+        if index == self._first and len(self._chunk) <= most:
+            return self._chunk
         at = index - self._first
-        return self._parts[at : at + most]
+        return self._chunk[at : at + most]
+
+    def _read(self, index: int) -> bool:
+        """Reads the chunk that holds an input, unless it was read last; whether it is there."""
+        if not self._first <= index < self._first + len(self._chunk):
+            found = run_records.run_chunk(self._link, self._run_id, index)
+            if found is None:
+                return False
+            first, data = found
+            chunk = codec.PackedList(unseal_part(self._environment, self._run_id, f"inputs {first}", data))
+            if index >= first + len(chunk):
+                raise CodecError(f"The inputs of run {self._run_id!r} from {first} on are damaged.")
+            self._first, self._chunk = first, chunk
+        return True
+
+    def _gone(self, index: int) -> PoolError:
+        return PoolError(f"Input {index} of run {self._run_id!r} is not on the server any more.")
 
 
 class StoredSource:
@@ -281,20 +295,28 @@ class StoredSource:
         if self._next >= self._stored and self.total is None:
             self._stored, self.total = self._numbers()
         drawn: list[bytes] = []
-        while len(drawn) < count and self._next < self._stored:
-            try:
-                some = self._inputs.from_(self._next, count - len(drawn))
-            except PoolError:
-                if (
-                    self._numbers()[0] <= self._next
-                ):  # the server has returned in an older state: who folds that goes on
-                    raise FencedError(f"The server has fewer inputs of a run than the {self._stored} it had.") from None
-                raise
-            drawn += some
+        whole: Sequence[bytes] | None = None  # a chunk that is taken as it is
+        while len(drawn) < count and self._next < self._stored and whole is None:
+            some = self._some(count - len(drawn))
+            if not isinstance(some, codec.PackedList):
+                drawn += some
+            elif drawn:
+                break  # the next lease takes it
+            else:
+                whole = some
             self._next += len(some)
         if self.total is not None and self._next >= self.total:
             self.exhausted = True
-        return drawn
+        return drawn if whole is None else whole
+
+    def _some(self, most: int) -> Sequence[bytes]:
+        try:
+            return self._inputs.from_(self._next, most)
+        except PoolError:
+            if self._numbers()[0] > self._next:
+                raise
+            # the server has returned in an older state: who folds that goes on
+            raise FencedError(f"The server has fewer inputs of a run than the {self._stored} it had.") from None
 
     def close(self) -> None:
         self.exhausted = True

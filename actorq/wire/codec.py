@@ -17,7 +17,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import msgpack
 
@@ -233,8 +233,36 @@ def split_list(data: bytes) -> list[bytes]:
     return parts
 
 
+class PackedList(Sequence[bytes]):
+    """What `split_list` makes of `data`, when somebody asks for an element; `join_list` takes it as it is.
+
+    Raises `CodecError` for data that begin as no list.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._count = len(unpack_sequence(data)) if data[:1] in _EXTENSIONS else list_header(data)[0]
+        self._parts: list[bytes] | None = None
+        if self._count < 0:
+            raise CodecError("The data is not a packed list.")
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if self._parts is None:
+            self._parts = split_list(self.data)
+        return self._parts[at]
+
+
 def join_list(parts: Sequence[bytes]) -> bytes:
     """The inverse of `split_list`."""
+    if isinstance(parts, PackedList):
+        return parts.data
     return bytes(msgpack.Packer().pack_array_header(len(parts))) + b"".join(parts)
 
 

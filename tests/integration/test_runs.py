@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,13 @@ def test_failures_are_tolerated_as_in_a_map(spawn: Spawn) -> None:
         spawn(tasks.fails_at, range(5), max_failures=0).results()
 
 
-def test_inputs_that_failed_or_killed_their_replica_are_tried_again(spawn: Spawn, tmp_path: Path) -> None:
+@pytest.mark.parametrize("inputs", [range(30_000), list(range(30_000))], ids=["range", "list"])
+def test_inputs_that_failed_or_killed_their_replica_are_tried_again(
+    spawn: Spawn, tmp_path: Path, inputs: Sequence[int]
+) -> None:
     assert spawn(tasks.flaky, [str(tmp_path / "tries")]).results() == [2]
     flag = str(tmp_path / "died")
-    assert spawn(tasks.dies_once, range(6), kwargs={"flag": flag}).results() == list(range(6))
+    assert spawn(tasks.dies_once, inputs, kwargs={"flag": flag}).results() == list(range(30_000))
 
 
 # -- once more ---------------------------------------------------------------------------------------------------------
@@ -142,6 +145,18 @@ def test_the_same_script_run_again_finds_its_run(spawn: Spawn) -> None:
     again = spawn(tasks.double, range(3000), map_id="again")
     assert again.results() == run.results()
     assert run.stats().submitted == 3000  # nothing ran twice
+
+
+def test_inputs_are_the_same_whatever_holds_them(spawn: Spawn) -> None:
+    """A range is stored as one; what is compared are its numbers."""
+    run = spawn(tasks.double, range(25_000))
+    assert tasks.double.spawn_map(list(range(25_000)), map_id=run.map_id).map_id == run.map_id
+    other = spawn(tasks.double, list(range(25_000)))
+    assert tasks.double.spawn_map(iter(range(25_000)), map_id=other.map_id).map_id == other.map_id
+    assert tasks.double.spawn_map(range(25_000), map_id=other.map_id).map_id == other.map_id
+    assert run.results() == other.results() == list(range(0, 50_000, 2))
+    with pytest.raises(MapConflictError, match="at input 24999"):
+        tasks.double.spawn_map([*range(24_999), 0], map_id=run.map_id)
 
 
 def test_other_inputs_or_another_task_are_a_conflict_that_names_the_first(spawn: Spawn) -> None:

@@ -11,7 +11,7 @@ import math
 import pathlib
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorq import CodecError, PayloadTooLargeError
-from actorq.wire.codec import join_list, pack, pack_each, pack_list, split_list, unpack, unpack_list
+from actorq.wire.codec import PackedList, join_list, pack, pack_each, pack_list, split_list, unpack, unpack_list
 
 
 class Colour(enum.Enum):
@@ -120,6 +120,22 @@ def test_a_packed_list_splits_and_joins_without_decoding(items: list[Any], data:
     assert [unpack(part) for part in parts] == items
     at = data.draw(st.integers(0, len(parts)))
     assert unpack(join_list(parts[at:])) == items[at:]
+
+
+@given(st.lists(values, max_size=5) | st.builds(range, st.integers(0, 40), st.integers(0, 40), st.integers(1, 3)))
+@settings(deadline=None)
+def test_a_packed_list_that_nobody_asks_is_taken_as_it_is(items: Sequence[Any]) -> None:
+    packed = pack(items)
+    whole = PackedList(packed)
+    assert join_list(whole) is packed
+    assert list(whole) == [pack(item) for item in items] == whole[:]
+    assert len(whole) == len(items)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", pack({}), pack("list"), pack(b"x")])
+def test_what_is_no_packed_list_is_none(data: bytes) -> None:
+    with pytest.raises(CodecError):
+        PackedList(data)
 
 
 @given(values)

@@ -95,6 +95,7 @@ def queue_families(environments: Sequence[EnvironmentView] | None) -> Iterator[A
         ("queue_leases", "Leases that wait, and jobs whose time has come.", lambda e: e.queued_leases),
         ("queue_inputs", "Inputs of those.", lambda e: e.queued_inputs),
         ("queue_oldest_age_seconds", "How long the oldest lease waits.", lambda e: e.oldest_seconds),
+        ("map_starved_seconds", "How long a map waits of which nothing runs, at most.", lambda e: e.starved_seconds),
         ("running_leases", "Leases that run.", lambda e: e.running_leases),
         ("failed_inputs", "Inputs in the failed registry.", lambda e: e.failed_inputs),
         ("maps", "Live maps.", lambda e: len(e.maps)),

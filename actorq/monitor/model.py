@@ -84,6 +84,8 @@ class EnvironmentView:
     undriven_runs: int = 0
     #: single jobs that wait for their time
     scheduled_jobs: int = 0
+    #: how long the map has waited that has waited longest, of which nothing runs
+    starved_seconds: float = 0.0
     #: why a pool that was asked for is not there, "" for nothing
     trouble: str = ""
     problem: str = ""

@@ -148,7 +148,7 @@ def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentV
     for each, its_maps, its_replicas in zip(found, maps, told, strict=True):
         running = _running(each)
         busy = Counter(lease.map for lease in running.values())
-        inputs, oldest = _waiting(each, now)
+        inputs, waits = _waiting(each, now)
         undriven = _undriven(each)
         shown = [
             _replica(key, fields, int(left[key] or 0), suspended, now, running)
@@ -159,7 +159,8 @@ def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentV
                 name=shown_name(each.name),
                 queued_leases=each.depth + each.due,
                 queued_inputs=inputs + each.due,
-                oldest_seconds=round(oldest, 3),
+                oldest_seconds=round(max(waits.values(), default=0.0), 3),
+                starved_seconds=round(max((waits[name] for name in waits if not busy[name]), default=0.0), 3),
                 running_leases=len(each.wip),
                 failed_inputs=each.failed,
                 replicas=[view for view in shown if view is not None],
@@ -201,19 +202,20 @@ def _nameless(problem: str) -> EnvironmentView:
     )
 
 
-def _waiting(found: _Found, now: float) -> tuple[int, float]:
-    """Inputs that wait in the queue, and how long the oldest lease does."""
-    inputs, oldest = 0, 0.0
+def _waiting(found: _Found, now: float) -> tuple[int, dict[str, float]]:
+    """Inputs that wait in the queue, and by map how long its oldest lease does."""
+    inputs, waits = 0, dict[str, float]()
     for told in found.asking.ask_each(
-        [["HMGET", keys.job(job), "description", "enqueued_at"] for job in found.waiting]
+        [["HMGET", keys.job(job), "description", "enqueued_at", "aq_map"] for job in found.waiting]
     ):
-        description, since = told or (None, None)
+        description, since, name = told or (None, None, None)
         inputs += _inputs_of((description or b"").decode(errors="replace"))[1]
         enqueued = Fields({"enqueued_at": since or b""}, found.asking.problems).moment("enqueued_at")
-        oldest = max(oldest, now - (now if enqueued is None else enqueued))
+        named = raw(name or b"")
+        waits[named] = max(waits.get(named, 0.0), now - (now if enqueued is None else enqueued))
     if found.depth > len(found.waiting):
         inputs = inputs * found.depth // max(len(found.waiting), 1)
-    return inputs, oldest
+    return inputs, waits
 
 
 def _open_runs(found: _Found) -> dict[str, int]:

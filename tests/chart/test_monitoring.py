@@ -36,6 +36,7 @@ METRICS = {
     "actorq_scheduled_jobs": {"environment"},
     "actorq_queue_inputs": {"environment"},
     "actorq_queue_oldest_age_seconds": {"environment"},
+    "actorq_map_starved_seconds": {"environment"},
     "actorq_running_leases": {"environment"},
     "actorq_live_replicas": {"environment", "state"},
     "actorq_failed_inputs": {"environment"},

@@ -160,6 +160,24 @@ def test_inputs_that_wait_are_counted_as_inputs(on_server: str) -> None:
     handle.close()
 
 
+def test_a_map_of_which_nothing_runs_is_starved_and_one_that_runs_is_not(shared_worker: Worker) -> None:
+    def look() -> dict[str, Any]:
+        return dict(told("status", "plain", url=shared_worker.url)[0])
+
+    first = tasks.sleeps.map([0.2] * 100, map_id="runs")
+    assert eventually(lambda: look()["running_leases"] == 2, timeout=30)
+    alone = look()
+    assert alone["oldest_seconds"] > 0
+    assert alone["starved_seconds"] == 0
+    with redis.Redis.from_url(shared_worker.url) as client:
+        suspend(client)  # what runs ends, and nothing begins
+        second = tasks.sleeps.map([0.2], map_id="starves")
+        assert eventually(lambda: look()["starved_seconds"] > 0, timeout=30)
+        resume(client)
+    second.close()
+    first.close()
+
+
 def test_ping_needs_none_of_the_code(shared_worker: Worker) -> None:
     done = actorq("ping", "plain", "--inputs", "5", url=shared_worker.url)
     assert (done.returncode, done.stdout) == (0, "plain: 5 of 5 inputs came back\n")

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actorq.runtime.program import shutdown
-from benchmarks import affinity, fairness, outliving, reset, rows, signing
+from benchmarks import affinity, fairness, outliving, planned, reset, rows, signing
 from benchmarks.forks import fork_overhead
 
 _RESULTS = Path(__file__).parent / "results"
@@ -29,6 +29,7 @@ _ALL = {
         signing.signing,
         *affinity.ALL,
         *outliving.ALL,
+        planned.planned,
     )
 }
 #: in front of the name of the one row that this program is to measure, and print as JSON

@@ -33,6 +33,12 @@ def whole_span(seconds: float | None) -> str:
     return f"{max(seconds, 0.0):.0f} s"
 
 
+def exact_span(seconds: float) -> str:
+    """The same in the unit of which there are two, with a tenth: `97 s`, `2.6 min`, `3.1 h`."""
+    unit, one = next(((unit, one) for unit, one in _SPANS if seconds >= 2 * one), ("s", 1))
+    return f"{seconds / one:,.1f} {unit}" if one > 1 or seconds < 9.95 else f"{seconds:.0f} s"
+
+
 def size(count: float) -> str:
     """Bytes, in powers of 1,024: `900 B`, `1.5 MiB`, `12 GiB`."""
     for unit, one in _SIZES:

@@ -15,6 +15,7 @@ from actorq.cli.logs import logs
 from actorq.cli.map import map_
 from actorq.cli.monitor import monitor
 from actorq.cli.options import say
+from actorq.cli.plan import plan
 from actorq.cli.runs import failures, jobs, results, runs
 from actorq.cli.server import server
 from actorq.cli.steer import cancel, delete, retry
@@ -35,7 +36,7 @@ def main() -> None:
 
 for command in (
     *(worker, status, watch, queues, workers, ping, scale, exporter, monitor, keep, run_input),
-    *(server, doctor, map_, runs, jobs, results, failures, logs, cancel, retry, delete),
+    *(server, doctor, map_, plan, runs, jobs, results, failures, logs, cancel, retry, delete),
 ):
     command.epilog = _EXIT_CODES
     main.add_command(command)

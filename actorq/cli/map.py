@@ -48,7 +48,7 @@ def map_(
     The output is its own checkpoint: the same command, started again after whatever has ended it, goes on behind the
     last whole line. What made each line lies in a file beside it, OUTPUT.actorq.
     """
-    task = _task(target)
+    task = named_task(target)
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
     made_by = {"task": task.name, "columns": names, "batch": batch or 1}
     _check_row(task, names if batch is None else [])
@@ -124,7 +124,7 @@ def _taken_apart(outputs: Iterable[Any], sizes: deque[int], name: str) -> Iterat
             yield from output
 
 
-def _task(target: str) -> Task[..., Any, Any]:
+def named_task(target: str) -> Task[..., Any, Any]:
     """The task that is named, imported as a worker imports it. Raises `DeclarationError`."""
     from actorq.code.importing import import_target, parse_target
     from actorq.declare.task import Task

@@ -67,4 +67,4 @@ def test_every_command_that_prints_json_is_stated() -> None:
         for option in command.params
         if option.name == "output" and "json" in getattr(option.type, "choices", ())
     }
-    assert given - {"logs"} == set(_NAME.findall(PAGE.partition("With `-o json`, ")[2].partition(" print")[0]))
+    assert given - {"logs", "plan"} == set(_NAME.findall(PAGE.partition("With `-o json`, ")[2].partition(" print")[0]))

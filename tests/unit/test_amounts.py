@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actorq.base.amounts import rate, size, span, whole_span
+from actorq.base.amounts import exact_span, rate, size, span, whole_span
 
 
 def test_a_rate_has_the_digits_that_matter() -> None:
@@ -17,6 +17,11 @@ def test_a_time_is_told_in_the_largest_unit_of_which_there_are_two() -> None:
 
 def test_a_time_that_is_known_to_the_second_has_no_tenths() -> None:
     assert [whole_span(seconds) for seconds in (None, -1, 0.4, 3.0, 600)] == ["-", "0 s", "0 s", "3 s", "10 min"]
+
+
+def test_a_time_that_was_reckoned_has_a_tenth() -> None:
+    told = [exact_span(seconds) for seconds in (0.04, 3.21, 97.4, 154, 11_000, 400_000)]
+    assert told == ["0.0 s", "3.2 s", "97 s", "2.6 min", "3.1 h", "4.6 d"]
 
 
 def test_bytes_are_told_in_powers_of_1024() -> None:

@@ -42,7 +42,7 @@ class _Axes:
         for power in range(round(math.log10(self.low)), round(math.log10(self.high)) + 1):
             at = self.y(10.0**power)
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-            parts.append(_text(_LEFT - 8, at + 4, f"{10.0**power:,g} s", kind="soft", anchor="end"))
+            parts.append(_text(_LEFT - 8, at + 4, f"{10**power:,} s", kind="soft", anchor="end"))
         under = _HEIGHT - _BOTTOM + 20
         counts = [10**power for power in range(int(math.log10(self.most)) + 1)]
         return parts + [_text(self.x(count), under, f"{count:,}", kind="soft", anchor="middle") for count in counts]
@@ -71,11 +71,18 @@ def drawn(plan: Plan) -> str:
         axes.line("regular", [(1, regular), (axes.most, regular)], dash="6 5"),
         axes.line("actors", actors),
         f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
-        _text(x + 10, y - 10, best) if x < _WIDTH * 0.7 else _text(x - 10, y - 10, best, anchor="end"),
+        _label(x, y, best, free_below=regular > found),
         _text(_LEFT, _HEIGHT - 8, _LEGEND),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _label(x: float, y: float, text: str, *, free_below: bool) -> str:
+    """Of a point of a curve that falls: to its left below it, or to its right above it, if it has room there."""
+    if (free_below and x > _WIDTH / 3) or x > 2 * _WIDTH / 3:
+        return _text(x - 10, y + 20, text, anchor="end")
+    return _text(x + 10, y - 10, text)
 
 
 def _text(x: float, y: float, text: str, *, kind: str = "ink", anchor: str = "start") -> str:

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-extras types-extras test-page test-versions test-cluster fuzz chaos lint types dist pictures bench \
-	bench-leaks bench-cluster clean
+	bench-leaks bench-peers bench-cluster clean
 
 .DEFAULT_GOAL := help
 include tests/chart/tools.mk images/image.mk
@@ -122,6 +122,9 @@ bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 
 bench-leaks: $(VENV)/.test  ## what an input sees of the one before it, here and on the peers (installs them in .peers)
 	$(BIN)/python -m benchmarks.leaks
+
+bench-peers: $(VENV)/.test  ## actorq beside others that run functions on workers (installs them in .peers); writes docs/peers.md
+	$(BIN)/python -m benchmarks.peers
 
 bench-cluster: $(VENV)/.test cluster-tools  ## actors beside regular tasks on the cluster of the current KUBECONFIG
 	$(BIN)/python -m benchmarks.cluster

@@ -41,6 +41,7 @@ COMMANDS = (
         "EXPORTER",
         "FAILURES",
         "JOBS",
+        "PLAN",
         "KEEP",
         "LOGS",
         "MAP",

@@ -1,0 +1,146 @@
+"""`make bench-peers`: runs all systems in turn, round by round, and writes docs/peers.md with its picture.
+
+With names of systems it runs only those, and leaves the page alone: `python -m benchmarks.peers actorq Ray`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actorq.runtime.embedded import EmbeddedServer
+from benchmarks.peers import page
+from benchmarks.peers.systems import SYSTEMS
+
+ROOT = Path(__file__).parents[2]
+_PEERS, _RESULTS = ROOT / ".peers", ROOT / "benchmarks" / "results"
+OURS = ("actorq", "actorq, none")
+#: what pip installs for a system, in an environment of that name
+_PACKAGES = {
+    "joblib": "joblib==1.6.0",
+    "mpire": "mpire==2.10.2",
+    "Dask": "distributed",
+    "Ray": "ray",
+    "Celery": "celery[redis]",
+    "RQ": "rq",
+}
+#: rounds, and seconds that one system may take in one
+_ROUNDS, _TIMEOUT = 3, 300
+
+
+@dataclass
+class Measured:
+    """All rounds of one system."""
+
+    name: str
+    setting: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    #: row -> what each round gave: a number, or why there is none
+    rows: dict[str, list[float | str]] = field(default_factory=dict)
+
+    def add(self, rows: dict[str, float | str]) -> None:
+        for name, value in rows.items():
+            self.rows.setdefault(name, []).append(value)
+
+    def median(self, row: str) -> float | None:
+        numbers = [value for value in self.rows.get(row, ()) if not isinstance(value, str)]
+        return statistics.median(numbers) if numbers else None
+
+    def error(self, row: str) -> str:
+        return next((value for value in self.rows.get(row, ()) if isinstance(value, str)), "")
+
+
+def main(names: list[str]) -> int:
+    chosen = names or [*OURS, *SYSTEMS]
+    for name in chosen:
+        _install(name)
+    measured = {name: Measured(name) for name in chosen}
+    for number in range(_ROUNDS):
+        for name in chosen:
+            print(f"round {number + 1}: {name} ...", file=sys.stderr, flush=True)
+            _measure(measured[name])
+    _RESULTS.mkdir(exist_ok=True)
+    (_RESULTS / "peers.json").write_text(json.dumps({name: vars(each) for name, each in measured.items()}, indent=1))
+    text, picture = page.made(list(measured.values()), _ROUNDS)
+    print(text)
+    if not names:
+        (ROOT / "docs" / "peers.md").write_text(text)
+        (ROOT / "docs" / "images" / "peers.svg").write_text(picture)
+    return 0
+
+
+def _folder(name: str) -> Path | None:
+    return _PEERS / name.lower() if name in _PACKAGES else None
+
+
+def _install(name: str) -> None:
+    """An environment of its own for one peer. Where that fails, its rows will say that it did not run."""
+    folder = _folder(name)
+    if folder is None:
+        return
+    if not (folder / "bin" / "python").exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", _PACKAGES[name], "numpy"]
+    subprocess.run(pip, check=False)
+
+
+def _measure(measured: Measured) -> None:
+    """One round of one system, in a process group that ends with it."""
+    folder = _folder(measured.name)
+    python = sys.executable if folder is None else str(folder / "bin" / "python")
+    with tempfile.TemporaryDirectory(prefix="bp-") as scratch, _server(measured.name) as server:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": scratch, "PEERS_SERVER": server}
+        begun = time.time()
+        with (Path(scratch) / "said").open("w+") as said:
+            process = subprocess.Popen(
+                [python, "-m", "benchmarks.peers.measure", measured.name],
+                env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True,
+            )  # fmt: skip
+            try:
+                printed = process.communicate(timeout=_TIMEOUT)[0]
+            except subprocess.TimeoutExpired:
+                printed = ""
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            said.seek(0)
+            last = (said.read().splitlines() or ["nothing was said"])[-1]
+    told: dict[str, Any] = {}
+    for line in printed.splitlines():
+        with contextlib.suppress(ValueError):
+            told |= json.loads(line)
+    rows = dict(told.get("rows", dict.fromkeys(page.ROWS, f"did not end: {last[:100]}")))
+    if "first" in told:
+        rows["start"] = told["first"] - begun
+    measured.add(rows)
+    measured.setting, measured.versions = told.get("setting", measured.setting), told.get("versions", measured.versions)
+
+
+@contextlib.contextmanager
+def _server(name: str) -> Iterator[str]:
+    """The socket of a Redis server for those that use one."""
+    if name not in ("Celery", "RQ"):
+        yield ""
+        return
+    server = EmbeddedServer()
+    server.wait_ready()
+    try:
+        yield server.url.removeprefix("unix://")
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

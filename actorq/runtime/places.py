@@ -302,14 +302,16 @@ class Pools:
                 "set ACTORQ_REDIS_URL to one that they can."
             )
         if self._server is None:
-            from actorq.runtime.embedded import EmbeddedServer
+            with _IMPORTS:
+                from actorq.runtime.embedded import EmbeddedServer
 
             state = settings().state_dir
             self._server = EmbeddedServer(None if state is None else Path(state))
         return self._server
 
     def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
-        from actorq.runtime.local import LocalPool
+        with _IMPORTS:
+            from actorq.runtime.local import LocalPool
 
         pool = self.local.get(environment.name)
         if pool is not None and pool.alive and not pool.serves(environment):

@@ -180,8 +180,8 @@ class Celery(System):
     def map(self, function: Function, inputs: list[Any], *, tiny: bool) -> list[Any]:
         task = self._app.TASKS[function.__name__]
         if tiny:
-            found = task.chunks(((value,) for value in inputs), 256).apply_async().get(_PATIENCE)
-            return [value for part in found for value in part]
+            group = task.chunks([(value,) for value in inputs], 256).group()
+            return [value for part in group.apply_async().get(_PATIENCE, interval=0.005) for value in part]
         return [result.get(_PATIENCE) for result in [task.delay(value) for value in inputs]]
 
     def call(self, function: Function, value: Any) -> Any:

@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import os
 import platform
+import textwrap
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -51,8 +52,10 @@ Made by `make bench-peers`, which installs each system in an environment of its 
 others have (`isolation="none"`): above 1 actorq is ahead. Its default, `isolation="reset"`, puts the process back after
 each input, which none of the others does: [what one input sees of the one before](isolation.md).
 
-{date}, {machine}: {versions}.
+{run}
 """
+#: of a line of a page
+_COLUMNS = 120
 _TAIL = """
 ![The same in bars: how many times as good actorq is as each system, row by row.](images/peers.svg)
 
@@ -75,7 +78,8 @@ def made(measured: Sequence[Measured], rounds: int) -> tuple[str, str]:
     day = dt.datetime.now(tz=dt.UTC).strftime("%d %B %Y").lstrip("0")
     machine = f"{os.cpu_count()} cores ({_processor()}), {platform.system()}"
     settings = "\n".join(f"- **{each.name}**: {each.setting or 'did not run'}." for each in measured)
-    head = _HEAD.format(rounds=rounds, date=day, machine=machine, versions=told)
+    run = textwrap.fill(f"{day}, {machine}: {told}.", _COLUMNS)
+    head = _HEAD.format(rounds=rounds, run=run)
     return f"{head}\n{_table(measured)}\n{_TAIL.format(settings=settings)}", _picture(measured)
 
 

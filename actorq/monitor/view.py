@@ -25,7 +25,7 @@ from actorq.monitor.records import Asking, Fields, Problems, fields_of, queues_o
 _COUNTED_JOBS = 200
 #: what is read of the record of a map, and of a replica
 _OF_MAP = ("task", "started", "total", "done", "failed", "rate", "pods", "held")
-_OF_REPLICA = ("birth", "last_heartbeat", "aq_state", "aq_inputs", "aq_restarts", "aq_position", "aq_caches")
+_OF_REPLICA = ("queues", "birth", "last_heartbeat", "aq_state", "aq_inputs", "aq_restarts", "aq_position", "aq_caches")
 #: `task[lo:hi]`, or of a map with affinity `task[index,index,...+more]`
 _LEASE = re.compile(
     r"^.*\[(?:(?P<lo>\d{1,15}):(?P<hi>\d{1,15})|(?P<list>\d{1,15}(?:,\d{1,15})*)(?:\+(?P<more>\d{1,15}))?)\]$", re.ASCII
@@ -47,7 +47,7 @@ class _Found:
     maps: list[str]
     runs: list[str]
     trouble: str
-    workers: list[str] = field(default_factory=list)
+    workers: dict[str, Fields] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
     """
     asking = Asking(link, Problems())
     now = time.time()
-    workers = _workers(asking)
+    workers = _workers(link, asking)
     wanted = [name for name in sorted({*queues_of(asking), *workers}) if only is None or name == only]
     known = asking.ask_each(
         [["EXISTS", keys.used(n), keys.runs(n), keys.scheduled(n), keys.calls(n), keys.maps(n)] for n in wanted]
@@ -75,20 +75,22 @@ def environments(link: Link, only: str | None = None) -> list[EnvironmentView]:
     shown = [name for name, used in zip(wanted, known, strict=True) if used or name in workers]
     found = _look(link, shown, now)
     for each in found:
-        each.workers = sorted(workers.get(each.name, []))
+        each.workers = workers.get(each.name, {})
     views = _views(link, found, now)
     if str(asking.problems) and only is None:
         views.append(_nameless(str(asking.problems)))
     return views
 
 
-def _workers(asking: Asking) -> dict[str, list[str]]:
-    """Environment -> keys of its replicas."""
-    workers: dict[str, list[str]] = {}
-    registered = [raw(key) for key in asking.ask([], "SMEMBERS", keys.WORKERS)]
-    for key, queue in zip(registered, asking.ask_each([["HGET", key, "queues"] for key in registered]), strict=True):
-        if queue is not None:
-            workers.setdefault(raw(queue), []).append(key)
+def _workers(link: Link, asking: Asking) -> dict[str, dict[str, Fields]]:
+    """Environment -> key of each of its replicas, and what is known of it."""
+    workers: dict[str, dict[str, Fields]] = {}
+    registered = sorted(raw(key) for key in asking.ask([], "SMEMBERS", keys.WORKERS))
+    for key, fields in zip(registered, fields_of(link, registered, _OF_REPLICA), strict=True):
+        if "queues" in fields:
+            workers.setdefault(raw(fields.data("queues")), {})[key] = fields
+        elif problem := str(fields.problems):
+            asking.problems.add(problem)
     return workers
 
 
@@ -142,17 +144,15 @@ def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentV
         [e.maps for e in found], fields_of(link, [keys.map_(m) for e in found for m in e.maps], _OF_MAP)
     )
     replicas = [key for e in found for key in e.workers]
-    told = _by_environment([e.workers for e in found], fields_of(link, replicas, _OF_REPLICA))
     left = dict(zip(replicas, Asking(link, Problems()).ask_each([["PTTL", key] for key in replicas]), strict=True))
     views = []
-    for each, its_maps, its_replicas in zip(found, maps, told, strict=True):
+    for each, its_maps in zip(found, maps, strict=True):
         running = _running(each)
         busy = Counter(lease.map for lease in running.values())
         inputs, waits = _waiting(each, now)
         undriven = _undriven(each)
         shown = [
-            _replica(key, fields, int(left[key] or 0), suspended, now, running)
-            for key, fields in zip(each.workers, its_replicas, strict=True)
+            _replica(key, fields, int(left[key] or 0), suspended, now, running) for key, fields in each.workers.items()
         ]
         views.append(
             EnvironmentView(

@@ -40,6 +40,8 @@ from actorq.broker.scripts.load import Script
 MOST_REPLY_BYTES = 16 << 20
 #: read at once; a lease or a frame is up to 1 MiB
 _READ_BYTES = 1 << 18
+#: the most of what a server says before it closes a connection
+_LAST_WORDS = 1024
 _NOTHING = object()
 #: keys that are moved out of the way of one command
 _MOST_CLEARED = 10
@@ -391,7 +393,15 @@ class Link:
         try:
             self._sock.sendall(data)
         except OSError as error:
+            self._hear_last_words()
             raise LostError(str(error)) from error
+
+    def _hear_last_words(self) -> None:
+        """Raises what a server has said that closed the connection before it was asked: it takes no more of them."""
+        with suppress(OSError, AttributeError, ValueError):  # dropped meanwhile; TLS takes no flags
+            said = self._sock.recv(_LAST_WORDS, socket.MSG_DONTWAIT)
+            if said.startswith(b"-"):
+                raise typed(said[1:].partition(b"\r\n")[0].decode(errors="replace"))
 
     def _located(self, error: CallError) -> CallError:
         """`error`, with the key where it is one of another type; looked for over a connection that knows of nothing."""

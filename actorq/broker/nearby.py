@@ -38,7 +38,7 @@ _STALE_SECONDS = 120.0
 #: part of the memory's file system that stays free
 _FREE = 0.5
 #: the link beside a socket, and where folders are made
-_LINK, _MEMORY = "memory", Path("/dev/shm")  # noqa: S108 - a folder of one user's own is made in it
+LINK, _MEMORY = "memory", Path("/dev/shm")  # noqa: S108 - a folder of one user's own is made in it
 #: files that are written again, and the largest of them, bytes
 _FREE_FILES, _LARGEST_FREE = 8, 16 << 20
 #: bytes of the word that a message begins with
@@ -61,7 +61,7 @@ def make(beside: Path) -> Path | None:
         return None
     with contextlib.suppress(OSError):
         folder = Path(tempfile.mkdtemp(prefix="actorq-", dir=_MEMORY))  # nobody else may look into it
-        (beside / _LINK).symlink_to(folder)
+        (beside / LINK).symlink_to(folder)
         return folder
     return None
 
@@ -71,7 +71,7 @@ def of(url: str) -> Nearby | None:
     """The folder of a server; None where it has none, or is not on this host."""
     if not url.startswith("unix://"):
         return None
-    link = Path(url.removeprefix("unix://").partition("?")[0]).parent / _LINK
+    link = Path(url.removeprefix("unix://").partition("?")[0]).parent / LINK
     try:
         found = link.stat()
     except OSError:

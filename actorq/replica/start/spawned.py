@@ -13,7 +13,7 @@ from actorq.code.importing import Target, import_target
 from actorq.isolation import handlers
 from actorq.replica.pages import Pages
 from actorq.replica.spec import WAKE_SIGNAL, ExecutorSpec, ZygoteSpec
-from actorq.replica.start.zygote import Channel, declare, die_with_parent, grow_stack, prepare_process, run_zygote
+from actorq.replica.start.zygote import Channel, declare, die_with, grow_stack, prepare_process, run_zygote
 
 
 def _main() -> None:
@@ -27,10 +27,8 @@ def _main() -> None:
     count, fileno = job["pages"]
     pages = Pages(count, fileno)
     if "channel" in job:
-        run_zygote(spec, pages, Channel(socket.socket(fileno=job["channel"])))
-    die_with_parent()
-    if os.getppid() != job["parent"]:
-        os._exit(1)
+        run_zygote(spec, pages, Channel(socket.socket(fileno=job["channel"])), job["parent"])
+    die_with(job["parent"])
     grow_stack()
     prepare_process(spec)
     declare(spec)

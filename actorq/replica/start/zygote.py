@@ -99,12 +99,13 @@ def start_zygote(spec: SupervisorSpec, lifeline: int | None = None) -> StartedZy
     """
     pages = Pages(spec.replicas * MAX_SLOTS)
     ours, theirs = socket.socketpair()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         ours.close()
         if lifeline is not None:
             os.close(lifeline)
-        run_zygote(spec.zygote, pages, Channel(theirs))
+        run_zygote(spec.zygote, pages, Channel(theirs), parent)
     theirs.close()
     return StartedZygote(pid=pid, channel=Channel(ours), pages=pages)
 
@@ -114,15 +115,22 @@ def spawn_zygote(spec: SupervisorSpec, pages: Pages) -> StartedZygote:
     ours, theirs = socket.socketpair()
     with theirs:
         os.set_inheritable(theirs.fileno(), True)
-        variables = {**os.environ, **_job(spec.zygote, pages, channel=theirs.fileno())}
+        variables = {**os.environ, **_job(spec.zygote, pages, channel=theirs.fileno(), parent=os.getpid())}
         pid = os.posix_spawn(sys.executable, _INTERPRETER, variables)
     return StartedZygote(pid=pid, channel=Channel(ours), pages=pages)
 
 
-def die_with_parent() -> None:
-    """Asks the kernel to kill this process when its parent dies. Linux only; elsewhere an end of file does it."""
-    if sys.platform == "linux":
+def die_with(parent: int) -> None:
+    """Asks the kernel to kill this process when its parent dies, and ends it where that has died already.
+
+    Args:
+        parent: who has started it, as that knows itself: a child that asks for its parent may be told of another one,
+            which has adopted it.
+    """
+    if sys.platform == "linux":  # elsewhere an end of file does it
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def keep_freed_memory() -> None:
@@ -150,12 +158,9 @@ def grow_stack() -> None:
             chain = (chain,)
 
 
-def run_zygote(spec: ZygoteSpec, pages: Pages, channel: Channel) -> None:
-    """Serves the supervisor until its end closes. Never returns."""
-    parent = os.getppid()
-    die_with_parent()
-    if os.getppid() != parent:
-        os._exit(1)
+def run_zygote(spec: ZygoteSpec, pages: Pages, channel: Channel, supervisor: int) -> None:
+    """Serves the supervisor, a process of that id, until its end closes. Never returns."""
+    die_with(supervisor)
     run_tasks(prefix=spec.prefix, capture=spec.capture)
     hugepages.take_note()
     keep_freed_memory()
@@ -373,16 +378,16 @@ class Zygote:
         if self._start_method == "spawn":
             pid = _spawn(self._spec, self._pages, index, executor, self._variables(index))
         else:
+            zygote = os.getpid()
             with handlers.own_fork():
                 pid = os.fork()
         if pid:
+            with contextlib.suppress(OSError):  # so that it has its group whenever it is to be ended
+                os.setpgid(pid, pid)
             self._children[pid] = index
             self._channel.send({"forked": index, "pid": pid})
             return
-        parent = os.getppid()
-        die_with_parent()
-        if os.getppid() != parent:
-            os._exit(1)
+        die_with(zygote)
         os.setpgid(0, 0)  # with what its tasks start, so that it can be ended with them
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -430,7 +435,7 @@ def _kill_group(pid: int) -> None:
 def _exec(spec: ZygoteSpec, pages: Pages, variables: dict[str, str], channel: Channel) -> None:
     """Replaces this process by a new interpreter that imports everything itself and serves `channel`."""
     os.set_inheritable(channel.fileno(), True)
-    os.environ.update(variables, **_job(spec, pages, channel=channel.fileno()))
+    os.environ.update(variables, **_job(spec, pages, channel=channel.fileno(), parent=os.getppid()))
     for number in (signal.SIGINT, signal.SIGTERM):  # until the new interpreter has handlers
         signal.signal(number, signal.SIG_IGN)
     os.execv(sys.executable, _INTERPRETER)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import statistics
 import textwrap
 import time
@@ -22,7 +24,18 @@ if TYPE_CHECKING:
     from actorq.planning.plan import Plan
     from actorq.planning.work import Outcome
 
-_SECONDS = click.FloatRange(min=0)
+
+class _Number(click.FloatRange):
+    """One that can be reckoned with: no NaN, and nothing infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
+
+_SECONDS = _Number(min=0, max=1e9)
 #: rows that are called to see how long they take
 _SAMPLE = 20
 #: of advice
@@ -35,15 +48,19 @@ _COLUMNS = 100
 @click.option("--sample", metavar="MODULE:TASK", help="Measure --seconds, --spread and --load: call a task here.")
 @click.option("--rows", help="JSON lines or CSV for the sample: its first 20 rows; as --input of `actorq map`.")
 @click.option("--columns", help="Of the sample's rows, as for `actorq map`.")
-@click.option("--spread", type=_SECONDS, help="Standard deviation of that, as a share of it.")
+@click.option("--spread", type=_Number(min=0, max=100), help="Standard deviation of that, as a share of it.")
 @click.option("--load", type=_SECONDS, help="Seconds to load what @actor_cache keeps.")
 @click.option("--keys", default=1, type=click.IntRange(1), help="Things of which each input needs one (affinity).")
 @click.option("--holds", type=click.IntRange(1), help="How many of them a replica holds.  [default: all]")
 @click.option("--replicas", type=click.IntRange(1, 100_000), help="[default: as many as are worth it]")
-@click.option("--deadline", type=_SECONDS, help="Seconds in which it is to be done: as few replicas as that takes.")
+@click.option(
+    "--deadline",
+    type=_Number(min=0, min_open=True, max=1e12),
+    help="Seconds it may take: as few replicas as that needs.",
+)
 @click.option("--start", type=_SECONDS, help="Seconds from the wish for a pod until its code runs.  [default: 10]")
 @click.option("--between", type=_SECONDS, help="Seconds until a pod that ended is replaced.  [default: 2]")
-@click.option("--pods-per-second", type=click.FloatRange(0.001), help="That the cluster makes.  [default: 10]")
+@click.option("--pods-per-second", type=_Number(min=0.001, max=1e6), help="That the cluster makes.  [default: 10]")
 @click.option("--local", is_flag=True, help="Replicas are processes of one machine.")
 @click.option("--price", type=_SECONDS, help="Of an hour of one pod.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="An SVG file to draw.")
@@ -76,6 +93,8 @@ def plan(
     from actorq.planning.plan import plan as planned
     from actorq.planning.work import HERE, Place, Work
 
+    if replicas is not None and deadline is not None:
+        raise click.UsageError("--deadline says how many replicas there are to be: give that, or --replicas.")
     measured = {} if sample is None else _measured(sample, rows, columns)
     asked = {"seconds": seconds, "spread": spread, "load": load}
     known = measured | {name: value for name, value in asked.items() if value is not None}
@@ -85,7 +104,11 @@ def plan(
     place = replace(HERE if local else Place(), **{name: value for name, value in given.items() if value is not None})
     made = planned(work, place, replicas=replicas, deadline=deadline)
     if picture is not None:
-        picture.write_text(drawn(made), encoding="utf-8")
+        try:
+            picture.write_text(drawn(made), encoding="utf-8")
+        except OSError as error:
+            told = f"{picture} cannot be written: {error.strerror}."
+            raise click.BadParameter(told, param_hint="--picture") from None
     if output == "json":
         say(json.dumps(_told(made, price), indent=2))
         return
@@ -97,7 +120,11 @@ def _measured(target: str, rows: str | None, columns: str | None) -> dict[str, f
 
     Raises `UsageError` for fewer than two rows.
     """
+    import asyncio
+
     from actorq.cli.map import named_task
+    from actorq.cli.runs import remote_traceback
+    from actorq.errors import TaskError
 
     task = named_task(target)
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
@@ -108,9 +135,17 @@ def _measured(target: str, rows: str | None, columns: str | None) -> dict[str, f
     if len(values) < 2:
         raise click.UsageError(f"{rows} has fewer than two rows: the first call loads, and the others tell the rest.")
     took = []
-    for value in values:
+    for number, value in enumerate(values, 1):
         begun = time.perf_counter()
-        task(*value) if names else task(value)
+        try:
+            output = task(*value) if names else task(value)
+            if inspect.iscoroutine(output):
+                asyncio.run(output)
+        except SystemExit as error:
+            raise TaskError(f"The sample wanted to end the program at row {number} of {rows}: {error}.") from error
+        except Exception as error:
+            told = f"The sample failed at row {number} of {rows} with {type(error).__name__}: {error}"
+            raise TaskError(told, remote_traceback=remote_traceback(error)) from error
         took.append(time.perf_counter() - begun)
     first, rest = took[0], took[1:]
     mean = statistics.mean(rest)
@@ -120,25 +155,29 @@ def _measured(target: str, rows: str | None, columns: str | None) -> dict[str, f
 
 def _print(made: Plan, price: float | None) -> None:
     work, place = made.work, made.place
-    loads = f", {work.load:.3g} s to load what they need" if work.load else ""
-    say(f"{work.inputs:,} inputs of {work.seconds:.3g} s each{loads}.")
+    loads = f", {_seconds(work.load)} to load what they need" if work.load else ""
+    say(f"{work.inputs:,} input{'' if work.inputs == 1 else 's'} of {_seconds(work.seconds)} each{loads}.")
     say(f"A pod starts in {place.start:g} s, and the cluster makes {place.pods_per_second:g} a second.\n")
     head = ["WAY", "AT A TIME", "PODS", "TIME", "POD-HOURS", "AT WORK", *(["COST"] if price is not None else [])]
     rows = []
     for way in made.ways:
         at_once = "no bound" if way.at_once is None else f"{way.at_once:,}"
         hours = f"{way.outcome.pod_hours:,.2f}"
-        cells = [way.name, at_once, way.outcome.pods, exact_span(way.outcome.seconds), hours, f"{way.share:.1%}"]
+        cells = [way.name, at_once, f"{way.outcome.pods:,}", exact_span(way.outcome.seconds), hours, f"{way.share:.1%}"]
         rows.append([*cells, *_cost(way.outcome, price)])
     print_table(head, rows, [""] * len(rows))
     say("\nActors that start with the map:\n")
-    near = _near(made)
     head = ["REPLICAS", "TIME", "POD-HOURS", *(["COST"] if price is not None else [])]
-    rows = [[n, exact_span(o.seconds), f"{o.pod_hours:,.2f}", *_cost(o, price)] for n, o in near]
-    print_table(head, rows, ["" for _ in rows])
+    near = _near(made)
+    counts = [[n, exact_span(found.seconds), f"{found.pod_hours:,.2f}", *_cost(found, price)] for n, found in near]
+    print_table(head, counts, ["" for _ in counts])
     say("")
     for sentence in made.advice:
         say(textwrap.fill(sentence, _COLUMNS, initial_indent="- ", subsequent_indent="  "))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 0.1 or seconds == 0 else f"{1000 * seconds:.3g} ms"
 
 
 def _near(made: Plan) -> list[tuple[int, Outcome]]:

@@ -17,10 +17,10 @@ from actorq.planning.work import Outcome, Place, Work
 _STEPS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 80, 100, 150, 200, 300, 500, 800, 1000, 1500, 2000, 3000, 5000, 10_000)
 #: more replicas are worth it while each half more of them saves at least this share of the time
 _WORTH = 0.1
+#: of the pods' time, below which most of it is lost
+_MOST = 0.5
 #: ways that differ by less than this share are as good as each other
 _SAME = 0.1
-#: of a pod's life, below which a fresh one for each input is no matter
-_LITTLE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,11 @@ class Plan:
     by_replicas: Sequence[tuple[int, Outcome]]
     advice: Sequence[str]
 
+    @property
+    def cold(self) -> Outcome:
+        """Of as many actors as are advised, which start with the map."""
+        return dict(self.by_replicas)[self.replicas]
+
 
 def plan(work: Work, place: Place, *, replicas: int | None = None, deadline: float | None = None) -> Plan:
     """Compares the ways to run `work`.
@@ -61,7 +66,9 @@ def plan(work: Work, place: Place, *, replicas: int | None = None, deadline: flo
     Raises `DeclarationError` where no number of replicas meets the deadline.
     """
     rows = [(count, simulation.actors(work, place, count, affinity=True)) for count in _steps(work, replicas)]
-    found = replicas or (_in_time(rows, deadline) if deadline else _worth(rows))
+    found = replicas or (_in_time(work, place, rows, deadline) if deadline else _worth(rows))
+    if found not in {count for count, _ in rows}:
+        rows = sorted([*rows, (found, simulation.actors(work, place, found, affinity=True))], key=lambda row: row[0])
     ways = [
         _way("regular tasks, as many pods as inputs", None, simulation.regular(work, place), work),
         _way("regular tasks, as many at a time", found, simulation.regular(work, place, found), work),
@@ -77,7 +84,7 @@ def plan(work: Work, place: Place, *, replicas: int | None = None, deadline: flo
 
 def _steps(work: Work, replicas: int | None) -> list[int]:
     steps = {count for count in _STEPS if count <= work.inputs} | ({replicas} if replicas else set())
-    return sorted(steps or {1})
+    return sorted(steps | {min(work.inputs, _STEPS[-1])})
 
 
 def _worth(rows: Sequence[tuple[int, Outcome]]) -> int:
@@ -89,15 +96,21 @@ def _worth(rows: Sequence[tuple[int, Outcome]]) -> int:
     return best
 
 
-def _in_time(rows: Sequence[tuple[int, Outcome]], deadline: float) -> int:
-    for count, outcome in rows:
-        if outcome.seconds <= deadline:
-            return count
-    count, outcome = min(rows, key=lambda row: row[1].seconds)
-    raise DeclarationError(
-        f"No number of replicas is done in {exact_span(deadline)}: {count:,} take {exact_span(outcome.seconds)}. Start "
-        "them before, cut the inputs, or make what each loads smaller."
-    )
+def _in_time(work: Work, place: Place, rows: Sequence[tuple[int, Outcome]], deadline: float) -> int:
+    """As few as are done in time."""
+    least = next((at for at, (_, outcome) in enumerate(rows) if outcome.seconds <= deadline), None)
+    if least is None:
+        count, outcome = min(rows, key=lambda row: row[1].seconds)
+        raise DeclarationError(
+            f"No number of replicas is done in {deadline:g} s: {_counted(count, 'replica')} would take "
+            f"{exact_span(outcome.seconds)}. Start them before, cut the inputs, or make what each loads smaller."
+        )
+    few, enough = (rows[least - 1][0] if least else 0), rows[least][0]
+    while enough - few > max(enough // 50, 1):
+        middle = (few + enough) // 2
+        in_time = simulation.actors(work, place, middle, affinity=True).seconds <= deadline
+        few, enough = (few, middle) if in_time else (middle, enough)
+    return enough
 
 
 def _way(name: str, at_once: int | None, outcome: Outcome, work: Work) -> Way:
@@ -107,39 +120,58 @@ def _way(name: str, at_once: int | None, outcome: Outcome, work: Work) -> Way:
 
 def _advice(made: Plan) -> Iterator[str]:
     """In the order in which somebody would decide."""
-    work, place, found = made.work, made.place, made.replicas
-    regular, cold = made.ways[0].outcome, next(w for w in made.ways if w.name.startswith("actors that start")).outcome
-    overhead = (place.start + work.load) / max(place.start + work.load + work.seconds, 1e-9)
-    if overhead < _LITTLE:
-        yield (
-            f"Do not use actors for their speed: a fresh pod is {overhead:.0%} of what an input takes. Regular tasks "
-            "isolate strictly, and cost about the same."
-        )
-    elif work.inputs <= found:
-        yield (
-            f"Do not use actors for their speed: {work.inputs:,} inputs on {found:,} replicas start as many pods as "
-            "regular tasks do. They pay off when the next map finds them running."
-        )
-    else:
-        less = regular.pod_seconds / cold.pod_seconds
-        lost = "starts and loads" if work.load else "starts"
-        yield (
-            f"Use actors: {found:,} replicas start once, where {work.inputs:,} pods would. Regular tasks take "
-            f"{less:,.3g} times their pod-hours, most of it for {lost}."
-        )
+    work, found = made.work, made.replicas
+    regular, cold = made.ways[0].outcome, made.cold
+    yield _which(made, regular.seconds / max(cold.seconds, 1e-9), regular.pod_seconds / max(cold.pod_seconds, 1e-9))
     if regular.seconds < (1 - _SAME) * cold.seconds:
+        each = made.place.start + work.load + work.seconds
+        room = min(work.inputs, max(round(made.place.pods_per_second * each), 1))
         yield (
             f"Regular tasks without a bound are done sooner ({exact_span(regular.seconds)}), if the cluster has room "
-            f"for {min(work.inputs, round(place.pods_per_second * (place.start + work.load + work.seconds))):,} pods "
-            "at a time."
+            f"for {_counted(room, 'pod')} at a time."
         )
-    yield from _about_keys(work, place, found)
-    most = simulation.most_replicas(work, place)
-    if most < 10_000:
+    yield from _about_keys(work, made.place, found)
+    most = simulation.most_replicas(work, made.place)
+    if most < 10_000 and found > most / 4:
         yield (
-            f"One server keeps up to about {most:,} replicas busy with such inputs. For more, give lists of inputs to "
-            "one call, or split the map over environments with servers of their own."
+            f"One server keeps about {_counted(most, 'replica')} busy with such inputs. For more, give lists of inputs "
+            "to one call, or split the map over environments with servers of their own."
         )
+
+
+def _which(made: Plan, sooner: float, less: float) -> str:
+    """Actors, or not: regular tasks take `sooner` times as long, and `less` times the pod-hours."""
+    work, place, found = made.work, made.place, made.replicas
+    inputs, replicas = _counted(work.inputs, "input"), _counted(found, "replica")
+    if work.inputs <= found:
+        return (
+            f"Do not use actors for their speed: for {inputs}, {replicas} are as many pods as regular tasks start, or "
+            "more. They pay off when the next map finds them running."
+        )
+    once = f"{replicas} start{'s' if found == 1 else ''} once, where {_counted(work.inputs, 'pod')} would"
+    if less > 1 + _SAME:
+        lost = ", most of it for starts and loads" if work.load else ", most of it for starts"
+        lost = lost if made.ways[0].share < _MOST else ""
+        return f"Use actors: {once}. Regular tasks take {_times(less)} their pod-hours{lost}."
+    if sooner > 1 + _SAME:
+        cost = "about as many" if less > 1 - _SAME else f"{_times(1 / less)} the"
+        return (
+            f"Use actors to be done sooner: {once}. Regular tasks take {_times(sooner)} as long; actors take {cost} "
+            "pod-hours."
+        )
+    fresh = (place.start + work.load) / max(place.start + work.load + work.seconds, 1e-9)
+    return (
+        f"Do not use actors for their speed: a fresh pod is {fresh:.0%} of what an input takes. Regular tasks isolate "
+        "strictly, and cost about the same."
+    )
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
 
 
 def _about_keys(work: Work, place: Place, replicas: int) -> Iterator[str]:
@@ -151,6 +183,5 @@ def _about_keys(work: Work, place: Place, replicas: int) -> Iterator[str]:
         yield f"Declare affinity=: {with_.loads:,} loads instead of {without.loads:,}."
     if work.holds is not None and replicas * work.holds < work.keys:
         needed = -(-work.keys // work.holds)
-        yield (
-            f"{replicas:,} replicas hold {replicas * work.holds:,} of {work.keys:,} things: {needed:,} would hold all."
-        )
+        hold = f"{_counted(replicas, 'replica')} hold{'s' if replicas == 1 else ''}"
+        yield f"{hold} {replicas * work.holds:,} of {work.keys:,} things: {needed:,} would hold all."

@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from actorq.maps.sizing import ALONE_SECONDS, LeaseSizer
 from actorq.planning.work import Outcome, Place, Work
 
-#: events that are simulated, at least, and for each pod that runs
-_EVENTS, _EVENTS_PER_POD = 20_000, 20
+#: events that are simulated, at least, for each pod that runs, and at most
+_EVENTS, _EVENTS_PER_POD, _MOST_EVENTS = 10_000, 20, 50_000
+#: inputs of a lease whose durations are drawn; of more their mean says as much
+_DRAWN = 20
 #: an output is this large, bytes: small
 _OUTPUT_BYTES = 8
 #: loads beyond one for each thing, where affinity has room for all: 75 for 64 models, measured
@@ -33,7 +35,7 @@ def regular(work: Work, place: Place, at_once: int | None = None) -> Outcome:
         at_once: pods that live at a time, at most; None: no bound.
     """
     slots = work.inputs if at_once is None else min(at_once, work.inputs)
-    shown = min(work.inputs, max(_EVENTS, _EVENTS_PER_POD * slots if at_once is not None else _EVENTS))
+    shown = min(work.inputs, _events(slots) if at_once is not None else _EVENTS)
     durations, made = _durations(work), 0.0
     free = [0.0] * min(slots, shown)
     end = 0.0
@@ -64,13 +66,12 @@ def actors(work: Work, place: Place, replicas: int, *, warm: bool = False, affin
         affinity: inputs go to replicas that hold what they need.
     """
     loads, miss = _loads(work, replicas, warm=warm, affinity=affinity)
-    first = 0.0 if warm or not work.load else loads / replicas * work.load if miss == 0 else work.load
-    begin = [0.0 if warm else (at + 1) / place.pods_per_second + place.start + first for at in range(replicas)]
-    free = list(begin)
+    first = 0.0 if warm or not work.load else max(loads / replicas if miss == 0 else 1.0, 1.0) * work.load
+    free = [0.0] * replicas if warm else [since + place.start + first for since in _made(place, replicas)]
     heapq.heapify(free)
     durations, sizer = _durations(work), LeaseSizer()
     left, central, end, leases, running = work.inputs, 0.0, 0.0, 0, list[tuple[float, int, float]]()
-    while left and leases < max(_EVENTS, _EVENTS_PER_POD * replicas):
+    while left and leases < _events(replicas):
         now = max(heapq.heappop(free), central)
         while running and running[0][0] <= now:  # what has come back tells how long the next ones take
             _, count, busy = heapq.heappop(running)
@@ -84,12 +85,17 @@ def actors(work: Work, place: Place, replicas: int, *, warm: bool = False, affin
         left, leases, end = left - count, leases + 1, max(end, ended)
     if left:
         end += left / rate(work, place, replicas, miss=miss)
-    return Outcome(
-        seconds=end,
-        pod_seconds=replicas * end,
-        pods=replicas,
-        loads=loads,
-    )
+    made = [max(end - since, 0.0) for since in ([0.0] * replicas if warm else _made(place, replicas))]
+    return Outcome(seconds=end, pod_seconds=sum(made), pods=replicas, loads=loads)
+
+
+def _events(pods: int) -> int:
+    return max(min(_EVENTS_PER_POD * pods, _MOST_EVENTS), _EVENTS, pods)
+
+
+def _made(place: Place, pods: int) -> list[float]:
+    """When the cluster makes each of so many pods, seconds."""
+    return [(at + 1) / place.pods_per_second for at in range(pods)]
 
 
 def rate(work: Work, place: Place, replicas: int, *, miss: float = 0.0) -> float:
@@ -122,13 +128,13 @@ def _loads(work: Work, replicas: int, *, warm: bool, affinity: bool) -> tuple[in
     if affinity and work.keys > 1:
         room = 1.0 if work.holds is None else replicas * work.holds / work.keys
         if room >= 1:
-            return 0 if warm else math.ceil(_AFFINITY_LOADS * max(work.keys, 1)), 0.0
+            return 0 if warm else min(math.ceil(_AFFINITY_LOADS * work.keys), work.inputs), 0.0
         # what nobody holds is loaded once for all inputs in sight that need it
         miss = (1 - room) * min(1.0, work.keys / (_AFFINITY_WINDOW * replicas))
-        return math.ceil(work.keys + miss * work.inputs), miss
+        return min(math.ceil(work.keys + miss * work.inputs), work.inputs), miss
     held = work.keys if work.holds is None else min(work.holds, work.keys)
     cold = 0 if warm else min(replicas * held, work.inputs)
-    return cold + math.ceil(work.miss * work.inputs), work.miss
+    return min(cold + math.ceil(work.miss * work.inputs), work.inputs), work.miss
 
 
 def _durations(work: Work) -> Iterator[float]:
@@ -143,4 +149,4 @@ def _durations(work: Work) -> Iterator[float]:
 
 def _sum(durations: Iterator[float], count: int, work: Work) -> float:
     """Of the inputs of one lease; of very many, their mean."""
-    return sum(next(durations) for _ in range(count)) if count <= 100 and work.spread else count * work.seconds
+    return sum(next(durations) for _ in range(count)) if count <= _DRAWN and work.spread else count * work.seconds

@@ -30,10 +30,10 @@ OURS = ("actorq", "actorq, none")
 _PACKAGES = {
     "joblib": "joblib==1.6.0",
     "mpire": "mpire==2.10.2",
-    "Dask": "distributed",
-    "Ray": "ray",
-    "Celery": "celery[redis]",
-    "RQ": "rq",
+    "Dask": "distributed==2026.8.0",
+    "Ray": "ray==2.60.0",
+    "Celery": "celery[redis]==5.7.0",
+    "RQ": "rq==3.0.0",
 }
 #: rounds, and seconds that one system may take in one
 _ROUNDS, _TIMEOUT = 3, 300

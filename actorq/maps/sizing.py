@@ -45,8 +45,9 @@ class LeaseSizer:
     def __init__(self, like: LeaseSizer | None = None) -> None:
         #: per input, the most lately; no more than one lease takes
         self._seconds: float = 0.0 if like is None else like._seconds
-        #: per input or output, whichever is larger
-        self._bytes: float = 0.0 if like is None else like._bytes
+        #: per input, and per output; each forgets only by those of its kind
+        self._input_bytes: float = 0.0 if like is None else like._input_bytes
+        self._output_bytes: float = 0.0 if like is None else like._output_bytes
         #: largest count that came back in one frame
         self._proven: int = 0 if like is None else like._proven
         self._measured = False
@@ -60,12 +61,12 @@ class LeaseSizer:
         # what is long now and then makes the others of its lease wait: the longest lately, not the mean
         longest = max(TARGET_SECONDS, self._shortest)
         self._seconds = min(max(per_input, per_input + (self._seconds - per_input) * _KEPT**count), longest)
-        self._bytes = max(self._bytes * 0.9, output_bytes / count)
+        self._output_bytes = max(self._output_bytes * 0.9, output_bytes / count)
         self._proven = max(count, min(self._proven, 4 * count))
 
     def packed(self, count: int, input_bytes: int) -> None:
         """`count` inputs were packed into `input_bytes`."""
-        self._bytes = max(self._bytes * 0.9, input_bytes / count)
+        self._input_bytes = max(self._input_bytes * 0.9, input_bytes / count)
 
     def late(self) -> None:
         """A lease ran far past the target: something in it is slow. Send inputs one by one until frames say better."""
@@ -79,8 +80,8 @@ class LeaseSizer:
         per_input = max(self._seconds, 1e-9)
         target = TARGET_SECONDS if per_input < ALONE_SECONDS else 0.0
         count = min(int(max(target, self._shortest) / per_input), _GROWTH * self._proven, MAX_INPUTS)
-        if self._bytes:
-            count = min(count, int(MAX_BYTES / self._bytes))
+        if largest := max(self._input_bytes, self._output_bytes):
+            count = min(count, int(MAX_BYTES / largest))
         if remaining is not None:  # guided self-scheduling: the last leases must not be long ones
             share = math.ceil(remaining / (2 * max(replicas, 1)))
             count = min(count, max(share, int(_SHORTEST_SECONDS / per_input)))

@@ -6,7 +6,7 @@ The one idea: every way is simulated with the same inputs, and what is advised f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actorq.base.amounts import exact_span
 from actorq.errors import DeclarationError
@@ -76,10 +76,9 @@ def plan(work: Work, place: Place, *, replicas: int | None = None, deadline: flo
         _way("actors that run already", found, simulation.actors(work, place, found, warm=True, affinity=True), work),
     ]
     if work.keys > 1 and work.load:
-        ways.insert(2, _way("the same without affinity", found, simulation.actors(work, place, found), work))
-        ways[2], ways[3] = ways[3], ways[2]
+        ways.insert(3, _way("the same without affinity", found, simulation.actors(work, place, found), work))
     made = Plan(work=work, place=place, replicas=found, ways=ways, by_replicas=rows, advice=())
-    return Plan(**{**vars(made), "advice": list(_advice(made))})
+    return replace(made, advice=list(_advice(made)))
 
 
 def _steps(work: Work, replicas: int | None) -> list[int]:
@@ -88,7 +87,7 @@ def _steps(work: Work, replicas: int | None) -> list[int]:
 
 
 def _worth(rows: Sequence[tuple[int, Outcome]]) -> int:
-    """The most replicas that are worth it: each further half saves less than a tenth of the time."""
+    """The most replicas that are worth it: beyond them half as many more would save less than a tenth of the time."""
     best, outcome = rows[0]
     for count, next_ in rows[1:]:
         if next_.seconds <= outcome.seconds * (1 - _WORTH * (count / best - 1) / 0.5):

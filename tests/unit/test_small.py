@@ -77,6 +77,14 @@ def test_lease_sizes_stay_in_bounds(frames: list[tuple[int, float, int]]) -> Non
         assert 1 <= sizer.size(None, 2) <= MAX_INPUTS
 
 
+def test_small_outputs_do_not_make_leases_of_many_large_inputs() -> None:
+    sizer = LeaseSizer()
+    sizer.packed(1, 8_000_000)
+    for _ in range(100):
+        sizer.observe(1, 1e-5, 8)
+    assert sizer.size(None, 2) == 1
+
+
 def test_a_late_lease_makes_the_next_ones_small() -> None:
     sizer = LeaseSizer()
     sizer.observe(1000, 0.001, 1000)

@@ -25,6 +25,7 @@ from actorq.broker.commands import Argument, Command, packed
 from actorq.broker.connect import new_connection
 from actorq.broker.patience import REPLY_TIMEOUT, Patience, is_lost, never
 from actorq.broker.refusals import (
+    TOO_MANY,
     CallError,
     LostError,
     RefusedError,
@@ -400,8 +401,10 @@ class Link:
         """Raises what a server has said that closed the connection before it was asked: it takes no more of them."""
         with suppress(OSError, AttributeError, ValueError):  # dropped meanwhile; TLS takes no flags
             said = self._sock.recv(_LAST_WORDS, socket.MSG_DONTWAIT)
-            if said.startswith(b"-"):
-                raise typed(said[1:].partition(b"\r\n")[0].decode(errors="replace"))
+            refused = typed(said[1:].partition(b"\r\n")[0].decode(errors="replace"))
+            if said.startswith(b"-") and refused.code == TOO_MANY:
+                self.drop()
+                raise refused
 
     def _located(self, error: CallError) -> CallError:
         """`error`, with the key where it is one of another type; looked for over a connection that knows of nothing."""

@@ -74,7 +74,7 @@ class Refusal:
 
 
 FULL, NO_LOGIN, NOT_PERMITTED = "OOM", "NOAUTH", "NOPERM"
-_TOO_MANY, _FORGETFUL = "MAXCLIENTS", "NOSCRIPT"
+TOO_MANY, _FORGETFUL = "MAXCLIENTS", "NOSCRIPT"
 _WRONG_TYPE = "WRONGTYPE"
 _WRONG_LOGIN, _NEEDLESS_LOGIN = "WRONGPASS", "no password set"
 
@@ -100,7 +100,7 @@ _TABLE = {
     "CLUSTERDOWN": Refusal(means="is a cluster that is down", passes=True),
     # ours to mend, once: `Link` loads the script and sends the call again
     _FORGETFUL: Refusal(means="forgets scripts as soon as they are loaded", passes=True),
-    _TOO_MANY: Refusal(means="takes no more connections", advice="Raise maxclients.", passes=True),
+    TOO_MANY: Refusal(means="takes no more connections", advice="Raise maxclients.", passes=True),
     # whoever can wait for room does; a map that can still read its results frees some itself, see `RedisTransport`
     FULL: Refusal(
         means="is full: it has reached maxmemory",
@@ -154,7 +154,7 @@ _MARKS = (
     ("invalid password", _WRONG_LOGIN),
     ("without any password configured", _NEEDLESS_LOGIN),
     ("no password is set", _NEEDLESS_LOGIN),
-    ("max number of clients", _TOO_MANY),
+    ("max number of clients", TOO_MANY),
     ("noauth", NO_LOGIN),
     ("wrongpass", _WRONG_LOGIN),
     ("noperm", NOT_PERMITTED),

@@ -25,7 +25,17 @@ from actorq.monitor.records import Asking, Fields, Problems, fields_of, queues_o
 _COUNTED_JOBS = 200
 #: what is read of the record of a map, and of a replica
 _OF_MAP = ("task", "started", "total", "done", "failed", "rate", "pods", "held")
-_OF_REPLICA = ("queues", "birth", "last_heartbeat", "aq_state", "aq_inputs", "aq_restarts", "aq_position", "aq_caches")
+_OF_REPLICA = (
+    "queues",
+    "aq_ttl",
+    "birth",
+    "last_heartbeat",
+    "aq_state",
+    "aq_inputs",
+    "aq_restarts",
+    "aq_position",
+    "aq_caches",
+)
 #: `task[lo:hi]`, or of a map with affinity `task[index,index,...+more]`
 _LEASE = re.compile(
     r"^.*\[(?:(?P<lo>\d{1,15}):(?P<hi>\d{1,15})|(?P<list>\d{1,15}(?:,\d{1,15})*)(?:\+(?P<more>\d{1,15}))?)\]$", re.ASCII
@@ -143,17 +153,14 @@ def _views(link: Link, found: Sequence[_Found], now: float) -> list[EnvironmentV
     maps = _by_environment(
         [e.maps for e in found], fields_of(link, [keys.map_(m) for e in found for m in e.maps], _OF_MAP)
     )
-    replicas = [key for e in found for key in e.workers]
-    left = dict(zip(replicas, Asking(link, Problems()).ask_each([["PTTL", key] for key in replicas]), strict=True))
+    lives = _lives(link, {key: fields for e in found for key, fields in e.workers.items()}, now)
     views = []
     for each, its_maps in zip(found, maps, strict=True):
         running = _running(each)
         busy = Counter(lease.map for lease in running.values())
         inputs, waits = _waiting(each, now)
         undriven = _undriven(each)
-        shown = [
-            _replica(key, fields, int(left[key] or 0), suspended, now, running) for key, fields in each.workers.items()
-        ]
+        shown = [_replica(key, fields, lives[key], suspended, now, running) for key, fields in each.workers.items()]
         views.append(
             EnvironmentView(
                 name=shown_name(each.name),
@@ -251,8 +258,28 @@ def _running(found: _Found) -> dict[str, _Running]:
     }
 
 
+def _lives(link: Link, replicas: Mapping[str, Fields], now: float) -> dict[str, float]:
+    """How long the record of each replica lives after a heartbeat, seconds: as it says itself, or, for one that runs
+    an older version, as its key does; 0 where nobody knows.
+    """
+    told = {key: float(fields.whole("aq_ttl") or 0) for key, fields in replicas.items()}
+    older = [key for key, seconds in told.items() if not seconds]
+    left = Asking(link, Problems()).ask_each([["PTTL", key] for key in older])
+    return told | {
+        key: int(found) / 1000 + _heard(replicas[key], now)
+        for key, found in zip(older, left, strict=True)
+        if found and int(found) > 0
+    }
+
+
+def _heard(fields: Fields, now: float) -> float:
+    """How long ago a replica was heard, seconds."""
+    beat = fields.moment("last_heartbeat")
+    return round(max(now - (now if beat is None else beat), 0.0), 1)
+
+
 def _replica(
-    key: str, fields: Fields, left: int, suspended: bool, now: float, running: Mapping[str, _Running]
+    key: str, fields: Fields, lives: float, suspended: bool, now: float, running: Mapping[str, _Running]
 ) -> ReplicaView | None:
     if "birth" not in fields and not str(fields.problems):
         return None
@@ -262,9 +289,8 @@ def _replica(
         indexes, count = _inputs_of(lease.description)
         position = 0 if count == 1 else fields.whole("aq_position")
         index = indexes[position] if position is not None and position < len(indexes) else None
-    beat = fields.moment("last_heartbeat")
-    heard = round(max(now - (now if beat is None else beat), 0.0), 1)
-    stale = 0 < left / 1000 < 3 * heard  # not heard for a lease: each heartbeat gives its record four to live
+    heard = _heard(fields, now)
+    stale = 0 < lives < 4 * heard  # not heard for a lease: each heartbeat gives its record four to live
     caches = _caches(fields)
     return ReplicaView(
         name=shown_name(name),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ import psutil
 
 from tests.conftest import eventually
 from tests.docs.pages import ROOT, Page
+from tests.support.free_ports import free_port
 
 #: seconds a page may take
 _PATIENCE = 50
@@ -54,7 +53,7 @@ def _assert_in_order(expected: list[str], printed: str) -> None:
 
 def _shell(commands: list[str]) -> list[str]:
     """A script of them. What one of them leaves running in the background ends with it."""
-    port = str(_free_port())
+    port = str(free_port())
     # with job control, so that Ctrl-C is not ignored in the background; it is what these programs end by
     lines = ["set -em", "trap 'for job in $(jobs -p); do kill -INT -- -$job; wait $job || true; done' EXIT"]
     for command in commands:
@@ -105,14 +104,3 @@ def _members(session: int) -> list[psutil.Process]:
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
-
-
-def _free_port() -> int:
-    """Below those that the kernel gives to who connects: who tries again and again to connect to one of these meets
-    himself in the end, takes that for the server, and the server finds its port in use.
-    """
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
-        with socket.socket() as listening, contextlib.suppress(OSError):
-            listening.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")

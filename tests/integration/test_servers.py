@@ -27,18 +27,7 @@ from actorq.runtime.embedded import EmbeddedServer, server_binary
 from actorq.runtime.program import runtime
 from tests.conftest import Worker, eventually, pool_client, run_script
 from tests.support.code import tasks
-
-
-def free_port() -> int:
-    """One whose cluster bus, 10,000 above, is a port too, and free."""
-    while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port < 55_000:
-                with contextlib.suppress(OSError):
-                    bus.bind(("127.0.0.1", port + 10_000))
-                    return port
+from tests.support.free_ports import free_port
 
 
 def kill(server: redis.Redis) -> None:
@@ -362,7 +351,7 @@ def test_a_read_only_replica_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_refused(tmp_path: Path) -> None:
-    port = free_port()
+    port = free_port(bus=True)
     with running(tmp_path, port, "--cluster-enabled", "yes"):
         assert "Cluster" in refusal(f"redis://127.0.0.1:{port}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import redis
 
 from actorq.base.settings import settings
 from tests.kube.fake import FakeCluster, fake_cluster
+from tests.support.free_ports import free_port
 
 
 @pytest.fixture
@@ -24,9 +24,7 @@ def on_cluster(
     on_server: str, cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FakeCluster]:
     """This program as one that was told to make pods, with a server that they can reach over the network."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with redis.Redis.from_url(on_server) as client:
         client.config_set("bind", "127.0.0.1")
         client.config_set("port", str(port))

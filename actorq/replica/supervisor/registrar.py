@@ -68,9 +68,10 @@ class Death:
     unfinished: Sequence[Unfinished]
 
 
-def _shown(state: ReplicaState) -> dict[Any, Any]:
-    """What `actorq workers` shows beside what RQ keeps of a worker."""
+def _shown(state: ReplicaState, ttl: int) -> dict[Any, Any]:
+    """What `actorq workers` shows beside what RQ keeps of a worker, whose record lives so long after a heartbeat."""
     return {
+        "aq_ttl": ttl,
         "aq_version": package_version(),
         "aq_protocol": PROTOCOL,
         "aq_chart": os.environ.get("ACTORQ_CHART_VERSION", ""),
@@ -263,7 +264,7 @@ class Registrar(threading.Thread):
                 worker.heartbeat(timeout=ttl, pipeline=pipeline)
                 worker_registration.register(worker, pipeline)  # RQ's lists may have been lost alone
                 if worker.name in states:
-                    pipeline.hset(worker.key, mapping=_shown(states[worker.name]))
+                    pipeline.hset(worker.key, mapping=_shown(states[worker.name], ttl))
             replies = pipeline.execute()
         if not all(replies[: len(self._workers)]):  # the server lost us: it was flushed, or restarted empty
             self._register()

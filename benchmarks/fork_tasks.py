@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 import time
 from typing import Any
 
@@ -41,6 +43,33 @@ def _nap(kind: str, seconds: float) -> float:
     return seconds
 
 
+def bare_nothing(times: int) -> float:
+    return _bare("nothing", times)
+
+
+def bare_arrays(times: int) -> float:
+    return _bare("arrays", times)
+
+
+def bare_objects(times: int) -> float:
+    return _bare("objects", times)
+
+
+def _bare(kind: str, times: int) -> float:
+    """Seconds of a fork whose child ends at once, in a process that holds the same: the median."""
+    held(kind)
+    took = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        took.append(time.perf_counter() - begun)
+    return statistics.median(took)
+
+
 _NAPS = {"nothing": nap_nothing, "arrays": nap_arrays, "objects": nap_objects}
 forked_naps = {kind: forked[kind].task(nap) for kind, nap in _NAPS.items()}
 plain_naps = {kind: plain[kind].task(nap) for kind, nap in _NAPS.items()}
+_BARE = {"nothing": bare_nothing, "arrays": bare_arrays, "objects": bare_objects}
+bare_forks = {kind: plain[kind].task(fork) for kind, fork in _BARE.items()}

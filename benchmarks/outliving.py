@@ -54,12 +54,12 @@ def durable_map(rounds: int = 7) -> list[Row]:
             detail=f"{durable:.2f} s beside {plain:.2f}",
         ),
         Row(
-            name="outputs read of a run",
-            measured=_INPUTS / read / 1e6,
-            floor=1.5,
+            name="plain loop / outputs read of a run",
+            measured=timed(lambda: list(map(tasks.hello_plain, range(_INPUTS)))) / read,
+            floor=0.65,
             at_least=True,
-            unit="M/s",
-            detail="after its end, in one process",
+            unit="x",
+            detail=f"{_INPUTS / read / 1e6:.1f} M/s after its end, in one process",
         ),
     ]
 

@@ -12,11 +12,13 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -104,10 +106,22 @@ def reset_overhead(count: int = 100_000, rounds: int = 5) -> list[Row]:
         lambda: timed(lambda: list(tasks.hello_reset.map(range(count)))),
         lambda: timed(lambda: list(tasks.hello.map(range(count)))),
     )
-    added = (reset - none) / count * 2 * 1e6  # two replicas share the inputs
-    return [
-        Row(name="reset beside none", measured=added, floor=10, at_least=False, unit="us/input", detail="two replicas")
-    ]
+    added = (reset - none) / count * 2  # two replicas share the inputs
+    looks = added / one_look()
+    detail = f"{added * 1e6:.1f} us an input, two replicas"
+    return [Row(name="reset beside none", measured=looks, floor=8, at_least=False, unit="looks", detail=detail)]
+
+
+def one_look(count: int = 20_000) -> float:
+    """Seconds of one `os.fstat`: what a look at anything outside the interpreter takes on this machine at least."""
+    with tempfile.TemporaryFile() as file:
+        number = file.fileno()
+
+        def look() -> None:
+            for _ in range(count):
+                os.fstat(number)
+
+        return statistics.median(timed(look) for _ in range(5)) / count
 
 
 def remote_call(count: int = 2000, rounds: int = 9) -> list[Row]:
@@ -231,11 +245,22 @@ _START = """
 
 
 def pool_start(rounds: int = 5) -> list[Row]:
-    """From nothing to the first result of 20 replicas, in a program that has imported its modules."""
+    """From nothing to the first result of 20 replicas, in a program that has imported its modules, beside the start of
+    an interpreter that imports as much: a zygote has to, whoever forks it.
+    """
     shutdown()
-    seconds = statistics.median(float(_python(_START)) for _ in range(rounds))
+    plain = "import actorq, actorq.replica.start.executor, actorq.replica.executor.direct"
+    (start, bare), _ = medians(rounds, lambda: float(_python(_START)), lambda: timed(lambda: _python(plain)))
+    detail = f"first result after {start:.2f} s; {bare:.2f} s"
     return [
-        Row(name="start of 20 replicas", measured=seconds, floor=0.5, at_least=False, unit="s", detail="first result")
+        Row(
+            name="start of 20 / of an interpreter",
+            measured=start / bare,
+            floor=2.5,
+            at_least=False,
+            unit="x",
+            detail=detail,
+        )
     ]
 
 
@@ -246,25 +271,33 @@ def idle_memory() -> list[Row]:
     pool = runtime().pools.local[tasks.hundred.name]
     time.sleep(3)  # until all have started
     leaves = [p for p in psutil.Process(pool._process.pid).children(recursive=True) if not p.children()]
-    own = [p.memory_full_info().uss / 2**20 for p in leaves]
+    own = statistics.median(p.memory_full_info().uss for p in leaves)
     shutdown()
+    bare = int(_python("import psutil; print(psutil.Process().memory_full_info().uss)"))
     return [
         Row(
-            name="own memory of an idle replica",
-            measured=statistics.median(own),
-            floor=15,
+            name="own memory of an idle replica / of a bare interpreter",
+            measured=own / bare,
+            floor=1.25,
             at_least=False,
-            unit="MiB",
-            detail=f"{len(own)} replicas",
+            unit="x",
+            detail=f"{own / 2**20:.1f} MiB each of {len(leaves)}; {bare / 2**20:.1f}",
         )
     ]
 
 
 def import_time(rounds: int = 7) -> list[Row]:
-    """`import actorq`, beyond the interpreter's own start."""
-    code = "import time; t = time.perf_counter(); import actorq; print(time.perf_counter() - t)"
-    seconds = statistics.median(float(_python(code)) for _ in range(rounds))
-    return [Row(name="import actorq", measured=seconds, floor=0.15, at_least=False, unit="s", detail="")]
+    """`import actorq` beside `import asyncio`, beyond the interpreter's own start."""
+    code = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+    (ours, theirs), _ = medians(rounds, *(partial(_import, code.format(name)) for name in ("actorq", "asyncio")))
+    detail = f"{ours:.3f} s beside {theirs:.3f}"
+    return [
+        Row(name="import actorq / asyncio", measured=ours / theirs, floor=2, at_least=False, unit="x", detail=detail)
+    ]
+
+
+def _import(code: str) -> float:
+    return float(_python(code))
 
 
 def _python(code: str) -> str:

@@ -8,12 +8,13 @@ third of the time until a program has its first result.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from actorq.broker.patience import CONNECT_TIMEOUT
-from actorq.broker.refusals import LostError
+from actorq.broker.refusals import NO_FILES, LostError, RefusedError
 
 
 class Connection(Protocol):
@@ -57,8 +58,10 @@ class _Socket:
             self._socket = opened = socket.socket(socket.AF_UNIX)
             opened.settimeout(min(seconds, CONNECT_TIMEOUT))
             opened.connect(self._path)
-        except OSError as error:  # also where this process has no descriptor left
+        except OSError as error:
             self.close()
+            if error.errno == errno.EMFILE:
+                raise RefusedError(NO_FILES, str(error.strerror)) from error
             raise LostError(f"{self._path}: {error.strerror or error}") from error
         return opened
 

@@ -74,7 +74,7 @@ class Refusal:
 
 
 FULL, NO_LOGIN, NOT_PERMITTED = "OOM", "NOAUTH", "NOPERM"
-TOO_MANY, _FORGETFUL = "MAXCLIENTS", "NOSCRIPT"
+TOO_MANY, NO_FILES, _FORGETFUL = "MAXCLIENTS", "EMFILE", "NOSCRIPT"
 _WRONG_TYPE = "WRONGTYPE"
 _WRONG_LOGIN, _NEEDLESS_LOGIN = "WRONGPASS", "no password set"
 
@@ -101,6 +101,12 @@ _TABLE = {
     # ours to mend, once: `Link` loads the script and sends the call again
     _FORGETFUL: Refusal(means="forgets scripts as soon as they are loaded", passes=True),
     TOO_MANY: Refusal(means="takes no more connections", advice="Raise maxclients.", passes=True),
+    # not of the server at all: this process has no descriptor left to connect with
+    NO_FILES: Refusal(
+        means="is not connected to: this program has all files open that it may have",
+        advice="Raise ulimit -n, or close some.",
+        passes=True,
+    ),
     # whoever can wait for room does; a map that can still read its results frees some itself, see `RedisTransport`
     FULL: Refusal(
         means="is full: it has reached maxmemory",
@@ -155,6 +161,7 @@ _MARKS = (
     ("without any password configured", _NEEDLESS_LOGIN),
     ("no password is set", _NEEDLESS_LOGIN),
     ("max number of clients", TOO_MANY),
+    ("too many open files", NO_FILES),
     ("noauth", NO_LOGIN),
     ("wrongpass", _WRONG_LOGIN),
     ("noperm", NOT_PERMITTED),

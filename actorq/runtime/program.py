@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -334,9 +335,10 @@ def shutdown() -> None:
 def _at_exit() -> None:
     global _ended
     _ended = True
-    if _current is not None and _current.pid == os.getpid():
-        _current.finish_calls()
-    shutdown()
+    with suppress(KeyboardInterrupt):  # once more: nobody wants to wait, and what is left ends with this process
+        if _current is not None and _current.pid == os.getpid():
+            _current.finish_calls()
+        shutdown()
 
 
 def _in_child() -> None:

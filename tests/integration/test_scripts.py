@@ -294,6 +294,38 @@ def test_an_executor_that_is_slow_to_begin_does_not_outlive_its_program(folder: 
     assert eventually(lambda: not [pid for pid in pids if psutil.pid_exists(pid)])
 
 
+def test_ctrl_c_while_a_program_ends_is_quiet_and_leaves_nothing(folder: Path) -> None:
+    script = write(
+        folder,
+        "ending.py",
+        """
+        import pathlib, time
+        import actorq
+        env = actorq.ActorEnvironment("ending")
+        @env.on_exit
+        def hook() -> None:
+            (pathlib.Path(__file__).parent / "hook").touch()
+            time.sleep(4)
+        @env.task
+        def f(x: int) -> int:
+            return x
+        if __name__ == "__main__":
+            f.remote(1)
+            print("ends", flush=True)
+        """,
+    )
+    process = start(script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ends\n"
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert eventually((folder / "hook").exists)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert "Exception ignored" not in err
+    assert "Traceback" not in err
+    assert eventually(lambda: not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+
+
 def test_import_is_light() -> None:
     heavy = ["redis", "rq", "kubernetes", "rich", "structlog", "numpy", "asyncio.subprocess", "fastapi"]
     code = f"import sys, actorq; print([m for m in {heavy!r} if m in sys.modules])"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 from pathlib import Path
 from urllib.parse import quote
@@ -9,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from actorq.broker.connect import needs_redis_py, new_connection
-from actorq.broker.refusals import LostError, refusal
+from actorq.broker.refusals import LostError, RefusedError, explain, refusal
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,19 @@ def test_a_socket_that_nobody_serves_is_told_as_a_server_that_is_away(tmp_path: 
         connection.open(1.0)
     assert refusal(caught.value).unreachable
     assert refusal(caught.value).passes
+
+
+def test_a_process_that_may_open_no_more_files_is_not_told_that_the_server_is_away(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(RefusedError) as caught:
+            new_connection(f"unix://{tmp_path}/any.sock").open(1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "ulimit -n" in str(explain(caught.value, f"unix://{tmp_path}/any.sock"))
 
 
 def test_what_listens_and_takes_nobody_is_given_up_in_time(tmp_path: Path) -> None:

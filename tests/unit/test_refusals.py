@@ -153,6 +153,7 @@ def test_a_full_server_is_borne_by_who_can_make_no_room(clock: list[float]) -> N
         (redis.ConnectionError("max number of clients reached"), BrokerError, "maxclients"),
         (redis.ResponseError("NOPERM no permissions"), NotPermittedError, "ACL"),
         (redis.ConnectionError("Error 111 connecting"), BrokerError, "cannot be reached"),
+        (redis.ConnectionError("Error 24 connecting to h:1. Too many open files."), BrokerError, "ulimit -n"),
     ],
 )
 def test_what_redis_py_makes_of_a_refusal_is_told_as_the_same(error: redis.RedisError, kind: type, told: str) -> None:

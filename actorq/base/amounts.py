@@ -1,4 +1,4 @@
-"""Rates, times and sizes as people read them.
+"""Rates, times, counts and sizes as people read them.
 
 The one idea: every command, page and message tells the same amount in the same words, with the digits that matter.
 """
@@ -27,16 +27,24 @@ def whole_span(seconds: float | None) -> str:
     """The same without tenths, for what is known to the second: `4 s`."""
     if seconds is None:
         return "-"
-    for unit, one in _SPANS:
-        if seconds >= 2 * one:
-            return f"{seconds / one:,.0f} {unit}"
-    return f"{max(seconds, 0.0):.0f} s"
+    unit, one = _unit(seconds)
+    return f"{max(seconds, 0.0) / one:,.0f} {unit}"
 
 
 def exact_span(seconds: float) -> str:
     """The same in the unit of which there are two, with a tenth: `97 s`, `2.6 min`, `3.1 h`."""
-    unit, one = next(((unit, one) for unit, one in _SPANS if seconds >= 2 * one), ("s", 1))
+    unit, one = _unit(seconds)
     return f"{seconds / one:,.1f} {unit}" if one > 1 or seconds < 9.95 else f"{seconds:.0f} s"
+
+
+def _unit(seconds: float) -> tuple[str, int]:
+    """The largest of which there are two."""
+    return next(((unit, one) for unit, one in _SPANS if seconds >= 2 * one), ("s", 1))
+
+
+def counted(count: int, what: str) -> str:
+    """`1 lease`, `5 leases`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size(count: float) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from actorq.base.amounts import span
+from actorq.base.amounts import counted, span
 from actorq.monitor.doctor import BAD, NOTE, findings
 from actorq.monitor.model import EnvironmentView, ReplicaView
 from actorq.page.collector import Look
-from actorq.page.words import plural
 
 #: findings of the doctor that say nothing a person has to act on while work runs
 _QUIET = frozenset({"signing", "workers", "version"})
@@ -66,7 +65,7 @@ def _suspended(look: Look) -> Iterator[Notice]:
 
 def _of_environment(view: EnvironmentView) -> Iterator[Notice]:
     if view.unserved:
-        waits = f"{view.name}: {plural(view.queued_inputs, 'input')} wait{'s' if view.queued_inputs == 1 else ''}"
+        waits = f"{view.name}: {counted(view.queued_inputs, 'input')} wait{'s' if view.queued_inputs == 1 else ''}"
         yield Notice(BAD, f"{waits}, and nobody serves it.", "Start a worker, or correct the name of the environment.")
     if view.trouble:
         yield Notice(BAD, f"{view.name} has no pool: {view.trouble}")

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from actorq.base.amounts import counted
 from actorq.base.masking import masked, printable
 from actorq.broker.client import Client
 from actorq.errors import ActorqError
 from actorq.monitor.failures import FailureView, failure, failures, failures_of_run
-from actorq.page.words import plural
 
 #: failures that are read for a page, and shown of one group
 _READ, SHOWN = 200, 10
@@ -67,7 +67,7 @@ class Found:
 
     @property
     def told(self) -> str:
-        return plural(self.count, "failure") + (", the last ones" if self.count >= _READ else "")
+        return counted(self.count, "failure") + (", the last ones" if self.count >= _READ else "")
 
 
 def grouped(found: Sequence[FailureView]) -> list[Group]:

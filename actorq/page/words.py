@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from actorq.base.amounts import rate, size, span
+from actorq.base.amounts import counted, rate, size, span
 
 
 def number(value: float) -> str:
@@ -27,11 +27,6 @@ def stamp(at: float | None) -> str:
     return "-" if at is None else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
-def plural(count: int, word: str) -> str:
-    """`1 replica`, `2 replicas`."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
 FILTERS = {
     "number": number,
     "rate": rate,
@@ -39,5 +34,5 @@ FILTERS = {
     "size": size,
     "clock": clock,
     "stamp": stamp,
-    "plural": plural,
+    "plural": counted,
 }

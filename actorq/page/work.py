@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actorq.base.amounts import counted
 from actorq.monitor.model import EnvironmentView, MapView
 from actorq.monitor.runs import RunView
 from actorq.page.collector import Look
 from actorq.page.history import MapCourse
-from actorq.page.words import percent, plural
+from actorq.page.words import percent
 
 #: states of work that goes on
 RUNNING, WAITING = "running", "waiting"
@@ -102,7 +103,7 @@ def _of_map(view: MapView, environment: EnvironmentView, run: RunView | None) ->
         rate=view.rate,
         eta=view.eta,
         seconds=view.seconds,
-        on=plural(view.running, "pod" if view.pods else "lease"),
+        on=counted(view.running, "pod" if view.pods else "lease"),
         held=view.held,
         problem=view.problem,
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from actorq.base import tracing
+from actorq.base.amounts import counted
 from actorq.base.warned import warn
 from actorq.broker import records, run_records
 from actorq.broker.client import Client
@@ -133,7 +134,7 @@ def tell_what_ends(client: Client, environments: Iterable[str]) -> None:
         link.hurry(_LAST_SECONDS)
         for name in environments:
             counts = (jobs.unfinished(link, name), "job"), (len(run_records.open_runs(link, name)), "run")
-            told = [f"{count:,} {what}{'s' if count > 1 else ''}" for count, what in counts if count]
+            told = [counted(count, what) for count, what in counts if count]
             if told:
                 warn(
                     f"{' and '.join(told)} of {name!r} have not ended, and end with this program's own server. Wait "

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actorq.base.amounts import rate, size, span, whole_span
+from actorq.base.amounts import counted, rate, size, span, whole_span
 from actorq.monitor.failures import FailureView
 from actorq.monitor.metrics import REGISTERED_STATES
 from actorq.monitor.model import EnvironmentView, ReplicaView
@@ -125,11 +125,6 @@ def _served(view: EnvironmentView) -> Text:
     if view.trouble or view.problem:
         return Text(", ".join([*told, "trouble"]), "bad")
     return Text(", ".join(told) or "none", worst if told else "dim")
-
-
-def counted(count: int, what: str) -> str:
-    """`1 lease`, `5 leases`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def replica_rows(picture: Picture) -> list[Row]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from actorq.base.amounts import rate, span
+from actorq.base.amounts import counted, rate, span
 from actorq.monitor.model import MapView
 from actorq.monitor.runs import RunView
 from actorq.terminal.history import Births
 from actorq.terminal.layout import Column
 from actorq.terminal.picture import Picture
-from actorq.terminal.rows import Row, counted
+from actorq.terminal.rows import Row
 from actorq.terminal.words import Bar, Name, Text, last_name
 
 _RUN_TONES = {"done": "good", "failed": "bad", "cancelled": "warn"}

@@ -30,6 +30,7 @@ import pytest
 
 from actorq.base.settings import settings
 from tests.conftest import ROOT, eventually
+from tests.support.free_ports import free_port
 
 IMAGE = os.environ.get("ACTORQ_TEST_IMAGE", "actorq:0.1.0")
 NEXT_IMAGE = os.environ.get("ACTORQ_TEST_IMAGE_NEXT", "")
@@ -110,9 +111,7 @@ class Release:
 
     def redis_url(self) -> str:
         """The server through a port-forward."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         command = [tool("kubectl"), "-n", self.namespace, "port-forward", "svc/rel-actorq-redis", f"{port}:6379"]
         self.forward = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         assert eventually(lambda: _listens(port), timeout=30)

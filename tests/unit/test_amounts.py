@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actorq.base.amounts import exact_span, rate, size, span, whole_span
+from actorq.base.amounts import counted, exact_span, rate, size, span, whole_span
 
 
 def test_a_rate_has_the_digits_that_matter() -> None:
@@ -22,6 +22,10 @@ def test_a_time_that_is_known_to_the_second_has_no_tenths() -> None:
 def test_a_time_that_was_reckoned_has_a_tenth() -> None:
     told = [exact_span(seconds) for seconds in (0.04, 3.21, 97.4, 154, 11_000, 400_000)]
     assert told == ["0.0 s", "3.2 s", "97 s", "2.6 min", "3.1 h", "4.6 d"]
+
+
+def test_one_of_a_thing_is_told_as_one() -> None:
+    assert [counted(count, "pod") for count in (0, 1, 2, 1234)] == ["0 pods", "1 pod", "2 pods", "1,234 pods"]
 
 
 def test_bytes_are_told_in_powers_of_1024() -> None:

@@ -142,7 +142,6 @@ def test_failures_with_one_type_and_one_line_are_one_group_whatever_they_say() -
         (words.number(1234567), "1,234,567"),
         (words.clock(0), "00:00:00 UTC"),
         (words.stamp(None), "-"),
-        (words.plural(1, "pod"), "1 pod"),
         (words.percent(5, None), 0.0),
         (words.percent(7, 5), 100.0),
     ],

@@ -8,12 +8,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import platform
-import subprocess
 import sys
 from dataclasses import asdict
 
+from benchmarks.apart import ROOT, install
 from benchmarks.leaks import probes
-from benchmarks.leaks.systems import ACTORQ, PEER_SYSTEMS, PEERS, ROOT, Outcome, Result, System, run
+from benchmarks.leaks.systems import ACTORQ, PEER_SYSTEMS, Outcome, Result, System, run
 
 _PAGE = ROOT / "benchmarks" / "LEAKS.md"
 _RESULTS = ROOT / "benchmarks" / "results"
@@ -37,7 +37,7 @@ _NOT_RUN = """\
 def main(names: list[str]) -> int:
     chosen = [system for system in (*ACTORQ, *PEER_SYSTEMS) if not names or system.name in names]
     for package in dict.fromkeys(system.package for system in chosen if system.package):
-        _install(package)
+        install(package, _PINNED.get(package, package))
     results = []
     for system in chosen:
         print(f"{system.title} ...", file=sys.stderr, flush=True)
@@ -51,16 +51,6 @@ def main(names: list[str]) -> int:
     if not names:
         _PAGE.write_text(page)
     return 0
-
-
-def _install(package: str) -> None:
-    """An environment of its own for one peer. Where that fails, its columns will say that it did not run."""
-    folder = PEERS / package
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    wanted = _PINNED.get(package, package)
-    subprocess.run(["nice", "-n", "10", python, "-m", "pip", "install", "--quiet", wanted], check=False)
 
 
 def _page(results: list[Result]) -> str:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actorq.runtime.embedded import EmbeddedServer
+from benchmarks.apart import ROOT, output_of, python_of, redis_socket
 from benchmarks.leaks import probes
 
-ROOT = Path(__file__).parents[2]
-PEERS = ROOT / ".peers"
 #: seconds one system may take for all probes; the slowest, with a new process of Ray for each step, takes 90
 _TIMEOUT = 600
 #: in actorq's log: what is said of each probe whose state is not restored
@@ -46,7 +40,7 @@ class System:
 
     @property
     def python(self) -> Path:
-        return PEERS / self.package / "bin" / "python" if self.package else Path(sys.executable)
+        return python_of(self.package) if self.package else Path(sys.executable)
 
 
 ACTORQ = tuple(System(name=name, title=f"actorq {name}", package=None) for name in ("none", "reset", "fork", "regular"))
@@ -93,11 +87,14 @@ class Result:
 def run(system: System) -> Result:
     """All probes on one system."""
     module = "peers" if system.package is not None else "actors"
-    with tempfile.TemporaryDirectory(prefix="lk-") as folder, _server(system) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="lk-") as folder,
+        redis_socket(wanted=system.package in ("celery", "rq")) as server,
+    ):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": folder, "LEAKS_SERVER": server}
         command = [str(system.python), "-m", "benchmarks.leaks.driving", module, system.name]
         with (Path(folder) / "said").open("w+") as said:
-            output, status = _output(command, environment, said.fileno())
+            output, status = output_of(command, environment, said.fileno(), _TIMEOUT)
             said.seek(0)
             lines = said.read().splitlines()
     if status or not output.strip():
@@ -107,23 +104,6 @@ def run(system: System) -> Result:
     left = [line for line in lines if "state_left_behind" in line]
     outcomes = {probe.name: _outcome(probe, message["seen"][probe.name], left) for probe in probes.PROBES}
     return Result(system=system, outcomes=outcomes, versions=message["versions"], said=left)
-
-
-def _output(command: list[str], environment: dict[str, str], errors: int) -> tuple[str, int]:
-    """What a program prints, and its status. It leads a process group, which ends with it."""
-    process = subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
-    )
-    try:
-        return process.communicate(timeout=_TIMEOUT)[0], process.returncode
-    except subprocess.TimeoutExpired:
-        return "", -signal.SIGKILL
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def _outcome(probe: probes.Probe, seen: dict[str, object], left: list[str]) -> Outcome:
@@ -139,17 +119,3 @@ def _outcome(probe: probes.Probe, seen: dict[str, object], left: list[str]) -> O
         same_process=len(set(pids)) == 1,
         told=told,
     )
-
-
-@contextlib.contextmanager
-def _server(system: System) -> Iterator[str]:
-    """The socket of a Redis server for those that use one."""
-    if system.package not in ("celery", "rq"):
-        yield ""
-        return
-    server = EmbeddedServer()
-    server.wait_ready()
-    try:
-        yield server.url.removeprefix("unix://")
-    finally:
-        server.stop()

@@ -8,23 +8,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actorq.runtime.embedded import EmbeddedServer
+from benchmarks.apart import ROOT, install, output_of, python_of, redis_socket
 from benchmarks.peers import page
 from benchmarks.peers.systems import SYSTEMS
 
-ROOT = Path(__file__).parents[2]
-_PEERS, _RESULTS = ROOT / ".peers", ROOT / "benchmarks" / "results"
+_RESULTS = ROOT / "benchmarks" / "results"
 OURS = ("actorq", "actorq, none")
 #: what pip installs for a system, in an environment of that name
 _PACKAGES = {
@@ -63,8 +59,8 @@ class Measured:
 
 def main(names: list[str]) -> int:
     chosen = names or [*OURS, *SYSTEMS]
-    for name in chosen:
-        _install(name)
+    for name in (name for name in chosen if name in _PACKAGES):
+        install(name.lower(), _PACKAGES[name], "numpy")
     measured = {name: Measured(name) for name in chosen}
     for number in range(_ROUNDS):
         for name in chosen:
@@ -80,41 +76,16 @@ def main(names: list[str]) -> int:
     return 0
 
 
-def _folder(name: str) -> Path | None:
-    return _PEERS / name.lower() if name in _PACKAGES else None
-
-
-def _install(name: str) -> None:
-    """An environment of its own for one peer. Where that fails, its rows will say that it did not run."""
-    folder = _folder(name)
-    if folder is None:
-        return
-    if not (folder / "bin" / "python").exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", _PACKAGES[name], "numpy"]
-    subprocess.run(pip, check=False)
-
-
 def _measure(measured: Measured) -> None:
     """One round of one system, in a process group that ends with it."""
-    folder = _folder(measured.name)
-    python = sys.executable if folder is None else str(folder / "bin" / "python")
-    with tempfile.TemporaryDirectory(prefix="bp-") as scratch, _server(measured.name) as server:
+    python = str(python_of(measured.name.lower())) if measured.name in _PACKAGES else sys.executable
+    command = [python, "-m", "benchmarks.peers.measure", measured.name]
+    wanted = measured.name in ("Celery", "RQ")
+    with tempfile.TemporaryDirectory(prefix="bp-") as scratch, redis_socket(wanted=wanted) as server:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": scratch, "PEERS_SERVER": server}
         begun = time.time()
         with (Path(scratch) / "said").open("w+") as said:
-            process = subprocess.Popen(
-                [python, "-m", "benchmarks.peers.measure", measured.name],
-                env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True,
-            )  # fmt: skip
-            try:
-                printed = process.communicate(timeout=_TIMEOUT)[0]
-            except subprocess.TimeoutExpired:
-                printed = ""
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            printed, _ = output_of(command, environment, said.fileno(), _TIMEOUT)
             said.seek(0)
             last = (said.read().splitlines() or ["nothing was said"])[-1]
     told: dict[str, Any] = {}
@@ -126,20 +97,6 @@ def _measure(measured: Measured) -> None:
         rows["start"] = told["first"] - begun
     measured.add(rows)
     measured.setting, measured.versions = told.get("setting", measured.setting), told.get("versions", measured.versions)
-
-
-@contextlib.contextmanager
-def _server(name: str) -> Iterator[str]:
-    """The socket of a Redis server for those that use one."""
-    if name not in ("Celery", "RQ"):
-        yield ""
-        return
-    server = EmbeddedServer()
-    server.wait_ready()
-    try:
-        yield server.url.removeprefix("unix://")
-    finally:
-        server.stop()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import click
 
 from actorq.cli.checkpoint import Checkpoint, Output, Stream
 from actorq.cli.options import say
-from actorq.cli.rows import Row, format_of, opened, read_rows
+from actorq.cli.rows import Row, format_of, names_of, opened, read_rows
 from actorq.cli.runs import line_of, remote_traceback
 from actorq.errors import ActorqError, DeclarationError, TaskError
 
@@ -49,7 +49,7 @@ def map_(
     last whole line. What made each line lies in a file beside it, OUTPUT.actorq.
     """
     task = named_task(target)
-    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    names = names_of(columns)
     made_by = {"task": task.name, "columns": names, "batch": batch or 1}
     _check_row(task, names if batch is None else [])
     output: Output

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actorq.base.amounts import exact_span
+from actorq.base.amounts import counted, exact_span
 from actorq.cli.options import output, say
-from actorq.cli.rows import format_of, opened, read_rows
+from actorq.cli.rows import format_of, names_of, opened, read_rows
 from actorq.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _measured(target: str, rows: str | None, columns: str | None) -> dict[str, f
     from actorq.errors import TaskError
 
     task = named_task(target)
-    names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    names = names_of(columns)
     if rows is None:
         raise click.UsageError("--sample needs --rows: what to call the task with.")
     with opened(rows) as file:
@@ -156,7 +156,7 @@ def _measured(target: str, rows: str | None, columns: str | None) -> dict[str, f
 def _print(made: Plan, price: float | None) -> None:
     work, place = made.work, made.place
     loads = f", {_seconds(work.load)} to load what they need" if work.load else ""
-    say(f"{work.inputs:,} input{'' if work.inputs == 1 else 's'} of {_seconds(work.seconds)} each{loads}.")
+    say(f"{counted(work.inputs, 'input')} of {_seconds(work.seconds)} each{loads}.")
     say(f"A pod starts in {place.start:g} s, and the cluster makes {place.pods_per_second:g} a second.\n")
     head = ["WAY", "AT A TIME", "PODS", "TIME", "POD-HOURS", "AT WORK", *(["COST"] if price is not None else [])]
     rows = []

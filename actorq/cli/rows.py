@@ -35,6 +35,11 @@ class Row(NamedTuple):
     checksum: int
 
 
+def names_of(columns: str | None) -> list[str]:
+    """The columns that an option names, with commas between; none where it was not given."""
+    return [name.strip() for name in (columns or "").split(",") if name.strip()]
+
+
 def format_of(path: str) -> str:
     """The format that a file has by its name: "jsonl", or "csv"."""
     return _FORMATS.get(Path(path).suffix.lower(), "jsonl")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from actorq.base.amounts import exact_span
+from actorq.base.amounts import counted, exact_span
 from actorq.errors import DeclarationError
 from actorq.planning import simulation
 from actorq.planning.work import Outcome, Place, Work
@@ -48,11 +48,6 @@ class Plan:
     by_replicas: Sequence[tuple[int, Outcome]]
     advice: Sequence[str]
 
-    @property
-    def cold(self) -> Outcome:
-        """Of as many actors as are advised, which start with the map."""
-        return dict(self.by_replicas)[self.replicas]
-
 
 def plan(work: Work, place: Place, *, replicas: int | None = None, deadline: float | None = None) -> Plan:
     """Compares the ways to run `work`.
@@ -67,18 +62,20 @@ def plan(work: Work, place: Place, *, replicas: int | None = None, deadline: flo
     """
     rows = [(count, simulation.actors(work, place, count, affinity=True)) for count in _steps(work, replicas)]
     found = replicas or (_in_time(work, place, rows, deadline) if deadline else _worth(rows))
-    if found not in {count for count, _ in rows}:
+    if found not in dict(rows):
         rows = sorted([*rows, (found, simulation.actors(work, place, found, affinity=True))], key=lambda row: row[0])
+    cold = dict(rows)[found]
     ways = [
         _way("regular tasks, as many pods as inputs", None, simulation.regular(work, place), work),
         _way("regular tasks, as many at a time", found, simulation.regular(work, place, found), work),
-        _way("actors that start with the map", found, simulation.actors(work, place, found, affinity=True), work),
+        _way("actors that start with the map", found, cold, work),
         _way("actors that run already", found, simulation.actors(work, place, found, warm=True, affinity=True), work),
     ]
-    if work.keys > 1 and work.load:
-        ways.insert(3, _way("the same without affinity", found, simulation.actors(work, place, found), work))
+    without = simulation.actors(work, place, found) if work.keys > 1 and work.load else None
+    if without is not None:
+        ways.insert(3, _way("the same without affinity", found, without, work))
     made = Plan(work=work, place=place, replicas=found, ways=ways, by_replicas=rows, advice=())
-    return replace(made, advice=list(_advice(made)))
+    return replace(made, advice=list(_advice(made, cold, without)))
 
 
 def _steps(work: Work, replicas: int | None) -> list[int]:
@@ -101,7 +98,7 @@ def _in_time(work: Work, place: Place, rows: Sequence[tuple[int, Outcome]], dead
     if least is None:
         count, outcome = min(rows, key=lambda row: row[1].seconds)
         raise DeclarationError(
-            f"No number of replicas is done in {deadline:g} s: {_counted(count, 'replica')} would take "
+            f"No number of replicas is done in {deadline:g} s: {counted(count, 'replica')} would take "
             f"{exact_span(outcome.seconds)}. Start them before, cut the inputs, or make what each loads smaller."
         )
     few, enough = (rows[least - 1][0] if least else 0), rows[least][0]
@@ -117,23 +114,29 @@ def _way(name: str, at_once: int | None, outcome: Outcome, work: Work) -> Way:
     return Way(name=name, at_once=at_once, outcome=outcome, share=min(busy / max(outcome.pod_seconds, 1e-9), 1.0))
 
 
-def _advice(made: Plan) -> Iterator[str]:
-    """In the order in which somebody would decide."""
-    work, found = made.work, made.replicas
-    regular, cold = made.ways[0].outcome, made.cold
+def _advice(made: Plan, cold: Outcome, without: Outcome | None) -> Iterator[str]:
+    """In the order in which somebody would decide.
+
+    Args:
+        made: the plan.
+        cold: of its actors that start with the map.
+        without: the same without affinity; None where there is nothing to hold.
+    """
+    work, found, regular = made.work, made.replicas, made.ways[0].outcome
     yield _which(made, regular.seconds / max(cold.seconds, 1e-9), regular.pod_seconds / max(cold.pod_seconds, 1e-9))
     if regular.seconds < (1 - _SAME) * cold.seconds:
         each = made.place.start + work.load + work.seconds
         room = min(work.inputs, max(round(made.place.pods_per_second * each), 1))
         yield (
             f"Regular tasks without a bound are done sooner ({exact_span(regular.seconds)}), if the cluster has room "
-            f"for {_counted(room, 'pod')} at a time."
+            f"for {counted(room, 'pod')} at a time."
         )
-    yield from _about_keys(work, made.place, found)
+    if without is not None:
+        yield from _about_keys(work, found, cold, without)
     most = simulation.most_replicas(work, made.place)
     if most < 10_000 and found > most / 4:
         yield (
-            f"One server keeps about {_counted(most, 'replica')} busy with such inputs. For more, give lists of inputs "
+            f"One server keeps about {counted(most, 'replica')} busy with such inputs. For more, give lists of inputs "
             "to one call, or split the map over environments with servers of their own."
         )
 
@@ -141,13 +144,13 @@ def _advice(made: Plan) -> Iterator[str]:
 def _which(made: Plan, sooner: float, less: float) -> str:
     """Actors, or not: regular tasks take `sooner` times as long, and `less` times the pod-hours."""
     work, place, found = made.work, made.place, made.replicas
-    inputs, replicas = _counted(work.inputs, "input"), _counted(found, "replica")
+    inputs, replicas = counted(work.inputs, "input"), counted(found, "replica")
     if work.inputs <= found:
         return (
             f"Do not use actors for their speed: for {inputs}, {replicas} are as many pods as regular tasks start, or "
             "more. They pay off when the next map finds them running."
         )
-    once = f"{replicas} start{'s' if found == 1 else ''} once, where {_counted(work.inputs, 'pod')} would"
+    once = f"{replicas} start{'s' if found == 1 else ''} once, where {counted(work.inputs, 'pod')} would"
     if less > 1 + _SAME:
         lost = ", most of it for starts and loads" if work.load else ", most of it for starts"
         lost = lost if made.ways[0].share < _MOST else ""
@@ -165,22 +168,14 @@ def _which(made: Plan, sooner: float, less: float) -> str:
     )
 
 
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
 def _times(ratio: float) -> str:
     return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
 
 
-def _about_keys(work: Work, place: Place, replicas: int) -> Iterator[str]:
-    if work.keys <= 1 or not work.load:
-        return
-    without = simulation.actors(work, place, replicas)
-    with_ = simulation.actors(work, place, replicas, affinity=True)
-    if without.loads > 2 * with_.loads:
-        yield f"Declare affinity=: {with_.loads:,} loads instead of {without.loads:,}."
+def _about_keys(work: Work, replicas: int, cold: Outcome, without: Outcome) -> Iterator[str]:
+    if without.loads > 2 * cold.loads:
+        yield f"Declare affinity=: {cold.loads:,} loads instead of {without.loads:,}."
     if work.holds is not None and replicas * work.holds < work.keys:
         needed = -(-work.keys // work.holds)
-        hold = f"{_counted(replicas, 'replica')} hold{'s' if replicas == 1 else ''}"
+        hold = f"{counted(replicas, 'replica')} hold{'s' if replicas == 1 else ''}"
         yield f"{hold} {replicas * work.holds:,} of {work.keys:,} things: {needed:,} would hold all."

@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterator
 
-from actorq.maps.sizing import ALONE_SECONDS, LeaseSizer
+from actorq.maps.sizing import LeaseSizer
 from actorq.planning.work import Outcome, Place, Work
 
 #: events that are simulated, at least, for each pod that runs, and at most
@@ -44,9 +44,8 @@ def regular(work: Work, place: Place, at_once: int | None = None) -> Outcome:
         ended = made + place.start + work.load + next(durations)
         end = max(end, ended)
         heapq.heappush(free, ended + place.between)
-    cycle = place.start + work.load + work.seconds + place.between
-    rate = min(slots / cycle, place.pods_per_second)
     each = place.start + work.load + work.seconds
+    rate = min(slots / (each + place.between), place.pods_per_second)
     return Outcome(
         seconds=end + (work.inputs - shown) / rate,
         pod_seconds=work.inputs * each,
@@ -101,7 +100,7 @@ def _made(place: Place, pods: int) -> list[float]:
 def rate(work: Work, place: Place, replicas: int, *, miss: float = 0.0) -> float:
     """Inputs a second of so many replicas that are never idle but for what is claimed one after the other."""
     seconds = max(work.seconds + miss * work.load, 1e-9)
-    count = 1 if seconds >= max(ALONE_SECONDS, replicas * 0.001) else _settled(seconds, replicas)
+    count = _settled(seconds, replicas)
     return min(replicas / (place.turn / count + seconds), 1 / (place.lease / count + place.input))
 
 
@@ -132,8 +131,7 @@ def _loads(work: Work, replicas: int, *, warm: bool, affinity: bool) -> tuple[in
         # what nobody holds is loaded once for all inputs in sight that need it
         miss = (1 - room) * min(1.0, work.keys / (_AFFINITY_WINDOW * replicas))
         return min(math.ceil(work.keys + miss * work.inputs), work.inputs), miss
-    held = work.keys if work.holds is None else min(work.holds, work.keys)
-    cold = 0 if warm else min(replicas * held, work.inputs)
+    cold = 0 if warm else min(replicas * work.held, work.inputs)
     return min(cold + math.ceil(work.miss * work.inputs), work.inputs), work.miss
 
 

@@ -26,10 +26,14 @@ class Work:
     holds: int | None = None
 
     @property
+    def held(self) -> int:
+        """How many of the things a replica holds in the end."""
+        return self.keys if self.holds is None else min(self.holds, self.keys)
+
+    @property
     def miss(self) -> float:
         """How often the thing that an input needs is not there, in a replica that was handed any inputs."""
-        held = self.keys if self.holds is None else min(self.holds, self.keys)
-        return 1 - held / self.keys
+        return 1 - self.held / self.keys
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -271,14 +271,17 @@ class Pools:
         """Waits for nothing. A server that keeps what it knows is asked first which replicas it must forget."""
         with self.lock:
             if self._server is None and settings().redis_url is None and settings().state_dir is None:
-                _refuse_while_imported()
+                self._refuse_if_none_may_start()
                 self._local_pool(environment, self._own_server().url)
 
-    def _connected(self) -> Client:
-        """The server's client, started when first needed."""
+    def _refuse_if_none_may_start(self) -> None:
         _refuse_while_imported()
         if self.closed:
             raise PoolError("The program is ending: no map can start any more.")
+
+    def _connected(self) -> Client:
+        """The server's client, started when first needed."""
+        self._refuse_if_none_may_start()
         if self._server is not None and self.client is not None and not self._server.answers():
             self.drop()
         if self.client is None:
@@ -294,8 +297,6 @@ class Pools:
 
     def _own_server(self) -> EmbeddedServer:
         """That of this program, started when first needed."""
-        if self.closed:
-            raise PoolError("The program is ending: no map can start any more.")
         if settings().kubernetes_namespace is not None:
             raise DeclarationError(
                 "ACTORQ_KUBERNETES_NAMESPACE is set, and pods cannot reach an embedded server: "

@@ -186,15 +186,15 @@ class Runtime:
 
     def _submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         environment = task.environment
-        with self.pools.beginning(environment):
-            from actorq.maps.futures import Submitter, options_of_calls
-
         before = self._submitters.get((environment.name, task.name))
         if before is not None and (before.task is not task or not before.code.is_current):  # it runs that of before
             before.finish()
         with self._lock:
             submitter = self._submitters.get((environment.name, task.name))
             if submitter is None or submitter.over:
+                with self.pools.beginning(environment):
+                    from actorq.maps.futures import Submitter, options_of_calls
+
                 place = self._place(environment, options_of_calls(task), None)
                 submitter = Submitter(task, place.options, place.transport, self.start)
                 self._submitters[environment.name, task.name] = submitter

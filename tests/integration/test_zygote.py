@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 from typing import Any
 
 import psutil
 import pytest
 
 from actorq import PoolError
-from tests.conftest import Worker, eventually
+from tests.conftest import ROOT, Worker, eventually
 from tests.support.code import parents
 
 
@@ -42,6 +45,20 @@ def test_a_zygote_that_is_killed_while_nothing_runs_is_replaced() -> None:
     os.kill(zygote, signal.SIGKILL)
     assert eventually(lambda: not psutil.pid_exists(zygote))
     assert parents.in_warm.remote(1)[1] != zygote
+
+
+@pytest.mark.parametrize("redis_py", [True, False])
+def test_a_zygote_imports_redis_py_for_its_executors_where_they_connect_by_it(redis_py: bool) -> None:
+    """Also one that was not forked from a worker, which has it already: a tenth of a second for each executor."""
+    code = f"""
+        import sys
+        from actorq import ActorEnvironment
+        from actorq.replica.start.executor import prepare
+        prepare(ActorEnvironment("prepared"), redis_py={redis_py})
+        print("redis" in sys.modules)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout == f"{redis_py}\n"
 
 
 def test_no_executor_outlives_its_zygote() -> None:

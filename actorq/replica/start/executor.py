@@ -80,7 +80,7 @@ def prepare(environment: ActorEnvironment, *, redis_py: bool) -> None:
     """
     global _generators
     if redis_py:
-        pass
+        import actorq.broker.redis_py  # noqa: F401
     hooks: list[Any] = [*environment.tasks.values(), *environment.at_start]
     if any(inspect.iscoroutinefunction(inspect.unwrap(hook.function)) for hook in hooks):
         import asyncio  # noqa: F401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 from dataclasses import fields
 
 import pytest
+from click.testing import CliRunner
 
 from actorq.cli.main import main
 from actorq.monitor.doctor import Finding
@@ -41,6 +43,14 @@ def table(title: str) -> set[str]:
 )
 def test_the_fields_of_json_are_those_that_are_stated(title: str, view: type, beside: set[str]) -> None:
     assert table(title) == {field.name for field in fields(view)} | beside
+
+
+def test_the_fields_of_a_plan_are_those_that_are_stated() -> None:
+    told = json.loads(CliRunner().invoke(main, ["plan", "10", "--seconds", "1", "--price", "1", "-o", "json"]).output)
+    assert table("`plan`") == set(told)
+    outcome = set(_NAME.findall(PAGE.partition("\nAn outcome is ")[2].partition("\n\n")[0]))
+    assert {"name", "at_once", "share_at_work"} | outcome == set(told["ways"][0])
+    assert {"replicas"} | outcome == set(told["by_replicas"][0])
 
 
 def test_the_states_of_replicas_are_those_that_are_stated() -> None:

@@ -52,21 +52,21 @@ demo: $(VENV)/.demo  ## identify 2,000 files with a model that is loaded once pe
 
 # beside the one above: textual installs `rich`, and redis-py imports the whole of OpenTelemetry's SDK where it finds it,
 # so each process of a test would take 0.05 to 0.1 s longer to start
-EXTRAS := $(VENV)-extras/bin
+EXTRAS_BIN := $(VENV)-extras/bin
 $(VENV)-extras/.extras: pyproject.toml $(VENV)/.test
 	$(call BESIDE,$(VENV)-extras)
-	$(EXTRAS)/python -m pip install --quiet 'pip>=25.1'
-	$(EXTRAS)/python -m pip install --quiet --group extras
+	$(EXTRAS_BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(EXTRAS_BIN)/python -m pip install --quiet --group extras
 	@touch $@
 
 test: $(VENV)/.test tools lint types dist test-extras  ## lint, types, and the whole test suite against a real server
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 types-extras: $(VENV)-extras/.extras  ## mypy over the live view and traces, with the types of textual and OpenTelemetry
-	$(EXTRAS)/python -m mypy -p actorq.terminal -m actorq.base.tracing -p tests.watch -p tests.pictures -p tests.tracing
+	$(EXTRAS_BIN)/python -m mypy -p actorq.terminal -m actorq.base.tracing -p tests.watch -p tests.pictures -p tests.tracing
 
 test-extras: $(VENV)-extras/.extras  ## the live view, every key of it on real work, and traces
-	PYTHONDONTWRITEBYTECODE= $(EXTRAS)/python -m pytest tests/watch tests/tracing
+	PYTHONDONTWRITEBYTECODE= $(EXTRAS_BIN)/python -m pytest tests/watch tests/tracing
 
 VERSIONS ?= 3.12 3.13 3.14
 TESTS    ?= tests
@@ -114,7 +114,7 @@ dist: $(VENV)/.test $(VENV)-checks/.checks  ## the source distribution and the w
 	$(CHECKS)/python -P -m twine check --strict dist/actorq-*.tar.gz dist/actorq-*.whl
 
 pictures: $(VENV)-extras/.extras $(VENV)-page/.page  ## the pictures of the documentation; some need chromium
-	$(EXTRAS)/python -m tests.pictures.watch docs/images/watch.svg --keys down,down,down
+	$(EXTRAS_BIN)/python -m tests.pictures.watch docs/images/watch.svg --keys down,down,down
 	$(PAGE)/python -m tests.page.pictures
 
 bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine

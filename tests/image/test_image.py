@@ -43,3 +43,13 @@ def test_nothing_is_installed_but_the_package() -> None:
     (copied,) = (source for source in instructions("COPY") if source.startswith("--from"))
     assert copied == "--from=build /opt/actorq /opt/actorq"
     assert not any("apt-get" in command for command in instructions("RUN"))
+
+
+@pytest.mark.parametrize(("asked", "built"), [([], []), (["EXTRAS=metrics"], ["metrics"])])
+def test_make_image_installs_the_extras_of_the_dockerfile_unless_others_are_asked_for(
+    asked: list[str], built: list[str]
+) -> None:
+    """The Makefile includes image.mk: a variable that both use would reach the build."""
+    command = ["make", "--dry-run", "image", "BUILDER=docker", *asked]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"--build-arg EXTRAS=(\S+)", printed) == built

@@ -23,18 +23,23 @@ R = TypeVar("R")
 C = TypeVar("C")
 
 
-class MapArguments(TypedDict, total=False):
-    """Options of `Task.map`, which says what they mean."""
+class CommonArguments(TypedDict, total=False):
+    """Options that `Task.map` and `Task.spawn_map` share. `Task.map` says what they mean."""
 
     kwargs: Mapping[str, Any] | None
     concurrency: int | None
-    order_outputs: bool
     min_success_ratio: float
     min_successes: int | None
     max_failures: int | None
-    max_outstanding: int | None
     timeout: float | None
     priority: int
+
+
+class MapArguments(CommonArguments, total=False):
+    """Options of `Task.map`."""
+
+    order_outputs: bool
+    max_outstanding: int | None
     map_id: str | None
     progress: bool | None
 
@@ -117,10 +122,12 @@ class MapMethod(Generic[R]):
             progress: True shows a line on stderr, None does where stderr is a terminal and
                 ACTORQ_PROGRESS is set.
         """
+        if unknown:
+            method = "starmap" if self._mode == STAR else "map"
+            raise TypeError(self._task.unknown_option(method, next(iter(unknown)), MapArguments.__annotations__))
         options = self.options_of(
             iterables,
-            unknown,
-            kwargs=kwargs or {},
+            kwargs=kwargs,
             concurrency=concurrency,
             ordered=order_outputs,
             return_exceptions=return_exceptions,
@@ -137,17 +144,13 @@ class MapMethod(Generic[R]):
     def options_of(
         self,
         iterables: tuple[Iterable[Any], ...],
-        unknown: Mapping[str, Any],
         *,
-        kwargs: Mapping[str, Any],
+        kwargs: Mapping[str, Any] | None = None,
         concurrency: int | None = None,
         **options: Any,
     ) -> MapOptions:
         """What a map over `iterables` is to do. Raises what `map` raises for arguments that make none."""
-        task = self._task
-        if unknown:
-            raise TypeError(task.unknown_option(next(iter(unknown))))
-        mode = self._mode
+        task, mode, kwargs = self._task, self._mode, kwargs or {}
         if mode == ONE and len(iterables) > 1:
             mode = STAR
         if self._mode == STAR and len(iterables) != 1:

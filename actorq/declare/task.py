@@ -14,7 +14,7 @@ from actorq.base.misspelt import unknown_option
 from actorq.base.names import check_job_id, check_map_id, declares, new_id, public_module
 from actorq.base.settings import settings
 from actorq.declare.affinity_key import Affinity, check_affinity, key_reader
-from actorq.declare.calling import MapArguments, MapMethod, RemoteMethod
+from actorq.declare.calling import CommonArguments, MapArguments, MapMethod, RemoteMethod
 from actorq.declare.engine import JobOptions, RunOptions, engine
 from actorq.declare.retry import Backoff, Rules
 from actorq.errors import CodecError, DeclarationError
@@ -35,11 +35,8 @@ R = TypeVar("R")
 #: what a plain call returns: R, or a coroutine of R
 C = TypeVar("C")
 
-#: options of a map that a run has, too
-_RUN_OPTIONS = {
-    *("kwargs", "concurrency", "return_exceptions", "min_success_ratio", "min_successes", "max_failures"),
-    *("timeout", "priority"),
-}
+#: options of `spawn_map` alone, or with another default
+_RUN_OPTIONS = ("map_id", "result_ttl", "expires", "progress", "order_outputs")
 #: Unix seconds of the year 5138: larger ones are milliseconds
 _LATEST = 1e11
 #: options of `spawn`, where they are not given; seconds
@@ -141,7 +138,8 @@ class Task(Generic[P, R, C]):
         expires: float = _WEEK_SECONDS,
         progress: bool | None = None,
         order_outputs: bool = True,
-        **options: Any,
+        return_exceptions: bool = False,
+        **options: Unpack[CommonArguments],
     ) -> Run[R]:
         """Starts a map that outlives this program, and returns when every input is on the server.
 
@@ -155,8 +153,9 @@ class Task(Generic[P, R, C]):
             expires: seconds after which a run that has not ended is dropped.
             progress: as for `map`, while inputs are stored.
             order_outputs: False has readers get outputs as they come.
-            options: `kwargs`, `concurrency`, `return_exceptions`, `min_success_ratio`, `min_successes`,
-                `max_failures`, `timeout` and `priority`, as for `map`.
+            return_exceptions: readers get the exception of a failed input at its place.
+            options: `kwargs`, `concurrency`, `min_success_ratio`, `min_successes`, `max_failures`, `timeout` and
+                `priority`, as for `map`.
 
         Raises `MapConflictError` for other inputs than those of the run that is there, `CodecError` for an input that
         cannot be carried, and `BrokerError`. Runs do not look at `affinity=`.
@@ -165,9 +164,11 @@ class Task(Generic[P, R, C]):
             run = embed.spawn_map(texts, map_id="wiki-2026-11")
             print(run.wait())
         """
-        taken = {name: options.pop(name) for name in list(options) if name in _RUN_OPTIONS}
-        kwargs = taken.pop("kwargs", None) or {}
-        made = self.map.options_of(iterables, options, kwargs=kwargs, ordered=order_outputs, **taken)
+        known = CommonArguments.__annotations__
+        for name in options:
+            if name not in known:
+                raise TypeError(self.unknown_option("spawn_map", name, [*known, *_RUN_OPTIONS]))
+        made = self.map.options_of(iterables, ordered=order_outputs, return_exceptions=return_exceptions, **options)
         kept = RunOptions(
             expires=int(checks.seconds("expires", expires, 60)),
             result_ttl=int(checks.seconds("result_ttl", result_ttl, 1)),
@@ -218,12 +219,11 @@ class Task(Generic[P, R, C]):
         job_id = new_id() if job_id is None else check_job_id(job_id)
         return cast("Job[R]", engine().spawn(self, args, kwargs, job_id, options))
 
-    def unknown_option(self, name: str) -> str:
-        """What is wrong with an option of `map` that there is not, and what to do."""
+    def unknown_option(self, method: str, name: str, known: Iterable[str]) -> str:
+        """What is wrong with an option that `method` has not, and what to do."""
         if name in self._signature.parameters:
-            return f"map() has no option {name!r}; as an argument of every call, give kwargs={{{name!r}: ...}}."
-        known = [*MapArguments.__annotations__, "return_exceptions"]
-        return unknown_option("map", name, known)
+            return f"{method}() has no option {name!r}; as an argument of every call, give kwargs={{{name!r}: ...}}."
+        return unknown_option(method, name, [*known, "return_exceptions"])
 
     def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """One call as the inputs of a lease. Raises `TypeError` for a call the function cannot take, and `CodecError`

@@ -60,7 +60,7 @@ class Release:
         _check_kubeconfig()
         self.namespace = f"actorq-test-{uuid.uuid4().hex[:6]}"
         self.kubectl("create", "namespace", self.namespace, namespaced=False)
-        self.forward: subprocess.Popen[bytes] | None = None
+        self._forwards: list[subprocess.Popen[bytes]] = []
 
     def run(self, *command: str, check: bool = True) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -111,11 +111,15 @@ class Release:
 
     def redis_url(self) -> str:
         """The server through a port-forward."""
-        port = free_port()
-        command = [tool("kubectl"), "-n", self.namespace, "port-forward", "svc/rel-actorq-redis", f"{port}:6379"]
-        self.forward = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        assert eventually(lambda: _listens(port), timeout=30)
-        return self._url("url", port)
+        return self._url("url", self.forward("rel-actorq-redis", 6379))
+
+    def forward(self, service: str, port: int) -> int:
+        """The port of this machine that leads to that of a service."""
+        here = free_port()
+        command = [tool("kubectl"), "-n", self.namespace, "port-forward", f"svc/{service}", f"{here}:{port}"]
+        self._forwards.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        assert eventually(lambda: _listens(here), timeout=30)
+        return here
 
     def _url(self, key: str, port: int) -> str:
         """An address out of the release's Secret, through the port-forward."""
@@ -126,9 +130,9 @@ class Release:
         return self._url("acl-url", int(redis_url.rpartition(":")[2].partition("/")[0]))
 
     def close(self) -> None:
-        if self.forward is not None:
-            self.forward.terminate()
-            self.forward.wait()
+        for forward in self._forwards:
+            forward.terminate()
+            forward.wait()
         self.kubectl("delete", "namespace", self.namespace, "--wait=false", namespaced=False, check=False)
 
 

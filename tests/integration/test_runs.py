@@ -213,7 +213,7 @@ def test_what_runs_do_not_know_is_refused() -> None:
     with pytest.raises(DeclarationError, match="no worker that could drive a run"):
         tasks.fresh.spawn_map([1])
     with pytest.raises(TypeError, match="max_outstanding"):
-        tasks.double.spawn_map([1], max_outstanding=3)
+        tasks.double.spawn_map([1], max_outstanding=3)  # type: ignore[call-arg]  # on purpose
     with pytest.raises(PoolError, match="There is no run 'nothing'"):
         actorq.attach("nothing")
 

@@ -50,8 +50,16 @@ def test_a_misspelt_option_is_refused_with_the_right_one() -> None:
         tasks.plain.task(retry=3)  # type: ignore[call-overload]  # on purpose
     with pytest.raises(TypeError, match=r"no option 'xyz'\. It has: retries, "):
         tasks.plain.task(xyz=3)  # type: ignore[call-overload]  # on purpose
-    with pytest.raises(TypeError, match="chunksize"):
+    with pytest.raises(TypeError, match=r"^map\(\) has no option 'chunksize'\. It has: kwargs, "):
         tasks.double.map([1], chunksize=3)  # type: ignore[call-overload]  # on purpose
+    with pytest.raises(TypeError, match=r"^starmap\(\) has no option 'time_out'\. Did you mean 'timeout'"):
+        tasks.double.starmap([(1,)], time_out=3)  # type: ignore[call-overload]  # on purpose
+    with pytest.raises(TypeError, match=r"^spawn_map\(\) has no option 'result_tll'\. Did you mean 'result_ttl'"):
+        tasks.double.spawn_map([1], result_tll=3)  # type: ignore[call-arg]  # on purpose
+    with pytest.raises(TypeError, match=r"^spawn_map\(\) has no option 'name'\. It has: (?!.*max_outstanding)"):
+        tasks.double.spawn_map([1], name="job")  # type: ignore[call-arg]  # on purpose
+    with pytest.raises(TypeError, match=r"^spawn_map\(\) has no option 'x'; as an argument .* kwargs=\{'x': "):
+        tasks.double.spawn_map([1], x=3)  # type: ignore[call-arg]  # on purpose
 
 
 @pytest.mark.parametrize(

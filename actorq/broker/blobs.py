@@ -112,7 +112,7 @@ def receive(link: Link, message: bytes, *, keep: bool = False) -> bytes | bytear
     return data
 
 
-def _from_memory(link: Link, reference: str, *, keep: bool) -> bytearray:
+def _from_memory(link: Link, reference: str, *, keep: bool) -> bytes:
     word, _, name = reference.partition("/")
     if (folder := nearby.of(link.url)) is None:
         raise CodecError("The message lies in the memory of another host.")

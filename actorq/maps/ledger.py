@@ -100,6 +100,7 @@ class Ledger:
     def withdraw(self, lease: Lease) -> None:
         """`lease` could not be submitted: its inputs are offered again."""
         self._remove(lease)
+        self._ordering.partial = False
         self._ordering.returned(lease.indexes[lease.done :], codec.split_list(lease.inputs)[lease.done :])
 
     def recalls(self, now: float) -> list[Lease]:
@@ -114,6 +115,11 @@ class Ledger:
     def held_back(self) -> bool:
         """More would have been offered, had the consumer taken more outputs."""
         return self._drawing.held_back
+
+    @property
+    def partial(self) -> bool:
+        """The last offer was a part of what the replicas are to have: the rest is large."""
+        return self._ordering.partial
 
     @property
     def finished(self) -> bool:

@@ -14,6 +14,9 @@ from actorq.wire import codec
 from actorq.wire.lease import Lease
 from actorq.wire.messages import Frame
 
+#: inputs that are offered in one go, bytes, and one lease more: who packs and writes for long keeps replicas waiting
+_AT_ONCE_BYTES = 1 << 20
+
 
 class ByIndex:
     """The first input that was not drawn yet is next, and any replica may run it.
@@ -31,11 +34,15 @@ class ByIndex:
         self.options = options
         self.drawing = drawing
         self.leases = leases
+        #: the last offer was large, and stopped before every replica had enough
+        self.partial = False
 
     # -- filling leases ------------------------------------------------------------------------------------------------
 
     def offer(self, replicas: int, now: float, names: Sequence[str]) -> list[Lease]:
         """Leases to submit now: what keeps `replicas` busy, within the bounds on what is finished and not taken.
+
+        Of large inputs a part, then `partial` is set: the replicas begin with them while the others are packed.
 
         Args:
             replicas: how many there are.
@@ -48,14 +55,19 @@ class ByIndex:
         per_replica = LEASES_PER_REPLICA if options.concurrency is None else 1
         window = options.window or max(replicas, 1) * per_replica
         due = not (options.in_batches and leases.outstanding)
-        self.drawing.held_back = False
+        self.drawing.held_back = self.partial = False
         made: list[Lease] = []
+        size = 0
         while len(leases.outstanding) < window:
+            if size >= _AT_ONCE_BYTES and not options.in_batches:
+                self.partial = True
+                break
             lease = leases.next_suspect() or leases.next_again(now) or (self._next(window, replicas) if due else None)
             if lease is None:
                 break
             leases.outstanding[lease.id] = lease
             made.append(lease)
+            size += len(lease.inputs)
         return made
 
     def _next(self, window: int, replicas: int) -> Lease | None:

@@ -257,7 +257,7 @@ class Pump:
 
         When many replicas finish at once, a pump that wakes for each of them takes the processor from them.
         """
-        if len(self.ledger.outstanding) > 3 * self._transport.replicas:
+        if not self.ledger.partial and len(self.ledger.outstanding) > 3 * self._transport.replicas:
             time.sleep(_GATHER_SECONDS)
 
     def _offer(self, now: float) -> bool:
@@ -289,6 +289,9 @@ class Pump:
             self._transport.wake()
 
     def _pause(self, next_beat: float) -> float:
+        """Seconds to wait for results, at most."""
+        if self.ledger.partial:
+            return 0.0
         until = next_beat
         retry = self.ledger.next_retry()
         if retry is not None:

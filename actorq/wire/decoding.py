@@ -19,6 +19,7 @@ from typing import Any
 import msgpack
 
 from actorq.errors import CodecError
+from actorq.wire import alone
 from actorq.wire import extensions as ext
 from actorq.wire.carried.outside import CODES, Behind
 from actorq.wire.carried.registry import decoder_of, decoders
@@ -42,6 +43,8 @@ _SHOWN = 300
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
     """The value in `data`. Raises `CodecError` for bytes that are not one complete value of ours."""
+    if (large := alone.unpacked(data)) is not None:
+        return large
     try:
         return msgpack.unpackb(
             data, ext_hook=_OUTERMOST, strict_map_key=False, unicode_errors="surrogatepass", max_map_len=_LONGEST_CHAIN

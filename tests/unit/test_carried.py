@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorq import CodecError
-from actorq.wire import codec
+from actorq.wire import alone, codec
 from actorq.wire.codec import pack, pack_list, unpack
 from tests.conftest import run_script
 from tests.support.carried_values import (
@@ -286,7 +286,7 @@ def test_a_large_array_is_copied_as_often_as_bytes_are() -> None:
     ids=range(9),
 )
 def test_one_large_value_is_packed_at_once_to_the_same_bytes(value: Any) -> None:
-    assert codec._one_large(value) == codec._packed([value])
+    assert alone.packed(value) == codec._packed([value])
     assert pack_list([value], 1 << 30, str) == codec._packed([value])
 
 

@@ -434,3 +434,27 @@ def test_waiting_tells_whether_something_can_be_taken(ordered: bool) -> None:
     assert ledger.waiting is not ordered
     ledger.results(first.id, frame(first, 0, 1), 0.0)
     assert ledger.waiting
+
+
+def test_large_inputs_are_offered_a_few_at_a_time_so_that_replicas_begin_with_them() -> None:
+    ledger = ledger_of([bytes(600_000)] * 10)
+    counts = []
+    while leases := ledger.offer(2, 0.0):
+        counts.append(sum(lease.count for lease in leases))
+        assert ledger.partial == (sum(counts) < 8)
+    assert counts == [2, 2, 2, 2]
+    assert not ledger.partial
+
+
+def test_what_could_not_be_submitted_is_not_offered_again_at_once() -> None:
+    ledger = ledger_of([bytes(600_000)] * 10)
+    leases = ledger.offer(2, 0.0)
+    assert ledger.partial
+    ledger.withdraw(leases[-1])
+    assert not ledger.partial
+
+
+def test_a_batch_is_offered_whole_however_large_its_inputs_are() -> None:
+    ledger = ledger_of([bytes(600_000)] * 10, window=10, in_batches=True, single=True)
+    assert sum(lease.count for lease in ledger.offer(2, 0.0)) == 10
+    assert not ledger.partial

@@ -194,7 +194,11 @@ def array_of(value: Any) -> Any:
     dtype = dtype_of(descr)
     if len(shape) > _MOST_AXES or dtype.itemsize == 0 or order not in ("C", "F"):
         raise CodecError("The data holds a numpy array that is none.")
-    array = numpy.frombuffer(own_bytes(data), dtype=dtype).reshape(shape, order=order)
+    array = numpy.frombuffer(own_bytes(data), dtype=dtype)
+    if not array.flags.aligned:  # it lies within a message
+        writable, array = array.flags.writeable, array.copy()
+        array.flags.writeable = writable
+    array = array.reshape(shape, order=order)
     return array.view((None, numpy.matrix, numpy.recarray)[view]) if view else array
 
 

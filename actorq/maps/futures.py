@@ -38,6 +38,8 @@ class _CallSource:
         self.exhausted = False
         #: no call will be added: the map ends with those that are there
         self.ending = False
+        #: the pump has found too little, and waits: it is to be told of the next call
+        self.hungry = True
         self._waiting: deque[tuple[Future[Any], bytes]] = deque()
         #: index -> the future of a call that was drawn
         self.drawn: dict[int, Future[Any]] = {}
@@ -47,6 +49,16 @@ class _CallSource:
         self._waiting.append((future, call))
 
     def draw(self, count: int, ahead: int = 0) -> list[Any]:
+        self.hungry = False
+        calls = self._drawn(count)
+        if len(calls) < count:
+            self.hungry = True
+            calls += self._drawn(count - len(calls))  # what came before its caller could know that the pump waits
+        if self.ending and not self._waiting:
+            self.exhausted = True
+        return calls
+
+    def _drawn(self, count: int) -> list[Any]:
         calls: list[Any] = []
         while self._waiting and len(calls) < count:
             future, call = self._waiting.popleft()
@@ -54,8 +66,6 @@ class _CallSource:
                 self.drawn[self._next] = future
                 self._next += 1
                 calls.append(call)
-        if self.ending and not self._waiting:
-            self.exhausted = True
         return calls
 
     def close(self) -> None:
@@ -127,7 +137,9 @@ class Submitter:
             if self.over:
                 raise PoolError("The pool has stopped.")
             self._source.add(future, call)
-        self._pump.nudge()
+        if self._source.hungry:
+            self._source.hungry = False
+            self._pump.nudge()
         return future
 
     @property

@@ -171,10 +171,23 @@ class Runtime:
         except RuntimeError as error:
             _refuse_late(error)
             raise
+        this = threading.get_ident()
+        caller.threads.add(this)
         try:
-            return caller.call(args, kwargs)
+            return self._call_with_others(task, args, kwargs) if caller.crowded else caller.call(args, kwargs)
         except BrokerError:
             caller.failed = True
+            raise
+        finally:
+            caller.threads.discard(this)
+
+    def _call_with_others(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One of so many calls of a task that most wait for a replica: they share leases."""
+        future = self.submit(task, args, kwargs)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C: it need not begin
+            future.cancel()
             raise
 
     def submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:

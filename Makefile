@@ -123,8 +123,8 @@ bench: $(VENV)/.test  ## the benchmark table, with the floors of this machine
 bench-leaks: $(VENV)/.test  ## what an input sees of the one before it, here and on the peers (installs them in .peers)
 	$(BIN)/python -m benchmarks.leaks
 
-bench-peers: $(VENV)/.test  ## actorq beside others that run functions on workers (installs them in .peers); writes docs/peers.md
-	$(BIN)/python -m benchmarks.peers
+bench-peers: $(VENV)/.test  ## actorq beside others that run functions on workers (installs them in .peers); writes docs/peers.md; ALL=1 for more
+	$(BIN)/python -m benchmarks.peers $(if $(ALL),--all)
 
 bench-cluster: $(VENV)/.test cluster-tools  ## actors beside regular tasks on the cluster of the current KUBECONFIG
 	$(BIN)/python -m benchmarks.cluster

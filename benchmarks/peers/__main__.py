@@ -1,6 +1,7 @@
 """`make bench-peers`: runs all systems in turn, round by round, and writes docs/peers.md with its picture.
 
-With names of systems it runs only those, and leaves the page alone: `python -m benchmarks.peers actorq Ray`.
+With names of systems it runs only those, and leaves the page alone: `python -m benchmarks.peers actorq Ray`. With
+`--all` there are five rows more, which take as long again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _PACKAGES = {
     "Celery": "celery[redis]==5.7.0",
     "RQ": "rq==3.0.0",
 }
+#: asks for all rows
+_ALL = "--all"
 #: rounds, and seconds that one system may take in one
 _ROUNDS, _TIMEOUT = 3, 300
 
@@ -57,7 +60,8 @@ class Measured:
         return next((value for value in self.rows.get(row, ()) if isinstance(value, str)), "")
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    names, everything = [each for each in arguments if each != _ALL], _ALL in arguments
     chosen = names or [*OURS, *SYSTEMS]
     for name in (name for name in chosen if name in _PACKAGES):
         install(name.lower(), _PACKAGES[name], "numpy")
@@ -65,7 +69,7 @@ def main(names: list[str]) -> int:
     for number in range(_ROUNDS):
         for name in chosen:
             print(f"round {number + 1}: {name} ...", file=sys.stderr, flush=True)
-            _measure(measured[name])
+            _measure(measured[name], everything=everything)
     _RESULTS.mkdir(exist_ok=True)
     (_RESULTS / "peers.json").write_text(json.dumps({name: vars(each) for name, each in measured.items()}, indent=1))
     text, picture = page.made(list(measured.values()), _ROUNDS)
@@ -76,10 +80,10 @@ def main(names: list[str]) -> int:
     return 0
 
 
-def _measure(measured: Measured) -> None:
+def _measure(measured: Measured, *, everything: bool) -> None:
     """One round of one system, in a process group that ends with it."""
     python = str(python_of(measured.name.lower())) if measured.name in _PACKAGES else sys.executable
-    command = [python, "-m", "benchmarks.peers.measure", measured.name]
+    command = [python, "-m", "benchmarks.peers.measure", measured.name, *([_ALL] if everything else [])]
     wanted = measured.name in ("Celery", "RQ")
     with tempfile.TemporaryDirectory(prefix="bp-") as scratch, redis_socket(wanted=wanted) as server:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": scratch, "PEERS_SERVER": server}
@@ -92,7 +96,7 @@ def _measure(measured: Measured) -> None:
     for line in printed.splitlines():
         with contextlib.suppress(ValueError):
             told |= json.loads(line)
-    rows = dict(told.get("rows", dict.fromkeys(page.ROWS, f"did not end: {last[:100]}")))
+    rows = dict(told.get("rows") or dict.fromkeys(page.rows(everything=everything), f"did not end: {last[:100]}"))
     if "first" in told:
         rows["start"] = told["first"] - begun
     measured.add(rows)

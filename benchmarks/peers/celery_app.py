@@ -11,6 +11,4 @@ from benchmarks.peers import work
 _url = f"redis+socket://{os.environ['PEERS_SERVER']}"
 app = Celery("peers", broker=_url, backend=_url)
 app.conf.update(worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True)
-TASKS = {
-    function.__name__: app.task(name=function.__name__)(function) for function in (work.noop, work.nap, work.total)
-}
+TASKS = {function.__name__: app.task(name=function.__name__)(function) for function in work.ALL}

@@ -1,4 +1,5 @@
-"""All rows of one system, in one process: `python -m benchmarks.peers.measure SYSTEM` prints them as JSON.
+"""The rows of one system, in one process: `python -m benchmarks.peers.measure SYSTEM` prints them as JSON, with `--all`
+behind it all there are.
 
 A row that fails, or takes too long, is its error: that is a result, too.
 """
@@ -12,7 +13,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
@@ -23,7 +24,9 @@ from benchmarks.peers import systems, work
 _LIMIT, _ENOUGH = 40, 0.5
 #: bytes of a large input, and how many
 _LARGE, _ARRAYS = 8_000_000, 20
-_THREADS, _CALL_SECONDS, _MOST_CALLS = 16, 1.0, 1000
+_CALL_SECONDS, _MOST_CALLS = 1.0, 1000
+#: workers of the last row, and seconds of the nap by which each is seen
+_MANY, _SEEN = 100, 1.0
 _PACKAGES = ("joblib", "mpire", "distributed", "ray", "celery", "rq", "redis", "numpy")
 
 
@@ -73,8 +76,8 @@ def small_maps(system: systems.System) -> float:
     return done / (time.perf_counter() - begun)
 
 
-def threads(system: systems.System) -> float:
-    """Calls a second from 16 threads."""
+def threads(system: systems.System, count: int = 16) -> float:
+    """Calls a second from so many threads."""
     end = time.perf_counter() + _CALL_SECONDS
 
     def caller(_: int) -> int:
@@ -85,8 +88,8 @@ def threads(system: systems.System) -> float:
         return done
 
     begun = time.perf_counter()
-    with ThreadPoolExecutor(_THREADS) as callers:
-        done = sum(callers.map(caller, range(_THREADS)))
+    with ThreadPoolExecutor(count) as callers:
+        done = sum(callers.map(caller, range(count)))
     return done / (time.perf_counter() - begun)
 
 
@@ -100,6 +103,26 @@ def arrays(system: systems.System) -> float:
     return _ARRAYS * _LARGE / 1e6 / (time.perf_counter() - begun)
 
 
+def many_threads(system: systems.System) -> float:
+    return threads(system, 64)
+
+
+def arrays_out(system: systems.System) -> float:
+    """Megabytes a second of arrays that come out."""
+    begun = time.perf_counter()
+    found = system.map(work.zeros, [_LARGE // 8] * _ARRAYS, tiny=False)
+    assert {len(array) for array in found} == {_LARGE // 8}
+    return _ARRAYS * _LARGE / 1e6 / (time.perf_counter() - begun)
+
+
+def both_ways(system: systems.System) -> float:
+    """Megabytes a second of bytes that go in and come out: 200 of a MiB."""
+    inputs = [bytes(1 << 20)] * 200
+    begun = time.perf_counter()
+    assert system.map(work.echo, inputs, tiny=False) == inputs
+    return 2 * len(inputs) * (1 << 20) / 1e6 / (time.perf_counter() - begun)
+
+
 def naps(system: systems.System) -> float:
     """400 naps of 50 ms on 20 workers, beside the second that they take at best."""
     system.map(work.nap, [0.01] * 100, tiny=False)
@@ -108,34 +131,64 @@ def naps(system: systems.System) -> float:
     return 1.0 / (time.perf_counter() - begun)
 
 
-ON_TWO: tuple[Callable[[systems.System], float], ...] = (noops, calls, small_maps, threads, arrays)
+def short_naps(system: systems.System) -> float:
+    """2,000 naps of 1 ms on 20 workers, beside the 0.1 s that they take at best."""
+    system.map(work.nap, [0.001] * 200, tiny=False)
+    begun = time.perf_counter()
+    system.map(work.nap, [0.001] * 2000, tiny=False)
+    return 0.1 / (time.perf_counter() - begun)
 
 
-def main(name: str) -> None:
+def all_seen(system: systems.System) -> float:
+    """Seconds until each of 100 workers has answered, but for the nap that keeps it from answering twice."""
+    begun = time.perf_counter()
+    system.start(_MANY)
+    system.map(work.nap, [_SEEN] * _MANY, tiny=False)
+    return time.perf_counter() - begun - _SEEN
+
+
+Measure = Callable[[systems.System], float]
+ON_TWO: tuple[Measure, ...] = (noops, calls, small_maps, threads, arrays)
+MORE_ON_TWO: tuple[Measure, ...] = (many_threads, arrays_out, both_ways)
+ON_TWENTY: tuple[Measure, ...] = (naps,)
+MORE_ON_TWENTY: tuple[Measure, ...] = (short_naps,)
+
+
+def main(name: str, *, everything: bool) -> None:
     made = _system(name)
     rows: dict[str, Any] = {}
     with _row(rows, "start"):
         made.start(2)
         made.call(work.noop, 1)
         print(json.dumps({"first": time.time()}), flush=True)
-    for measure in ON_TWO if "start" not in rows else ():
-        with _row(rows, measure.__name__):
-            rows[measure.__name__] = measure(made)
+    if "start" not in rows:
+        _measure(made, ON_TWO + MORE_ON_TWO if everything else ON_TWO, rows)
     made.stop()
-    with _row(rows, "naps"):
+    on_twenty = ON_TWENTY + MORE_ON_TWENTY if everything else ON_TWENTY
+    with _row(rows, *(measure.__name__ for measure in on_twenty)):
         made.start(20)
-        rows["naps"] = naps(made)
+        _measure(made, on_twenty, rows)
+        made.stop()
+    if everything:
+        _measure(made, (all_seen,), rows)
         made.stop()
     print(json.dumps({"rows": rows, "setting": made.setting, "versions": _versions()}), flush=True)
 
 
+def _measure(made: systems.System, measures: Sequence[Measure], rows: dict[str, Any]) -> None:
+    for measure in measures:
+        with _row(rows, measure.__name__):
+            rows[measure.__name__] = measure(made)
+
+
 @contextlib.contextmanager
-def _row(rows: dict[str, Any], name: str) -> Iterator[None]:
+def _row(rows: dict[str, Any], *names: str) -> Iterator[None]:
     try:
         with _within(_LIMIT):
             yield
-    except Exception as error:  # whatever a system does, its row says so
-        rows[name] = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+    except Exception as error:  # whatever a system does, its rows say so
+        for name in names:
+            rows.setdefault(name, f"{type(error).__name__}: {error}".splitlines()[0][:120])
 
 
 def _system(name: str) -> systems.System:
@@ -155,4 +208,4 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], everything="--all" in sys.argv)

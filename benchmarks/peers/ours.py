@@ -18,6 +18,16 @@ def nap(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def echo(value: Any) -> Any:
+    return value
+
+
+def zeros(count: int) -> Any:
+    import numpy as np
+
+    return np.zeros(count)
+
+
 def total(array: Any) -> int:
     return int(array[0]) + len(array)
 
@@ -25,9 +35,9 @@ def total(array: Any) -> int:
 #: by isolation, workers and name; a replica imports the module that declares its environment, so they are of this one
 _TASKS: dict[tuple[str, int, str], Any] = {}
 for _isolation in ("reset", "none"):
-    for _workers in (2, 20):
+    for _workers in (2, 20, 100):
         _env = actorq.ActorEnvironment(f"peers-{_isolation}-{_workers}", replica_count=_workers, isolation=_isolation)
-        for _function in (noop, nap, total):
+        for _function in (noop, nap, echo, zeros, total):
             _TASKS[_isolation, _workers, _function.__name__] = _env.task(_function)
 
 

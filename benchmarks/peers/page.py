@@ -32,6 +32,8 @@ class Row(NamedTuple):
     unit: str
     #: less is better
     less: bool = False
+    #: measured with `--all`
+    more: bool = False
 
 
 ROWS = {
@@ -39,15 +41,26 @@ ROWS = {
     "calls": Row("one call after the other", "µs", less=True),
     "small_maps": Row("maps of 10 no-ops", "maps/s"),
     "threads": Row("calls from 16 threads", "calls/s"),
+    "many_threads": Row("calls from 64 threads", "calls/s", more=True),
     "arrays": Row("arrays of 8 MB in", "MB/s"),
+    "arrays_out": Row("arrays of 8 MB out", "MB/s", more=True),
+    "both_ways": Row("200 x 1 MiB in and out", "MB/s", more=True),
     "naps": Row("400 x 50 ms, 20 workers", "of the ideal"),
+    "short_naps": Row("2,000 x 1 ms, 20 workers", "of the ideal", more=True),
     "start": Row("program start to first result", "s", less=True),
+    "all_seen": Row("100 workers until all answer", "s", less=True, more=True),
 }
+
+
+def rows(*, everything: bool) -> list[str]:
+    """Those that are measured."""
+    return [name for name, row in ROWS.items() if everything or not row.more]
+
 
 _HEAD = """\
 # Beside others
 
-Made by `make bench-peers`, which installs each system in an environment of its own and runs all of them in turn,
+Made by `make bench-peers`{asked}, which installs each system in an environment of its own and runs all of them in turn,
 {rounds} rounds. A number is the median. Behind it stands how many times as good actorq is with the isolation that the
 others have (`isolation="none"`): above 1 actorq is ahead. Its default, `isolation="reset"`, puts the process back after
 each input, which none of the others does: [what one input sees of the one before](isolation.md).
@@ -79,7 +92,8 @@ def made(measured: Sequence[Measured], rounds: int) -> tuple[str, str]:
     machine = f"{os.cpu_count()} cores ({_processor()}), {platform.system()}"
     settings = "\n".join(f"- **{each.name}**: {each.setting or 'did not run'}." for each in measured)
     run = textwrap.fill(f"{day}, {machine}: {told}.", _COLUMNS)
-    head = _HEAD.format(rounds=rounds, run=run)
+    asked = " with `ALL=1`" if any(row.more for row in _shown(measured).values()) else ""
+    head = _HEAD.format(rounds=rounds, run=run, asked=asked)
     return f"{head}\n{_table(measured)}\n{_TAIL.format(settings=settings)}", _picture(measured)
 
 
@@ -91,9 +105,15 @@ def _processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
+def _shown(measured: Sequence[Measured]) -> dict[str, Row]:
+    """The rows that were measured."""
+    return {name: row for name, row in ROWS.items() if any(name in each.rows for each in measured)}
+
+
 def _table(measured: Sequence[Measured]) -> str:
-    lines = [["system", *(f"{row.title}, {row.unit}" for row in ROWS.values())], ["---"] * (len(ROWS) + 1)]
-    lines += [[each.name, *(_cell(measured, each, name) for name in ROWS)] for each in measured]
+    lines = [["", *(each.name for each in measured)], ["---"] * (len(measured) + 1)]
+    for name, row in _shown(measured).items():
+        lines.append([f"{row.title}, {row.unit}", *(_cell(measured, each, name) for each in measured)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -132,11 +152,12 @@ _STYLE = """
 def _picture(measured: Sequence[Measured]) -> str:
     """Bars in powers of ten, one for each system and row; to the right of the line actorq is ahead."""
     peers = [each for each in measured if not each.name.startswith("actorq")]
-    ratios = {(row, each.name): _ratio(measured, each, row) for row in ROWS for each in peers}
+    shown = _shown(measured)
+    ratios = {(row, each.name): _ratio(measured, each, row) for row in shown for each in peers}
     known = [abs(math.log10(ratio)) for ratio in ratios.values() if ratio]
     scale = (_WIDTH - _LEFT - 150) / 2 / max([*known, 1.0])
     middle, y, parts = _LEFT + 40 + scale * max([*known, 1.0]) * 0.35, 40, list[str]()
-    for name, row in ROWS.items():
+    for name, row in shown.items():
         parts.append(f'<text class="ink" x="16" y="{y}" font-weight="600">{escape(row.title)}</text>')
         y += 8
         for each in peers:

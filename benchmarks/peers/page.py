@@ -60,10 +60,10 @@ def rows(*, everything: bool) -> list[str]:
 _HEAD = """\
 # Beside others
 
-Made by `make bench-peers`{asked}, which installs each system in an environment of its own and runs all of them in turn,
-{rounds} rounds. A number is the median. Behind it stands how many times as good actorq is with the isolation that the
-others have (`isolation="none"`): above 1 actorq is ahead. Its default, `isolation="reset"`, puts the process back after
-each input, which none of the others does: [what one input sees of the one before](isolation.md).
+Made by `make bench-peers{asked}`, which installs each system in an environment of its own, and runs all of them in
+turn, {rounds} rounds. A number is the median. Behind it stands how many times as good actorq is with the isolation that
+the others have (`isolation="none"`): above 1 actorq is ahead. Its default, `isolation="reset"`, puts the process back
+after each input, which none of the others does: [what one input sees of the one before](isolation.md).
 
 {run}
 """
@@ -92,7 +92,7 @@ def made(measured: Sequence[Measured], rounds: int) -> tuple[str, str]:
     machine = f"{os.cpu_count()} cores ({_processor()}), {platform.system()}"
     settings = "\n".join(f"- **{each.name}**: {each.setting or 'did not run'}." for each in measured)
     run = textwrap.fill(f"{day}, {machine}: {told}.", _COLUMNS)
-    asked = " with `ALL=1`" if any(row.more for row in _shown(measured).values()) else ""
+    asked = " ALL=1" if any(row.more for row in _shown(measured).values()) else ""
     head = _HEAD.format(rounds=rounds, run=run, asked=asked)
     return f"{head}\n{_table(measured)}\n{_TAIL.format(settings=settings)}", _picture(measured)
 

@@ -29,6 +29,8 @@ _QUOTED = re.compile(
     rf"""((?:{_NAMES})[\w.-]{{0,40}}["']?\s{{0,3}}[=:]\s{{0,3}}b?)(["'])(?:\\.|(?!\2).){{0,500}}\2""",
     re.IGNORECASE | re.DOTALL,
 )
+#: the address of a socket, with one slash, too, which has room for no secret
+_SOCKET = re.compile(r"unix:/[^@?]*")
 #: what moves a cursor, changes colours or the direction of text, or is no character at all
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _CONTROL_IN_LINES = re.compile(_CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
@@ -44,7 +46,8 @@ def hide(*secrets: str | None) -> None:
     global _known
     found = set(_known)
     for secret in filter(None, secrets):
-        found.update(_secrets_of(secret) if "://" in secret else [secret])
+        if not _SOCKET.fullmatch(secret):  # one that was mistyped is to be seen in what says so
+            found.update(_secrets_of(secret) if "://" in secret else [secret])
     _known = tuple(sorted((text for text in found if len(text) >= _LEAST_KNOWN), key=len, reverse=True))
 
 

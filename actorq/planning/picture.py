@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from actorq.base.amounts import exact_span
+from actorq.base.amounts import counted, exact_span
 from actorq.planning.plan import Plan
 
 #: of the picture, and of its margins, pixels
@@ -58,7 +58,7 @@ def drawn(plan: Plan) -> str:
     regular, found = plan.ways[0].outcome.seconds, dict(actors)[plan.replicas]
     axes = _Axes(actors[-1][0], [regular, *(seconds for _, seconds in actors)])
     title = f"{plan.work.inputs:,} inputs of {plan.work.seconds:g} s"
-    best = f"{plan.replicas:,} replicas: {exact_span(found)}"
+    best = f"{counted(plan.replicas, 'replica')}: {exact_span(found)}"
     told = escape(f"{title}. {best}. Regular tasks: {exact_span(regular)}")
     size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="system-ui, sans-serif" font-size="13"'
     x, y = axes.x(plan.replicas), axes.y(found)

@@ -266,3 +266,9 @@ def test_masking_takes_time_in_proportion() -> None:
     with warnings.catch_warnings():
         for text in ("a", "://", "a://u:", "?token", "password='", "passwordpassword", " ", "?password=", "@"):
             assert len(masked(text * (100_000 // len(text)))) > 0
+
+
+def test_a_mistyped_address_of_a_socket_is_shown() -> None:
+    masking.hide("unix:/run/redis.sock", "unix:/run/redis.sock?password=hunter2hunter2", "redis:/me:hunter3@host")
+    assert masked("unix:/run/redis.sock is no address.") == "unix:/run/redis.sock is no address."
+    assert "hunter" not in masked("unix:/run/redis.sock?password=hunter2hunter2, redis:/me:hunter3@host")

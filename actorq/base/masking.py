@@ -29,7 +29,7 @@ _QUOTED = re.compile(
     rf"""((?:{_NAMES})[\w.-]{{0,40}}["']?\s{{0,3}}[=:]\s{{0,3}}b?)(["'])(?:\\.|(?!\2).){{0,500}}\2""",
     re.IGNORECASE | re.DOTALL,
 )
-#: the address of a socket, with one slash, too, which has room for no secret
+#: the address of a socket, also with one slash too few. It has no place for a password
 _SOCKET = re.compile(r"unix:/[^@?]*")
 #: what moves a cursor, changes colours or the direction of text, or is no character at all
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
@@ -46,7 +46,7 @@ def hide(*secrets: str | None) -> None:
     global _known
     found = set(_known)
     for secret in filter(None, secrets):
-        if not _SOCKET.fullmatch(secret):  # one that was mistyped is to be seen in what says so
+        if not _SOCKET.fullmatch(secret):  # shown, so that an error can name a mistyped address
             found.update(_secrets_of(secret) if "://" in secret else [secret])
     _known = tuple(sorted((text for text in found if len(text) >= _LEAST_KNOWN), key=len, reverse=True))
 

@@ -184,7 +184,7 @@ def results_name(member: str) -> str:
 
 
 def _read(file: int, size: int) -> bytes:
-    """What follows the word. New bytes are not filled with zeros first, as a bytearray is: of 8 MB 0.9 ms, not 1.8."""
+    """The message behind the word, as bytes: a bytearray is filled with zeros first (8 MB: 1.8 ms, not 0.9)."""
     data = os.pread(file, max(size, 0), _WORD)
     while len(data) < size and (more := os.pread(file, size - len(data), _WORD + len(data))):
         data += more  # one call reads 2 GiB at most

@@ -35,7 +35,7 @@ R = TypeVar("R")
 #: what a plain call returns: R, or a coroutine of R
 C = TypeVar("C")
 
-#: options of `spawn_map` alone, or with another default
+#: options of `spawn_map` that `CommonArguments` does not have
 _RUN_OPTIONS = ("map_id", "result_ttl", "expires", "progress", "order_outputs")
 #: Unix seconds of the year 5138: larger ones are milliseconds
 _LATEST = 1e11
@@ -220,7 +220,7 @@ class Task(Generic[P, R, C]):
         return cast("Job[R]", engine().spawn(self, args, kwargs, job_id, options))
 
     def unknown_option(self, method: str, name: str, known: Iterable[str]) -> str:
-        """What is wrong with an option that `method` has not, and what to do."""
+        """What is wrong with an option that `method` does not have, and what to do."""
         if name in self._signature.parameters:
             return f"{method}() has no option {name!r}; as an argument of every call, give kwargs={{{name!r}: ...}}."
         return unknown_option(method, name, [*known, "return_exceptions"])

@@ -157,7 +157,7 @@ class ByKey(ByIndex):
         home = self.affinity.home(due)
         if home not in ("", name) and self.affinity.leases[home] <= self.affinity.leases[name]:
             return None
-        lease = self.leases.next_again(now, name)
+        lease = self.leases.next_again(now, self.drawing.sizer.fitting, name)
         if lease is not None:
             lease.cold = self.affinity.visit(name, lease.indexes)
         return lease

@@ -53,7 +53,7 @@ class _CallSource:
         calls = self._drawn(count)
         if len(calls) < count:
             self.hungry = True
-            calls += self._drawn(count - len(calls))  # what came before its caller could know that the pump waits
+            calls += self._drawn(count - len(calls))  # added before its caller could see that the pump waits
         if self.ending and not self._waiting:
             self.exhausted = True
         return calls
@@ -138,7 +138,7 @@ class Submitter:
                 raise PoolError("The pool has stopped.")
             self._source.add(future, call)
         if self._source.hungry:
-            self._source.hungry = False
+            self._source.hungry = False  # first: behind the nudge it could undo what the pump has just set
             self._pump.nudge()
         return future
 

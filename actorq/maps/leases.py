@@ -156,6 +156,12 @@ class Leases:
         first = indexes[0] if isinstance(indexes, range) else min(indexes)
         heapq.heappush(self._again, (not_before, first, _Waiting(indexes=indexes, inputs=inputs)))
 
+    def _lease_again_in_parts(self, again: _Waiting, size: int) -> None:
+        parts = codec.split_list(again.inputs)
+        for begin in range(0, len(parts), size):
+            inputs = codec.join_list(parts[begin : begin + size])
+            self.lease_again(again.indexes[begin : begin + size], inputs, 0.0)
+
     def try_alone(self, index: int, inputs: bytes) -> None:
         """An input that may have killed its process: it waits for one to itself."""
         self._suspects.append(_Waiting(indexes=range(index, index + 1), inputs=inputs))
@@ -171,11 +177,14 @@ class Leases:
             self._forgo(again.indexes[0])
         return None
 
-    def next_again(self, now: float, replica: str = "") -> Lease | None:
-        """A lease of inputs whose time has come."""
+    def next_again(self, now: float, fitting: int, replica: str = "") -> Lease | None:
+        """A lease of inputs whose time has come: not more than `fitting`, where they or their outputs are large."""
         while self._again and self._again[0][0] <= now:
             _, lo, again = heapq.heappop(self._again)
             if self.wants(lo):
+                if len(again.indexes) > fitting:
+                    self._lease_again_in_parts(again, fitting)
+                    continue
                 return self.make(again.indexes, again.inputs, front=True, replica=replica)
             self._forgo(lo)
         return None

@@ -100,7 +100,7 @@ class Ledger:
     def withdraw(self, lease: Lease) -> None:
         """`lease` could not be submitted: its inputs are offered again."""
         self._remove(lease)
-        self._ordering.partial = False
+        self._ordering.partial = False  # the server took no more: wait for results before offering again
         self._ordering.returned(lease.indexes[lease.done :], codec.split_list(lease.inputs)[lease.done :])
 
     def recalls(self, now: float) -> list[Lease]:
@@ -118,7 +118,7 @@ class Ledger:
 
     @property
     def partial(self) -> bool:
-        """The last offer was a part of what the replicas are to have: the rest is large."""
+        """The last offer stopped because its inputs are large; the next one goes on without waiting."""
         return self._ordering.partial
 
     @property

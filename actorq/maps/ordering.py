@@ -14,7 +14,7 @@ from actorq.wire import codec
 from actorq.wire.lease import Lease
 from actorq.wire.messages import Frame
 
-#: inputs that are offered in one go, bytes, and one lease more: who packs and writes for long keeps replicas waiting
+#: bytes of inputs after which an offer stops: while the pump packs and writes, replicas wait
 _AT_ONCE_BYTES = 1 << 20
 
 
@@ -34,7 +34,7 @@ class ByIndex:
         self.options = options
         self.drawing = drawing
         self.leases = leases
-        #: the last offer was large, and stopped before every replica had enough
+        #: the last offer stopped at `_AT_ONCE_BYTES`; with affinity it never does
         self.partial = False
 
     # -- filling leases ------------------------------------------------------------------------------------------------
@@ -57,12 +57,16 @@ class ByIndex:
         due = not (options.in_batches and leases.outstanding)
         self.drawing.held_back = self.partial = False
         made: list[Lease] = []
-        size = 0
+        size, fitting = 0, self.drawing.sizer.fitting
         while len(leases.outstanding) < window:
             if size >= _AT_ONCE_BYTES and not options.in_batches:
                 self.partial = True
                 break
-            lease = leases.next_suspect() or leases.next_again(now) or (self._next(window, replicas) if due else None)
+            lease = (
+                leases.next_suspect()
+                or leases.next_again(now, fitting)
+                or (self._next(window, replicas) if due else None)
+            )
             if lease is None:
                 break
             leases.outstanding[lease.id] = lease

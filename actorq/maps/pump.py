@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from actorq.base.own_threads import KEEPING
 from actorq.base.tracing import MapSpan
 from actorq.code.difference import tell
 from actorq.declare.environment import function_of
@@ -197,7 +196,6 @@ class Pump:
 
     def _run(self) -> None:
         error: Exception | None = None
-        KEEPING.add(threading.get_ident())
         try:
             self._loop()
         except Exception as caught:  # the boundary of the thread: the consumer raises it
@@ -223,7 +221,6 @@ class Pump:
                 self._tell()
             if self._on_end is not None:
                 self._on_end(error or self.ledger.fatal)
-            KEEPING.discard(threading.get_ident())
 
     def _loop(self) -> None:
         if self._early is not None:

@@ -72,6 +72,12 @@ class LeaseSizer:
         """A lease ran far past the target: something in it is slow. Send inputs one by one until frames say better."""
         self._seconds = max(self._seconds, ALONE_SECONDS, self._shortest)
 
+    @property
+    def fitting(self) -> int:
+        """Inputs of which neither they nor their outputs have more bytes than a lease should have."""
+        largest = max(self._input_bytes, self._output_bytes)
+        return max(int(MAX_BYTES / largest), 1) if largest else MAX_INPUTS
+
     def size(self, remaining: int | None, replicas: int) -> int:
         """Inputs for the next lease; `remaining` is how many are left to lease, None when nobody knows."""
         self._shortest = replicas * _LEASE_SECONDS
@@ -80,8 +86,7 @@ class LeaseSizer:
         per_input = max(self._seconds, 1e-9)
         target = TARGET_SECONDS if per_input < ALONE_SECONDS else 0.0
         count = min(int(max(target, self._shortest) / per_input), _GROWTH * self._proven, MAX_INPUTS)
-        if largest := max(self._input_bytes, self._output_bytes):
-            count = min(count, int(MAX_BYTES / largest))
+        count = min(count, self.fitting)
         if remaining is not None:  # guided self-scheduling: the last leases must not be long ones
             share = math.ceil(remaining / (2 * max(replicas, 1)))
             count = min(count, max(share, int(_SHORTEST_SECONDS / per_input)))

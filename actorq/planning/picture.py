@@ -57,7 +57,7 @@ def drawn(plan: Plan) -> str:
     actors = [(count, outcome.seconds) for count, outcome in plan.by_replicas]
     regular, found = plan.ways[0].outcome.seconds, dict(actors)[plan.replicas]
     axes = _Axes(actors[-1][0], [regular, *(seconds for _, seconds in actors)])
-    title = f"{plan.work.inputs:,} inputs of {plan.work.seconds:g} s"
+    title = f"{counted(plan.work.inputs, 'input')} of {plan.work.seconds:g} s"
     best = f"{counted(plan.replicas, 'replica')}: {exact_span(found)}"
     told = escape(f"{title}. {best}. Regular tasks: {exact_span(regular)}")
     size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="system-ui, sans-serif" font-size="13"'

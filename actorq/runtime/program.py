@@ -49,7 +49,7 @@ class Runtime:
         self._lock = threading.RLock()
         self.pools = Pools(self._in_use)
         self._callers: dict[tuple[str, str], tuple[int, Caller]] = {}
-        self._submitters: dict[tuple[str, str], Submitter] = {}
+        self._submitters: dict[tuple[str, str, str], Submitter] = {}
         self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
         self._drivers: dict[str, Driver] = {}
         self._spawners: dict[tuple[str, str], TaskSpawner] = {}
@@ -174,44 +174,57 @@ class Runtime:
         this = threading.get_ident()
         caller.threads.add(this)
         try:
-            return self._call_with_others(task, args, kwargs) if caller.crowded else caller.call(args, kwargs)
+            return self._share_lease(task, args, kwargs) if caller.is_crowded() else caller.call(args, kwargs)
         except BrokerError:
             caller.failed = True
             raise
         finally:
             caller.threads.discard(this)
 
-    def _call_with_others(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One of so many calls of a task that most wait for a replica: they share leases."""
-        future = self.submit(task, args, kwargs)
+    def _share_lease(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One of so many calls of a task that most wait for a replica: they share leases.
+
+        Not those of `submit`, whose callbacks run in the thread that reads the results: they may call, too.
+        """
+        future = self.submit(task, args, kwargs, calls=True)
         try:
             return future.result()
         except BaseException:  # Ctrl-C: it need not begin
             future.cancel()
             raise
 
-    def submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+    def submit(
+        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, calls: bool = False
+    ) -> Future[Any]:
+        """`calls`: the future is that of a plain call, which nobody else sees."""
+        kind = "calls" if calls else ""
         try:
-            return self._submit(task, args, kwargs)
+            submitter = self._submitter(task, kind)
+            try:
+                return submitter.submit(args, kwargs)
+            except PoolError:
+                if not submitter.over:
+                    raise
+            return self._submitter(task, kind).submit(args, kwargs)  # another thread has just ended it
         except RuntimeError as error:
             _refuse_late(error)
             raise
 
-    def _submit(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+    def _submitter(self, task: Task[Any, Any, Any], kind: str) -> Submitter:
         environment = task.environment
-        before = self._submitters.get((environment.name, task.name))
+        named = (environment.name, task.name, kind)
+        before = self._submitters.get(named)
         if before is not None and (before.task is not task or not before.code.is_current):  # it runs that of before
             before.finish()
         with self._lock:
-            submitter = self._submitters.get((environment.name, task.name))
+            submitter = self._submitters.get(named)
             if submitter is None or submitter.over:
                 with self.pools.beginning(environment):
                     from actorq.maps.futures import Submitter, options_of_calls
 
                 place = self._place(environment, options_of_calls(task), None)
-                submitter = Submitter(task, place.options, place.transport, self.start)
-                self._submitters[environment.name, task.name] = submitter
-            return submitter.submit(args, kwargs)
+                submitter = self._submitters[named] = Submitter(task, place.options, place.transport, self.start)
+        return submitter
 
     def start(self, pump: Pump) -> None:
         with self._lock:
@@ -241,7 +254,7 @@ class Runtime:
         self.pools.forget()
 
     def _in_use(self, environment: str) -> bool:
-        for (name, _), submitter in list(self._submitters.items()):
+        for (name, *_), submitter in list(self._submitters.items()):
             if name == environment and submitter.idle:
                 submitter.finish()
         return any(pump.runs and pump.ledger.options.environment == environment for pump in self._pumps)
@@ -275,6 +288,9 @@ class Runtime:
                 from actorq.maps.calls import Caller
 
             with self._lock:
+                _, current = self._callers.get((environment.name, task.name), (0, None))
+                if current is not None and current is not caller:
+                    return current  # another thread has just made it
                 client, pool = self.pools.connect(environment, 1)
                 if caller is not None:
                     caller.close()

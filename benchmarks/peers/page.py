@@ -53,7 +53,7 @@ ROWS = {
 
 
 def rows(*, everything: bool) -> list[str]:
-    """Those that are measured."""
+    """Names of the rows that a run measures."""
     return [name for name, row in ROWS.items() if everything or not row.more]
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -49,7 +47,9 @@ def test_the_page_shows_the_replicas_to_who_has_the_token_of_its_log(served: Rel
     assert found
     url = f"http://localhost:{served.forward('rel-actorq-monitor', 8080)}/replicas"
     assert _get(url)[0] == 401
-    assert eventually(lambda: all(pod["metadata"]["name"] in _get(url, found[1])[1] for pod in served.pods()))
+    pods = [pod["metadata"]["name"] for pod in served.pods()]
+    assert pods
+    assert eventually(lambda: all(pod in _get(url, found[1])[1] for pod in pods))
 
 
 def test_the_exporter_counts_the_replicas(served: Release) -> None:
@@ -59,12 +59,11 @@ def test_the_exporter_counts_the_replicas(served: Release) -> None:
 
 def test_a_run_whose_script_is_killed_is_completed_by_the_pods(connected: Release) -> None:
     name = f"run-{connected.namespace}"
-    with subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT, name], stdout=subprocess.PIPE, env=dict(os.environ)
-    ) as script:
+    with subprocess.Popen([sys.executable, "-c", _SCRIPT, name], stdout=subprocess.PIPE) as script:
         assert script.stdout is not None
-        assert script.stdout.readline() == b"begun\n"
-        script.send_signal(signal.SIGKILL)
+        begun = script.stdout.readline()
+        script.kill()
+    assert begun == b"begun\n"
     run = actorq.attach(name)
     assert run.wait(timeout=120) == "done"
     assert list(run) == [0.05] * 400

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from actorq.maps import calls
+from actorq.broker.scripts import submitting
+from actorq.errors import BrokerError
+from actorq.maps.calls import Caller
 from actorq.runtime.program import runtime, shutdown
 from tests.support.code import tasks
 
@@ -37,7 +40,7 @@ def all_at_once(call: Callable[[int], Any], threads: int = THREADS) -> list[Any]
 
 def shared() -> bool:
     """Whether calls went to the replicas together."""
-    return bool(runtime()._submitters)
+    return any(kind == "calls" for *_, kind in runtime()._submitters)
 
 
 def test_each_of_many_threads_gets_the_outputs_of_its_own_calls() -> None:
@@ -62,15 +65,56 @@ def test_keyword_arguments_and_exceptions_reach_who_they_are_for() -> None:
     assert shared()
 
 
-def test_a_callback_of_a_future_may_call_while_many_threads_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "_CROWD", 0)  # every call finds too many
-    tasks.double.submit(1).result()
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_callback_of_a_future_may_call_while_many_threads_do(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Itself, or in threads for which it waits."""
+    monkeypatch.setattr(Caller, "is_crowded", lambda _: True)
+
+    def calls(done: Future[int]) -> None:
+        if threads:
+            with ThreadPoolExecutor(threads) as pool:
+                called.set_result(sum(pool.map(tasks.double.remote, [done.result()] * threads)))
+        else:
+            called.set_result(tasks.double.remote(done.result()))
+
     called: Future[int] = Future()
-    tasks.double.submit(2).add_done_callback(lambda done: called.set_result(tasks.double.remote(done.result())))
-    assert called.result(timeout=60) == 8
+    tasks.double.submit(2).add_done_callback(calls)
+    assert called.result(timeout=60) == 8 * max(threads, 1)
+    assert shared()
 
 
 def test_a_task_of_many_replicas_has_room_for_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actorq.broker.scripts.submitting.replicas", lambda *_: ["r"] * THREADS)
+    def asked(*_: object) -> list[str]:
+        time.sleep(0.05)  # the others call meanwhile
+        return ["r"] * THREADS
+
+    monkeypatch.setattr(submitting, "replicas", asked)
     assert all_at_once(tasks.double.remote) == [2 * x for x in range(20 * THREADS)]
+    assert not shared()
+
+
+def test_a_call_does_not_fail_because_nobody_knows_how_many_replicas_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> list[str]:
+        raise BrokerError("The server does not say.")
+
+    monkeypatch.setattr(submitting, "replicas", fails)
+    assert all_at_once(tasks.double.remote) == [2 * x for x in range(20 * THREADS)]
+    assert not shared()
+
+
+def test_threads_that_call_first_at_once_share_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Caller] = []
+    begin = Caller.__init__
+
+    def noting(caller: Caller, *args: Any) -> None:
+        made.append(caller)
+        begin(caller, *args)
+
+    monkeypatch.setattr(Caller, "__init__", noting)
+    all_at_once(tasks.double.remote)
+    assert len(made) == 1
+
+
+def test_calls_of_a_task_with_affinity_keep_a_lease_of_their_own() -> None:
+    assert all_at_once(tasks.by_key.remote) == list(range(20 * THREADS))
     assert not shared()

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actorq.base.amounts import counted
 from actorq.cli.main import main
 from actorq.errors import DeclarationError
 from actorq.planning.picture import drawn
@@ -175,7 +176,7 @@ def test_a_picture_is_xml_that_says_what_it_shows() -> None:
     for inputs, seconds in ((1, 0.0), (2000, 3.0), (10**9, 1e-4)):
         made = plan(Work(inputs=inputs, seconds=seconds), Place())
         root = ET.fromstring(drawn(made))
-        assert f"{made.replicas:,} replicas:" in root.attrib["aria-label"]
+        assert f"{counted(made.replicas, 'replica')}:" in root.attrib["aria-label"]
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from actorq.base.log import logger
@@ -231,6 +232,7 @@ class Executor(Generic[R]):
         self._page.begin_lease(run.count, time.monotonic_ns(), prepared.head.timeout)
         self._run = run
         self._isolation.task = prepared.head.task
+        run.relieve = partial(self._sync, run)
         run.stopped, self._forgone = self._watched.cancelled, self._watched.forgone
         try:
             if not run.stopped:

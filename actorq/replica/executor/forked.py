@@ -18,6 +18,7 @@ from actorq.declare.ping import PING, answer
 from actorq.isolation.fork.child import Child, ChildDiedError, Reply
 from actorq.isolation.fork.forker import Forker
 from actorq.replica.executor.inputs import Packed
+from actorq.replica.executor.large import MOST_HELD_BYTES
 from actorq.replica.executor.preparing import PreparedMaps
 from actorq.replica.executor.process import Process
 from actorq.replica.executor.run import Prepared, Run, Stop, flush_streams
@@ -55,7 +56,7 @@ class ForkRun(Run):
 
     def run(self, event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         """Runs what is left. Returns early only after a cancel."""
-        page, outputs = self._page, self._outputs
+        page, outputs, held = self._page, self._outputs, 0
         for item in self._inputs:
             if self._forker.wants_loads and not self._load_wanted():
                 self._caught(Stop(failure.CANCELLED))
@@ -72,7 +73,11 @@ class ForkRun(Run):
                 if reply.error is not None:
                     self._errors[len(outputs)] = reply.error
                 outputs.append(reply.output)
+                held += len(reply.output)
             page.end_input()
+            if held > MOST_HELD_BYTES and len(outputs) < self._inputs.count:
+                held = 0
+                self.relieve()
 
     def _load_wanted(self) -> bool:
         """Makes the loads that children had to make. Each may take as long as an input; False when the map is over."""

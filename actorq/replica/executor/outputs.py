@@ -31,6 +31,11 @@ class Outputs:
         """Those that are not packed: where the next one is appended."""
         return self._state[2]
 
+    @property
+    def size(self) -> int:
+        """Bytes of those that are packed."""
+        return sum(map(len, self._state[0]))
+
     def seal(self, pack: Callable[[list[Any], int], bytes]) -> list[Any]:
         """Packs all; returns the list where the next one is appended now.
 

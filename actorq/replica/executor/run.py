@@ -25,6 +25,7 @@ from actorq.base.settings import settings
 from actorq.base.tracing import traced
 from actorq.errors import CodecError, PayloadTooLargeError
 from actorq.replica.executor.inputs import Inputs, Packed
+from actorq.replica.executor.large import MOST_HELD_BYTES, SMALL, least_size
 from actorq.replica.executor.loops import Holder, holder
 from actorq.replica.pages import Page
 from actorq.wire import codec, failure
@@ -42,6 +43,10 @@ _UNCHANGEABLE = frozenset({int, float, bool, str, bytes, type(None)})
 _MOST_ARGUMENTS = 1000
 #: how long coroutines that an input left behind may take to be cancelled, seconds
 _CANCEL_SECONDS = 1.0
+
+
+def nothing() -> None:
+    """Where nobody is to be told."""
 
 
 class Stop(BaseException):
@@ -130,9 +135,12 @@ class Run:
         self._reset = reset
         self._outputs: list[Any] = []
         self._errors: dict[int, dict[str, Any]] = {}
+        self._pid = os.getpid()
         self._flushed = 0
         self._since = self._begun = time.perf_counter()
         self.stopped = False
+        #: sends what is done and hands back what has not begun, between two inputs, where outputs are large
+        self.relieve: Callable[[], object] = nothing
         #: why the state could not be restored after an input; the rest must run elsewhere
         self.spoilt: str | None = None
         #: the handler may raise `Stop` now
@@ -204,10 +212,10 @@ class Run:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _run_each(self, call: Callable[[Any], Any]) -> None:
+    def _run_each(self, call: Callable[[Any], Any]) -> None:  # noqa: C901 - a call more costs what a tiny input takes
         _keep_reserve()
-        outputs, page, reset = self._outputs, self._page, self._reset
-        now, getpid, pid = time.monotonic_ns, os.getpid, os.getpid()
+        outputs, page, reset, held = self._outputs, self._page, self._reset, 0
+        now, getpid, pid = time.monotonic_ns, os.getpid, self._pid
         for value in self._inputs:
             page.begin_input(len(outputs), now())
             try:
@@ -218,14 +226,14 @@ class Run:
                 self.armed = False
             except BaseException as error:
                 self.armed = False
-                if getpid() != pid:
-                    os._exit(1)
                 if not self._caught(error):
                     return
             else:
                 if getpid() != pid:  # the task forked and came back in the child: only the parent is a replica
                     os._exit(0)
                 outputs.append(output)
+                if type(output) not in SMALL:
+                    held += least_size(output)
                 del output
             page.end_input()
             if reset is not None:
@@ -233,6 +241,9 @@ class Run:
                 self.restore()
                 if self.spoilt is not None:
                     return
+            if held > MOST_HELD_BYTES and len(outputs) < self._inputs.count:
+                held = 0
+                self.relieve()
 
     def _observe(self) -> None:
         """How long inputs of this task take decides which loop runs the next lease."""
@@ -241,6 +252,7 @@ class Run:
 
     def _caught(self, error: BaseException) -> bool:
         """Books an exception of the input that was running; False when the lease is over."""
+        self._leave_child(1)
         if isinstance(error, Stop):
             if error.kind == failure.CANCELLED:
                 self.stopped = True
@@ -261,6 +273,11 @@ class Run:
         self._append(self._nothing)
         error.__traceback__ = None  # frees the task's frames now, not with the next error
         return True
+
+    def _leave_child(self, status: int) -> None:
+        """Ends the process if it is one that the task has forked."""
+        if os.getpid() != self._pid:
+            os._exit(status)
 
     def _append(self, output: Any) -> None:
         self._outputs.append(output)

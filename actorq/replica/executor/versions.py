@@ -105,7 +105,8 @@ class Versions:
             raise PoolError(
                 f"Environment {self._known[code].environment.name!r} of this replica declares no task {name!r:.200} "
                 f"(it has: {known}). Replicas import a script under the name it would have as a module, and, "
-                'without an `if __name__ == "__main__":`, only up to its first map; start them with the same code.'
+                'without an `if __name__ == "__main__":`, only up to its first map: put what calls tasks '
+                "under it, below all tasks. Or start the replicas with the same code."
                 f"{guarded.hint([module], function)}"
             )
         return tasks[name].function

@@ -1,8 +1,8 @@
 """numpy: arrays, their scalars, structured ones, `matrix` and `recarray`, masked arrays, and the types of ml_dtypes.
 
 The one idea: the bytes travel as they lie in memory, and the type of the elements as plain data from which exactly it
-can be made: of a structured one the names, places and size. An array is read where it lies in the message, so it
-arrives read-only and without a copy; who wants to write asks for copies, see `writable_arrays`.
+can be made: of a structured one the names, places and size. An array is read where it lies in the message,
+copied once at most, and arrives read-only; who wants to write asks for copies, see `writable_arrays`.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def array_of(value: Any) -> Any:
     if len(shape) > _MOST_AXES or dtype.itemsize == 0 or order not in ("C", "F"):
         raise CodecError("The data holds a numpy array that is none.")
     array = numpy.frombuffer(own_bytes(data), dtype=dtype)
-    if not array.flags.aligned:  # it lies within a message
+    if not array.flags.aligned:  # an element is to lie on a multiple of its size; within a message it may not
         writable, array = array.flags.writeable, array.copy()
         array.flags.writeable = writable
     array = array.reshape(shape, order=order)

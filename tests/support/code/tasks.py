@@ -68,6 +68,11 @@ def echo(value: Any) -> Any:
     return value
 
 
+@plain.task(affinity=lambda x: x % 7)
+def by_key(x: int) -> int:
+    return x
+
+
 @plain.task
 def wait(seconds: float) -> float:
     time.sleep(seconds)

@@ -24,6 +24,8 @@ _ENVIRONMENT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: what the module of a script is called while it is that
 MAIN = frozenset({"__main__", "__mp_main__"})
 _MAP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: what the name of a map begins with whose inputs are the plain calls of many threads
+SHARED_CALLS = "calls"
 
 
 def check_environment(name: str) -> str:

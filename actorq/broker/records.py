@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from actorq.base.names import SHARED_CALLS
 from actorq.broker import keys
 from actorq.broker.link import Link
 
@@ -27,6 +28,12 @@ def replica_count(link: Link, environment: str) -> int:
 def is_suspended(link: Link) -> bool:
     """Whether somebody has said `rq suspend`."""
     return bool(link.command("EXISTS", keys.SUSPENDED))
+
+
+def maps_wait(link: Link, environment: str) -> bool:
+    """Whether maps wait for the replicas of `environment`, but for those of calls that share leases."""
+    parties: list[bytes] = link.command("ZRANGE", keys.turns(environment), 0, -1)
+    return any(party != b"*" and not party.startswith(f"{SHARED_CALLS}-".encode()) for party in parties)
 
 
 def idle_replicas(link: Link, environment: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorq.base import tracing
 from actorq.base.names import new_id
-from actorq.broker import blobs, keys
+from actorq.broker import blobs, keys, records
 from actorq.broker.client import Client
 from actorq.broker.commands import NO_REPLY, Command
 from actorq.broker.linger import Linger
@@ -49,8 +49,8 @@ _TRIM_FRAMES = 32
 #: threads that call one task at once, for each of its replicas, above which their calls share leases: with four that
 #: gains nothing, with eight it makes 1.7 times as many calls a second
 _CROWD = 4
-#: how long the number of replicas is believed, seconds
-_COUNTED_SECONDS = 5.0
+#: how long it is believed how many replicas there are, and that no map waits for them, seconds
+_SEEN_SECONDS = 1.0
 
 #: what may become of a lease
 Ending = Results | HandedBack | Lost
@@ -128,8 +128,9 @@ class Caller:
         self.usable_until = 0.0
         #: the threads that have a call just now
         self.threads: set[int] = set()
+        #: how many there are; None until that is known, and while maps wait for them
         self._replicas: int | None = None
-        self._counted_until = 0.0
+        self._seen_until = 0.0
         #: an affinity key would send a call to a replica of its own
         self._may_share = task.key_reader(CALL, {}) is None
         #: a call had trouble with the server: the next one is to look whether there is one
@@ -173,18 +174,19 @@ class Caller:
         """
         if len(self.threads) <= _CROWD or not self._may_share or self.pool.is_own or tracing.context():
             return False
-        replicas = self._count_replicas()
-        return replicas is not None and len(self.threads) > _CROWD * replicas
+        self._look()
+        return self._replicas is not None and len(self.threads) > _CROWD * self._replicas
 
-    def _count_replicas(self) -> int | None:
-        """How many there are; None until one thread has asked."""
+    def _look(self) -> None:
+        """Sees how many replicas there are. Beside maps that wait for them, calls have leases of their own and go first."""
         now = time.monotonic()
-        if now >= self._counted_until:
-            self._counted_until = now + _COUNTED_SECONDS  # first: the others do not wait for the answer
-            name, lease_seconds = self.environment.name, self.environment.lease_seconds
-            with suppress(BrokerError), self._client.lent() as link:  # the call itself asks again, with patience
-                self._replicas = max(len(submitting.replicas(link, name, lease_seconds)), self.pool.replicas)
-        return self._replicas
+        if now < self._seen_until:
+            return
+        self._seen_until = now + _SEEN_SECONDS  # first: the others do not wait for the answer
+        name, lease_seconds = self.environment.name, self.environment.lease_seconds
+        with suppress(BrokerError), self._client.lent() as link:  # the call itself asks again, with patience
+            found = max(len(submitting.replicas(link, name, lease_seconds)), self.pool.replicas)
+            self._replicas = None if records.maps_wait(link, name) else found
 
     def close(self) -> bool:
         """Removes the lanes' keys; False when the server does not answer."""

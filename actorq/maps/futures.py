@@ -108,6 +108,7 @@ class Submitter:
         options: of the map; unordered, and failures are returned.
         transport: makes the transport for a map id and owner.
         start: starts the pump.
+        kind: what its map's name begins with.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Submitter:
         options: MapOptions,
         transport: Callable[[str, str], Transport],
         start: Callable[[Pump], None],
+        kind: str = "submit",
     ) -> None:
         self._source = _CallSource()
         self.task = task
@@ -123,7 +125,7 @@ class Submitter:
         self._lock = threading.Lock()
         self.over = False
         self.code = FINGERPRINTS.of(task.function)
-        ledger = Ledger(f"submit-{new_id()}", self._source, options)
+        ledger = Ledger(f"{kind}-{new_id()}", self._source, options)
         self._pump = Pump(ledger, transport(ledger.map_id, ledger.owner), deliver=self._deliver, on_end=self._ended)
         start(self._pump)
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from actorq.base.names import SHARED_CALLS
 from actorq.base.settings import settings
 from actorq.declare.environment import ActorEnvironment, Environment, TaskEnvironment
 from actorq.declare.map_options import MapOptions
@@ -197,7 +198,7 @@ class Runtime:
         self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, calls: bool = False
     ) -> Future[Any]:
         """`calls`: the future is that of a plain call, which nobody else sees."""
-        kind = "calls" if calls else ""
+        kind = SHARED_CALLS if calls else "submit"
         try:
             submitter = self._submitter(task, kind)
             try:
@@ -223,7 +224,7 @@ class Runtime:
                     from actorq.maps.futures import Submitter, options_of_calls
 
                 place = self._place(environment, options_of_calls(task), None)
-                submitter = self._submitters[named] = Submitter(task, place.options, place.transport, self.start)
+                submitter = self._submitters[named] = Submitter(task, place.options, place.transport, self.start, kind)
         return submitter
 
     def start(self, pump: Pump) -> None:

@@ -118,3 +118,12 @@ def test_threads_that_call_first_at_once_share_their_connections(monkeypatch: py
 def test_calls_of_a_task_with_affinity_keep_a_lease_of_their_own() -> None:
     assert all_at_once(tasks.by_key.remote) == list(range(20 * THREADS))
     assert not shared()
+
+
+def test_calls_go_before_a_map_however_many_threads_make_them() -> None:
+    """Beside a map they keep a lease of their own, as soon as that is seen."""
+    with tasks.wait.map([0.2] * 200, order_outputs=False) as handle:
+        next(handle)
+        assert all_at_once(tasks.double.remote) == [2 * x for x in range(20 * THREADS)]
+        assert not shared()
+        assert handle.stats().succeeded < 100

@@ -18,6 +18,7 @@ ARRAYS: list[Any] = [
     np.arange(40_000.0).reshape(200, 200).T,
     np.arange(200_000, dtype="i2"),
     np.zeros(20_000, [("a", "i4"), ("b", "f8")]),
+    np.frombuffer(bytes(range(256)) * 1024, np.dtype([("a", "i1"), ("b", "f8")], align=True)),
     np.zeros(20_000, "M8[ns]"),
     np.arange(20_000, dtype="c16"),
 ]

@@ -196,8 +196,7 @@ def array_of(value: Any) -> Any:
         raise CodecError("The data holds a numpy array that is none.")
     array = numpy.frombuffer(own_bytes(data), dtype=dtype)
     if not array.flags.aligned:  # an element is to lie on a multiple of its size; within a message it may not
-        writable, array = array.flags.writeable, array.copy()
-        array.flags.writeable = writable
+        array = numpy.frombuffer(bytes(data), dtype=dtype)  # not `copy`, which leaves out what lies between fields
     array = array.reshape(shape, order=order)
     return array.view((None, numpy.matrix, numpy.recarray)[view]) if view else array
 

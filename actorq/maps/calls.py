@@ -178,7 +178,7 @@ class Caller:
         return self._replicas is not None and len(self.threads) > _CROWD * self._replicas
 
     def _look(self) -> None:
-        """Sees how many replicas there are. Beside maps that wait for them, calls have leases of their own and go first."""
+        """Sees how many replicas there are, and whether maps wait for them: calls with leases of their own go first."""
         now = time.monotonic()
         if now < self._seen_until:
             return

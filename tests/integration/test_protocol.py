@@ -66,6 +66,25 @@ def test_a_replica_that_leaves_gives_back_what_it_was_handed(asked: Asked) -> No
     assert asked.mail("me") == 0  # it is not idle any more
 
 
+def test_a_replica_whose_mail_is_taken_back_unread_looks_at_the_queue(asked: Asked) -> None:
+    """It is not among the idle ones any more: it would wait on its mailbox while leases wait for it."""
+    asked.next("me")
+    handed = asked.submit()
+    asked.end("m", handed)
+    other = asked.submit(of="n")
+    assert asked.queue() == [other]
+    assert asked.client.lpop(keys.mail("me")) in ("", b"")  # look at the queue
+    assert asked.next("me") == other
+
+
+def test_a_lapsed_lease_that_was_not_read_leaves_its_replica_a_word(asked: Asked) -> None:
+    asked.next("me")
+    handed = asked.submit()
+    asked.lapse(handed)
+    asked.renew()
+    assert asked.client.lrange(keys.mail("me"), 0, -1) in ([""], [b""])
+
+
 def test_a_dead_replica_had_not_begun_what_it_had_not_read(asked: Asked) -> None:
     asked.next("me")
     handed = asked.submit()

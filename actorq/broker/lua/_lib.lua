@@ -280,6 +280,16 @@ local function take_idle(t)
   return top[1]
 end
 
+--@ unsend
+-- Takes back what worker w was sent and has not read: who has a mail was idle, and holds no other lease. It is not among
+-- the idle ones any more, so it is told to look at the queue: else it waits on its mailbox while leases wait for it.
+local function unsend(w)
+  local mail = AQ .. ':mail:' .. w
+  if w == '' or call('DEL', mail) == 0 then return end
+  call('RPUSH', mail, '')
+  call('EXPIRE', mail, 60)
+end
+
 --@ nudge < take_idle
 -- Has an idle replica look at the queue, if there is one: an empty mail.
 local function nudge(t)
@@ -445,7 +455,7 @@ local function give_back(j, x, w, t)
   put_back(j, f[2], f[4], t, true)
 end
 
---@ reap < split take_away give_back
+--@ reap < split take_away give_back unsend
 -- Turns leases that were not renewed into `lost` frames; their submitter decides what runs again. At most 32 a call.
 local function reap(t)
   local lapsed = call('ZRANGEBYSCORE', WIP, '-inf', t, 'LIMIT', 0, 32)
@@ -454,7 +464,7 @@ local function reap(t)
       local j, x = split(member)
       local f = call('HMGET', RQ .. ':job:' .. j, 'worker_name', 'aq_behind', 'aq_ahead')
       local w = f[1] or ''
-      if w ~= '' then call('DEL', AQ .. ':mail:' .. w) end
+      unsend(w)
       if f[2] and call('ZSCORE', WIP, f[2]) then -- the one before it has not ended
         give_back(j, x, w, t)
       else

@@ -1,4 +1,4 @@
--- uses: forget dequeue
+-- uses: forget dequeue unsend
 -- Ends a map: nothing of it stays. Replicas that run one of its leases are told through RQ's own command channel.
 --
 -- KEYS  1 aq:map:<m>   2 aq:out:<m>
@@ -16,7 +16,7 @@ for i = 6, #ARGV do
     running = running + 1
     call('ZREM', WIP, j .. ':' .. f[3])
     forget(j, f[3], f[2])
-    call('DEL', AQ .. ':mail:' .. f[2]) -- who has a mail was idle, and holds no other lease
+    unsend(f[2])
     call('PUBLISH', RQ .. ':pubsub:' .. f[2], cjson.encode({command = 'stop-job', job_id = j}))
   elseif f[1] then
     dequeue(j, ARGV[5], f[4], f[5])

@@ -1,4 +1,4 @@
--- uses: now dequeue job_ends drop_payload
+-- uses: now dequeue job_ends drop_payload unsend
 -- Ends a single job: what waits never runs, what runs is stopped.
 --
 -- Safe to send twice: a word tells this call from others.
@@ -13,7 +13,8 @@ if not f[1] or not (f[2] == 'queued' or f[2] == 'started' or f[2] == 'scheduled'
 if f[2] == 'started' then
   local member, w = j .. ':' .. (f[4] or '1'), f[3] or ''
   call('ZREM', WIP, member)
-  call('DEL', RQ .. ':execution:' .. member, AQ .. ':mail:' .. w) -- who has a mail was idle, and holds no other lease
+  call('DEL', RQ .. ':execution:' .. member)
+  unsend(w)
   call('PUBLISH', RQ .. ':pubsub:' .. w, cjson.encode({command = 'stop-job', job_id = j}))
 elseif f[2] == 'queued' then
   dequeue(j, '')

@@ -1,4 +1,4 @@
--- uses: now dequeue split forget leads
+-- uses: now dequeue split forget leads unsend
 -- Ends a run: its driver, or a person who cancels it. What it gave is kept for a while; what waits or runs is stopped.
 --
 -- KEYS  1 aq:run:<m>   2 aq:map:<m>   3 aq:lead:<m>   4 aq:out:<m>   5 aq:in:<m>   6 aq:sums:<m>   7 aq:runs:<env>
@@ -19,7 +19,7 @@ for _, member in ipairs(call('ZRANGE', WIP, 0, -1)) do
     if f[1] == ARGV[5] then
       call('ZREM', WIP, member)
       forget(j, x, f[2] or '')
-      call('DEL', AQ .. ':mail:' .. (f[2] or '')) -- who has a mail was idle, and holds no other lease
+      unsend(f[2] or '')
       call('PUBLISH', RQ .. ':pubsub:' .. (f[2] or ''), cjson.encode({command = 'stop-job', job_id = j}))
     end
   end

@@ -7,6 +7,7 @@ whatever stands around them. Others are looked for where addresses have them; in
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -29,8 +30,6 @@ _QUOTED = re.compile(
     rf"""((?:{_NAMES})[\w.-]{{0,40}}["']?\s{{0,3}}[=:]\s{{0,3}}b?)(["'])(?:\\.|(?!\2).){{0,500}}\2""",
     re.IGNORECASE | re.DOTALL,
 )
-#: the address of a socket, also with one slash too few. It has no place for a password
-_SOCKET = re.compile(r"unix:/[^@?]*")
 #: what moves a cursor, changes colours or the direction of text, or is no character at all
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _CONTROL_IN_LINES = re.compile(_CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
@@ -41,13 +40,15 @@ _MOST_LEVELS, _MOST_ELEMENTS = 20, 1000
 _known: tuple[str, ...] = ()
 
 
-def hide(*secrets: str | None) -> None:
-    """From now on `masked` knows these: a key, or an address with its password."""
+def hide(*secrets: str | None, addresses: Iterable[str | None] = ()) -> None:
+    """From now on `masked` knows these: keys, and the passwords of addresses."""
     global _known
-    found = set(_known)
-    for secret in filter(None, secrets):
-        if not _SOCKET.fullmatch(secret):  # shown, so that an error can name a mistyped address
-            found.update(_secrets_of(secret) if "://" in secret else [secret])
+    found = {*_known, *filter(None, secrets)}
+    for address in filter(None, addresses):
+        if "://" in address:
+            found.update(_secrets_of(address))
+        elif "@" in address or "?" in address:  # else a mistyped one has no place for a secret, and is to be seen
+            found.add(address)
     _known = tuple(sorted((text for text in found if len(text) >= _LEAST_KNOWN), key=len, reverse=True))
 
 

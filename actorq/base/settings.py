@@ -167,5 +167,5 @@ def settings() -> Settings:
     )
     if found.replica_of is None and not found.owned:  # by the program that was given it, as above
         look_at(os.environ, [f"ACTORQ_{each.name.upper()}" for each in fields(Settings)])
-    hide(found.redis_url, found.pod_redis_url, found.acl_url, found.signing_key, found.map_keys)
+    hide(found.signing_key, found.map_keys, addresses=(found.redis_url, found.pod_redis_url, found.acl_url))
     return found

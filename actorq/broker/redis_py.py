@@ -47,7 +47,7 @@ _CODES: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...] 
 
 def connection_pool(url: str, reply_timeout: float = REPLY_TIMEOUT) -> ConnectionPool:
     """A factory of connections to `url`. Raises `DeclarationError` for an address that cannot be one."""
-    hide(url)
+    hide(addresses=[url])
     try:
         _check_database(url)
         pool = ConnectionPool.from_url(url, **_socket_options(url))

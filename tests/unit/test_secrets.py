@@ -71,9 +71,8 @@ passwords = st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_s
 
 @given(passwords)
 def test_a_password_this_program_was_given_is_hidden_wherever_it_turns_up(password: str) -> None:
-    masking.hide(
-        f"redis://user:{quote(password, safe='')}@host/0", f"rediss://h?ssl_password={quote(password, safe='')}"
-    )
+    quoted = quote(password, safe="")
+    masking.hide(addresses=(f"redis://user:{quoted}@host/0", f"rediss://h?ssl_password={quoted}"))
     for text in (f"broken: {password}!", f"'{password}'", quote(password, safe="")):
         assert password not in masked(text)
     masking._known = ()
@@ -268,7 +267,13 @@ def test_masking_takes_time_in_proportion() -> None:
             assert len(masked(text * (100_000 // len(text)))) > 0
 
 
-def test_a_mistyped_address_of_a_socket_is_shown() -> None:
-    masking.hide("unix:/run/redis.sock", "unix:/run/redis.sock?password=hunter2hunter2", "redis:/me:hunter3@host")
-    assert masked("unix:/run/redis.sock is no address.") == "unix:/run/redis.sock is no address."
-    assert "hunter" not in masked("unix:/run/redis.sock?password=hunter2hunter2, redis:/me:hunter3@host")
+@pytest.mark.parametrize("address", ["unix:/run/redis.sock", "127.0.0.1:6379", "localhost", "redis:/127.0.0.1"])
+def test_a_mistyped_address_without_a_place_for_a_secret_is_shown(address: str) -> None:
+    masking.hide(addresses=[address])
+    assert masked(f"{address!r} is no address.") == f"{address!r} is no address."
+
+
+@pytest.mark.parametrize("address", ["unix:/run/redis.sock?password=hunter2", "redis:/me:hunter2@host", "me:hunter2@h"])
+def test_a_mistyped_address_that_may_hold_a_secret_is_hidden(address: str) -> None:
+    masking.hide(addresses=[address])
+    assert "hunter" not in masked(f"{address!r} is no address.")

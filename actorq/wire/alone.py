@@ -22,7 +22,8 @@ LARGE_BYTES, _MOST_BYTES = 1 << 16, 1 << 31
 #: headers of msgpack's `bin 32` and `ext 32`
 _BINARY, _EXTENSION = struct.Struct(">BI"), struct.Struct(">BIb")
 _BIN32, _EXT32 = 0xC6, 0xC9
-_LIST_OF_ONE, _LIST_OF_FIVE = b"\x91", b"\x95"
+#: how a list of one element begins in msgpack, and one of five
+LIST_OF_ONE, _LIST_OF_FIVE = 0x91, b"\x95"
 #: where the fields of an array begin: behind its header and that of their list
 _FIELDS = _EXTENSION.size + len(_LIST_OF_FIVE)
 #: most bytes that the description of an array, its type and shape, may take here; a longer one goes the usual way
@@ -33,7 +34,7 @@ def packed(value: Any) -> bytes | None:
     """The list of `value` alone; None where this is not the way."""
     kind = type(value)
     if kind is bytes and LARGE_BYTES <= len(value) < _MOST_BYTES:
-        return b"".join((_LIST_OF_ONE, _BINARY.pack(_BIN32, len(value)), value))
+        return b"".join((bytes([LIST_OF_ONE]), _BINARY.pack(_BIN32, len(value)), value))
     numpy = sys.modules.get("numpy")
     if numpy is None or kind is not numpy.ndarray or not LARGE_BYTES <= value.nbytes < _MOST_BYTES:
         return None
@@ -42,7 +43,7 @@ def packed(value: Any) -> bytes | None:
     packer = msgpack.Packer(strict_types=True)  # what needs more than plain msgpack raises, and goes the usual way
     described = (_LIST_OF_FIVE, packer.pack(descr), packer.pack(shape))
     pieces = (*described, _BINARY.pack(_BIN32, len(data)), data, packer.pack(order), packer.pack(view))
-    return b"".join((_LIST_OF_ONE, _EXTENSION.pack(_EXT32, sum(map(len, pieces)), code), *pieces))
+    return b"".join((bytes([LIST_OF_ONE]), _EXTENSION.pack(_EXT32, sum(map(len, pieces)), code), *pieces))
 
 
 def unpacked(data: bytes | bytearray | memoryview) -> Any:

@@ -36,8 +36,6 @@ from actorq.wire.nesting import (
 #: keys of one hash in a set or dict. Each is compared with all before it: with 128 that takes 1 to 2 us a key. Chance
 #: makes few: of the powers of two up to 2**7800 as many have the same
 _LONGEST_CHAIN = 128
-#: how a list of one element begins in msgpack
-_LIST_OF_ONE = 0x91
 _TOO_DEEP = f"The data is {TOO_DEEP}."
 #: characters of a message, which may quote the data
 _SHOWN = 300
@@ -46,7 +44,7 @@ _SHOWN = 300
 def unpack(data: bytes | bytearray | memoryview) -> Any:
     """The value in `data`. Raises `CodecError` for bytes that are not one complete value of ours."""
     if len(data) >= alone.LARGE_BYTES:
-        in_list = data[0] == _LIST_OF_ONE
+        in_list = data[0] == alone.LIST_OF_ONE
         if (large := alone.unpacked(memoryview(data)[1:] if in_list else data)) is not None:
             return [large] if in_list else large
     try:

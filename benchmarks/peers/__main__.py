@@ -1,7 +1,7 @@
 """`make bench-peers`: runs all systems in turn, round by round, and writes docs/peers.md with its picture.
 
 With names of systems it runs only those, and leaves the page alone: `python -m benchmarks.peers actorq Ray`. With
-`--all` there are five rows more, which take as long again.
+`--all` there are five rows more, and it takes 18 minutes in place of five.
 """
 
 from __future__ import annotations

@@ -280,24 +280,27 @@ local function take_idle(t)
   return top[1]
 end
 
---@ unsend
+--@ wake
+-- Has worker w, who waits on its mailbox or is going to, look at the queue: an empty mail.
+local function wake(w)
+  call('RPUSH', AQ .. ':mail:' .. w, '')
+  call('EXPIRE', AQ .. ':mail:' .. w, 60)
+end
+
+--@ unsend < wake
 -- Takes back what worker w was sent and has not read: who has a mail was idle, and holds no other lease. It is not among
 -- the idle ones any more, so it is told to look at the queue: else it waits on its mailbox while leases wait for it.
 local function unsend(w)
-  local mail = AQ .. ':mail:' .. w
-  if w == '' or call('DEL', mail) == 0 then return end
-  call('RPUSH', mail, '')
-  call('EXPIRE', mail, 60)
+  if w ~= '' and call('DEL', AQ .. ':mail:' .. w) == 1 then wake(w) end
 end
 
---@ nudge < take_idle
--- Has an idle replica look at the queue, if there is one: an empty mail.
+--@ nudge < take_idle wake
+-- Has an idle replica look at the queue, if there is one.
 local function nudge(t)
   if call('EXISTS', RQ .. ':suspended') == 1 then return false end
   local w = take_idle(t)
   if not w then return false end
-  call('RPUSH', AQ .. ':mail:' .. w, '')
-  call('EXPIRE', AQ .. ':mail:' .. w, 60)
+  wake(w)
   return true
 end
 

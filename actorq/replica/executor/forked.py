@@ -75,9 +75,8 @@ class ForkRun(Run):
                 outputs.append(reply.output)
                 held += len(reply.output)
             page.end_input()
-            if held > MOST_HELD_BYTES and len(outputs) < self._inputs.count:
-                held = 0
-                self.relieve()
+            if held > MOST_HELD_BYTES:
+                held = self._relieved()
 
     def _load_wanted(self) -> bool:
         """Makes the loads that children had to make. Each may take as long as an input; False when the map is over."""

@@ -18,16 +18,13 @@ from typing import Any
 
 from actorq.errors import CodecError
 from actorq.wire import codec
+from actorq.wire.alone import LIST_OF_ONE
 
 #: inputs of one part: with 512 to 8,192 a lease took as long, with 32,768 1.1 times that
 PART = 2048
 
 #: inputs of more bytes than this on average are decoded one by one; fewer are decoded in an instant, whatever they are
 LARGE_BYTES = 1 << 14
-
-
-#: how a list of one element begins in msgpack
-_ONE = 0x91
 
 
 class Packed:
@@ -45,7 +42,7 @@ class Packed:
 
 def is_single(packed: memoryview) -> bool:
     """Whether a packed list begins as one of one element."""
-    return len(packed) > 0 and packed[0] == _ONE
+    return len(packed) > 0 and packed[0] == LIST_OF_ONE
 
 
 def decoded(packed: memoryview) -> tuple[Sequence[Any], bool]:

@@ -241,9 +241,14 @@ class Run:
                 self.restore()
                 if self.spoilt is not None:
                     return
-            if held > MOST_HELD_BYTES and len(outputs) < self._inputs.count:
-                held = 0
-                self.relieve()
+            if held > MOST_HELD_BYTES:
+                held = self._relieved()
+
+    def _relieved(self) -> int:
+        """Sends what is done, unless the lease ends here, where that is done in any case; the bytes still held."""
+        if self.done < self._inputs.count:
+            self.relieve()
+        return 0
 
     def _observe(self) -> None:
         """How long inputs of this task take decides which loop runs the next lease."""
